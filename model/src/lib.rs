@@ -1,1 +1,25 @@
-//! Placeholder while the house is laid out.
+//! The nouns of Roadstead: typed identifiers, versions, digests, host facts, step names, orders, reports and limits.
+//!
+//! This crate is what two strangers share. It holds plain data with its validity rules ("parse, do not validate") and
+//! nothing else: no I/O, no clock, no randomness, no wire format, no policy.
+
+mod digest;
+mod facts;
+mod ids;
+mod label;
+pub mod limits;
+mod order;
+mod report;
+mod step;
+mod time;
+
+pub use digest::{Digest, DigestHasher, InvalidDigest};
+pub use facts::{AppState, DiskSpace, HostFacts, PythonFact};
+pub use ids::{
+    AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RolloutId, ServiceName, VariableName, Version,
+};
+pub use label::{InvalidLabel, InvalidSelector, Labels, Selector};
+pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
+pub use report::{Failure, FailureKind, OrderOutcome, Report, StepReport, StepState};
+pub use step::{InvalidStep, StepName};
+pub use time::{Millis, Timestamp};

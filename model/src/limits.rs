@@ -1,0 +1,48 @@
+//! Named limits of everything that comes from outside. Sizes in bytes unless the name says otherwise.
+
+/// Labels of one host, terms of one selector.
+pub const LABELS_MAX: usize = 32;
+/// Hosts in one rollout.
+pub const HOSTS_PER_ROLLOUT_MAX: usize = 10_000;
+/// A `roadstead.toml` or an environment file.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// A release's manifest.
+pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+/// One folder of a release's tree, encoded.
+pub const TREE_NODE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// One file of a release.
+pub const BLOB_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// All files of a release together.
+pub const RELEASE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// Files and folders of a release together.
+pub const RELEASE_ENTRIES_MAX: u64 = 500_000;
+/// Folders within folders.
+pub const TREE_DEPTH_MAX: usize = 64;
+/// A file name within a folder (NAME_MAX of Linux).
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// A path within a release.
+pub const PATH_BYTES_MAX: usize = 2048;
+/// Signatures on one release.
+pub const SIGNATURES_MAX: usize = 16;
+/// Services of one app.
+pub const SERVICES_MAX: usize = 32;
+/// Variables that an app declares.
+pub const VARIABLES_MAX: usize = 256;
+/// The value of one variable.
+pub const VARIABLE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// One gRPC message.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// One part of a blob on the wire.
+pub const BLOB_PART_BYTES: usize = 64 * 1024;
+/// Blobs that one request may ask for.
+pub const BLOBS_PER_REQUEST_MAX: usize = 1024;
+/// Output of one step that is kept from its beginning, and again from its end.
+pub const STEP_OUTPUT_HEAD_BYTES: usize = 64 * 1024;
+/// See [`STEP_OUTPUT_HEAD_BYTES`].
+pub const STEP_OUTPUT_TAIL_BYTES: usize = 192 * 1024;
+/// One line of output; the rest of a longer one is counted and dropped.
+pub const OUTPUT_LINE_BYTES_MAX: usize = 8 * 1024;
+/// What is read of a health check's answer.
+pub const HEALTH_BODY_BYTES_MAX: usize = 64 * 1024;
+/// A failure's detail as it travels in a report.
+pub const FAILURE_DETAIL_BYTES_MAX: usize = 16 * 1024;

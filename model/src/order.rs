@@ -1,0 +1,140 @@
+//! Orders: the closed set of verbs that a controller may give an agent. No variant can carry code, a path or a URL.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::{AppName, Digest, EnvironmentName, Millis, ReleaseId, RolloutId, ServiceName, VariableName};
+
+/// What keeps an old order from acting: the controller's term, then the rollout (generation), then the order's place in it.
+///
+/// An agent remembers the highest fence that it has obeyed for an app and refuses every lower one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Fence {
+    /// Counted up whenever a controller takes over or its database is restored.
+    pub term: u64,
+    /// The rollout, whose number is the generation.
+    pub rollout: RolloutId,
+    /// The place of the order within the rollout, counted up for each host.
+    pub sequence: u32,
+}
+
+/// What makes two orders the same order: a repeat is answered from the journal, not run again. The term is no part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OrderKey {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The order's place in it.
+    pub sequence: u32,
+}
+
+/// A release as an order names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseRef {
+    /// Folder and instance name.
+    pub id: ReleaseId,
+    /// Digest of the signed manifest.
+    pub manifest: Digest,
+}
+
+/// One order to one host about one app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Its protection against replay and delay.
+    pub fence: Fence,
+    /// The environment on whose behalf it is given.
+    pub environment: EnvironmentName,
+    /// The app that it is about.
+    pub app: AppName,
+    /// What to do.
+    pub kind: OrderKind,
+    /// How long all of it may take before the agent gives up and undoes.
+    pub deadline: Millis,
+}
+
+impl Order {
+    /// The identity of the order.
+    #[must_use]
+    pub const fn key(&self) -> OrderKey {
+        OrderKey { rollout: self.fence.rollout, sequence: self.fence.sequence }
+    }
+}
+
+/// The verbs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "verb")]
+pub enum OrderKind {
+    /// Everything that can be done before the host changes: preflight to collectstatic.
+    Prepare {
+        /// The release to prepare.
+        release: ReleaseRef,
+        /// Values for variables that the release's manifest declares; others are refused.
+        variables: BTreeMap<VariableName, String>,
+        /// Services of which this host runs the environment's only instance (beat).
+        singletons: Vec<ServiceName>,
+        /// Releases to keep on disk beside current and previous.
+        keep: u32,
+    },
+    /// Run the database migrations of a prepared release. Given to one host of the environment.
+    Migrate {
+        /// The prepared release.
+        release: ReleaseRef,
+    },
+    /// Candidate, cutover, proof, health.
+    Activate {
+        /// The prepared release.
+        release: ReleaseRef,
+        /// The release that must be current for the order to hold; `None` for a first deployment.
+        expected: Option<ReleaseId>,
+        /// Silence of the controller for this long after the cutover undoes it.
+        confirm_within: Millis,
+    },
+    /// The rollout is good here: stop the old instances, mark the release good.
+    Confirm {
+        /// The release that must be current.
+        release: ReleaseRef,
+    },
+    /// Make `to` serve again, from what is still on disk; `from` is marked bad when `condemn`.
+    Revert {
+        /// The release to leave.
+        from: ReleaseRef,
+        /// The release to go back to; `None` when there was none: then the services stop.
+        to: Option<ReleaseRef>,
+        /// Mark `from` as bad: it is never started or chosen again.
+        condemn: bool,
+    },
+    /// The rollout ended without this host's cutover: clear up what was prepared, mark it bad when `condemn`.
+    Abandon {
+        /// The release that was prepared.
+        release: ReleaseRef,
+        /// Mark it as bad.
+        condemn: bool,
+    },
+}
+
+impl OrderKind {
+    /// The verb as a word.
+    #[must_use]
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            Self::Prepare { .. } => "prepare",
+            Self::Migrate { .. } => "migrate",
+            Self::Activate { .. } => "activate",
+            Self::Confirm { .. } => "confirm",
+            Self::Revert { .. } => "revert",
+            Self::Abandon { .. } => "abandon",
+        }
+    }
+
+    /// The release that the order is about.
+    #[must_use]
+    pub const fn release(&self) -> &ReleaseRef {
+        match self {
+            Self::Prepare { release, .. }
+            | Self::Migrate { release }
+            | Self::Activate { release, .. }
+            | Self::Confirm { release }
+            | Self::Abandon { release, .. }
+            | Self::Revert { from: release, .. } => release,
+        }
+    }
+}

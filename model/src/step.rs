@@ -1,0 +1,121 @@
+//! The steps of a deployment: what an agent does for a release, in this order.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// One idempotent, journalled action of an agent. The order of the variants is the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepName {
+    /// The host can take the release: disk, inodes, Python, ports, user.
+    Preflight,
+    /// Old releases, environments and blobs make room.
+    Prune,
+    /// The blobs that the host lacks arrive.
+    Fetch,
+    /// Signatures and every digest are checked.
+    Verify,
+    /// The read-only release tree is laid out.
+    Unpack,
+    /// The virtual environment of the lock is there.
+    Venv,
+    /// Environment files and units of the release are written.
+    Configure,
+    /// Static files join those of the previous release.
+    Collectstatic,
+    /// The database schema moves, on one host of the environment.
+    Migrate,
+    /// The new instances run beside the old ones and answer on their private sockets.
+    Candidate,
+    /// The new instances get the traffic; `current` names the release.
+    Cutover,
+    /// The serving processes are shown to belong to the release.
+    Proof,
+    /// The health checks pass on the public address.
+    Health,
+    /// The old instances stop; the release is good.
+    Confirm,
+    /// The previous release serves again.
+    Revert,
+}
+
+/// A text that names no step.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a step")]
+pub struct InvalidStep(String);
+
+impl StepName {
+    /// Every step, in order.
+    pub const ALL: [Self; 15] = [
+        Self::Preflight,
+        Self::Prune,
+        Self::Fetch,
+        Self::Verify,
+        Self::Unpack,
+        Self::Venv,
+        Self::Configure,
+        Self::Collectstatic,
+        Self::Migrate,
+        Self::Candidate,
+        Self::Cutover,
+        Self::Proof,
+        Self::Health,
+        Self::Confirm,
+        Self::Revert,
+    ];
+
+    /// The word for it in output, configuration and journals.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::Prune => "prune",
+            Self::Fetch => "fetch",
+            Self::Verify => "verify",
+            Self::Unpack => "unpack",
+            Self::Venv => "venv",
+            Self::Configure => "configure",
+            Self::Collectstatic => "collectstatic",
+            Self::Migrate => "migrate",
+            Self::Candidate => "candidate",
+            Self::Cutover => "cutover",
+            Self::Proof => "proof",
+            Self::Health => "health",
+            Self::Confirm => "confirm",
+            Self::Revert => "revert",
+        }
+    }
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for StepName {
+    type Err = InvalidStep;
+    fn from_str(text: &str) -> Result<Self, InvalidStep> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| InvalidStep(text.chars().take(40).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_reads_back() {
+        for step in StepName::ALL {
+            assert_eq!(step.as_str().parse::<StepName>().unwrap(), step);
+            assert_eq!(serde_json_free_name(step), step.as_str());
+        }
+        assert!(StepName::ALL.is_sorted());
+    }
+
+    // The serde name and the display name are one word; checked through Debug since this crate has no JSON.
+    fn serde_json_free_name(step: StepName) -> String {
+        format!("{step:?}").to_lowercase()
+    }
+}
