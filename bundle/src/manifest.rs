@@ -1,0 +1,161 @@
+//! The manifest: the one signed document of a release. Everything else is reached from it by digest.
+//!
+//! Format versions (a reader refuses a higher number than it knows and says what to upgrade):
+//! - 1: first.
+
+use roadstead_model::{AppName, Digest, ReleaseId, Timestamp, Version};
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{AppSpec, PythonVersion, RelativePath};
+
+/// The newest manifest format that this code reads, and the one that it writes.
+pub const FORMAT: u32 = 1;
+
+/// A release, described. Encoded as canonical JSON: fields in this order, maps sorted, no spaces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// See [`FORMAT`].
+    pub format: u32,
+    /// The app's name, as in [`AppSpec::name`].
+    pub app: AppName,
+    /// From a tag or `git describe`.
+    pub version: Version,
+    /// Where the code comes from.
+    pub source: Source,
+    /// What the app needs and runs.
+    pub spec: AppSpec,
+    /// The app's files.
+    pub code: TreeRef,
+    /// Its Python packages.
+    pub packages: Packages,
+    /// Collected static files, as they are served below the static address.
+    pub statics: Option<TreeRef>,
+    /// Migrations that the release contains, as `app_label.name`, sorted.
+    pub migrations: Vec<String>,
+}
+
+/// The commit that a release was built from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Full hash of the commit.
+    pub commit: String,
+    /// The branch that was checked out, when there was one.
+    pub branch: Option<String>,
+    /// Author of the commit.
+    pub author: String,
+    /// Time of the commit: the release carries no other time, so that a build repeats.
+    pub committed_at: Timestamp,
+    /// Built from files that differ from the commit.
+    pub dirty: bool,
+}
+
+/// A tree of files: the digest of its root node and what it amounts to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeRef {
+    /// Digest of the encoded root [`Node`].
+    pub root: Digest,
+    /// Files and links in all.
+    pub entries: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+}
+
+/// The Python packages of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packages {
+    /// Digest of the lock: the sorted `name==version --hash=…` lines.
+    pub lock: Digest,
+    /// The Python that they are installed for.
+    pub python: PythonVersion,
+    /// Such as `x86_64`.
+    pub architecture: String,
+    /// Such as `glibc-2.36`: what the builder had; a host needs at least this.
+    pub libc: String,
+    /// The installed tree: `lib/` is site-packages, `bin/` the scripts. `None` when only wheels are carried.
+    pub installed: Option<TreeRef>,
+    /// The wheels, for hosts that cannot use the installed tree, as a flat tree of `*.whl` and `lock.txt`.
+    pub wheels: Option<TreeRef>,
+    /// Names and versions, for people and for `bundle diff`.
+    pub list: Vec<Package>,
+}
+
+/// One package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Package {
+    /// Normalised name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+}
+
+/// One folder: its entries sorted by name (bytewise). Encoded as canonical JSON; its digest names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Node(pub Vec<Entry>);
+
+/// One name in a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The name: not empty, not `.` or `..`, no `/` and no NUL, at most 255 bytes.
+    #[serde(rename = "n")]
+    pub name: String,
+    /// What it is.
+    #[serde(flatten)]
+    pub kind: EntryKind,
+}
+
+/// What a name in a folder is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t")]
+pub enum EntryKind {
+    /// A file.
+    #[serde(rename = "f")]
+    File {
+        /// Digest of its content.
+        #[serde(rename = "d")]
+        digest: Digest,
+        /// Its size in bytes.
+        #[serde(rename = "s")]
+        size: u64,
+        /// Whether it may be executed.
+        #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
+        executable: bool,
+    },
+    /// A folder.
+    #[serde(rename = "d")]
+    Folder {
+        /// Digest of its encoded node.
+        #[serde(rename = "d")]
+        digest: Digest,
+    },
+    /// A symbolic link to another place within the same tree.
+    #[serde(rename = "l")]
+    Link {
+        /// Its target, relative, never leading out of the tree.
+        #[serde(rename = "to")]
+        target: String,
+    },
+}
+
+impl Manifest {
+    /// The folder of the app within the release's tree.
+    #[must_use]
+    pub const fn app_root(&self) -> &RelativePath {
+        &self.spec.root
+    }
+
+    /// The encoded manifest: the bytes that are signed and whose digest names the release.
+    ///
+    /// # Panics
+    /// Never: every field is plain data with string keys.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "plain structs with string keys always encode as JSON")]
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a manifest is plain data")
+    }
+
+    /// The id of the release: version and digest.
+    #[must_use]
+    pub fn release_id(&self) -> ReleaseId {
+        ReleaseId::of(&self.version, &Digest::of(&self.encode()))
+    }
+}
