@@ -4,6 +4,7 @@
 //! nothing else: no I/O, no clock, no randomness, no wire format, no policy.
 
 mod digest;
+mod environment;
 mod facts;
 mod ids;
 mod label;
@@ -14,6 +15,7 @@ mod step;
 mod time;
 
 pub use digest::{Digest, DigestHasher, InvalidDigest};
+pub use environment::{EnvironmentSpec, InvalidShare, Rolling, Share, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact};
 pub use ids::{
     AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RolloutId, ServiceName, VariableName, Version,
