@@ -274,7 +274,10 @@ pub struct Prepare {
     #[prost(message, optional, tag = "1")]
     pub release: ::core::option::Option<ReleaseRef>,
     #[prost(map = "string, string", tag = "2")]
-    pub variables: ::std::collections::HashMap<::prost::alloc::string::String, ::prost::alloc::string::String>,
+    pub variables: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
     #[prost(string, repeated, tag = "3")]
     pub singletons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(uint32, tag = "4")]
@@ -548,9 +551,15 @@ impl FailureKind {
 }
 /// Generated client implementations.
 pub mod enrollment_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     /// Redeems a join token. The only service that a caller without a certificate may use.
     #[derive(Debug, Clone)]
     pub struct EnrollmentClient<T> {
@@ -582,15 +591,22 @@ pub mod enrollment_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> EnrollmentClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> EnrollmentClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<<T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody>,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             EnrollmentClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -628,30 +644,62 @@ pub mod enrollment_client {
         pub async fn enroll_host(
             &mut self,
             request: impl tonic::IntoRequest<super::EnrollHostRequest>,
-        ) -> std::result::Result<tonic::Response<super::EnrollHostResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::EnrollHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Enrollment/EnrollHost");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Enrollment/EnrollHost",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Enrollment", "EnrollHost"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Enrollment", "EnrollHost"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn enroll_admin(
             &mut self,
             request: impl tonic::IntoRequest<super::EnrollAdminRequest>,
-        ) -> std::result::Result<tonic::Response<super::EnrollAdminResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::EnrollAdminResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Enrollment/EnrollAdmin");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Enrollment/EnrollAdmin",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Enrollment", "EnrollAdmin"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Enrollment", "EnrollAdmin"));
             self.inner.unary(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
 pub mod enrollment_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with EnrollmentServer.
     #[async_trait]
@@ -659,11 +707,17 @@ pub mod enrollment_server {
         async fn enroll_host(
             &self,
             request: tonic::Request<super::EnrollHostRequest>,
-        ) -> std::result::Result<tonic::Response<super::EnrollHostResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::EnrollHostResponse>,
+            tonic::Status,
+        >;
         async fn enroll_admin(
             &self,
             request: tonic::Request<super::EnrollAdminRequest>,
-        ) -> std::result::Result<tonic::Response<super::EnrollAdminResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::EnrollAdminResponse>,
+            tonic::Status,
+        >;
     }
     /// Redeems a join token. The only service that a caller without a certificate may use.
     #[derive(Debug)]
@@ -687,7 +741,10 @@ pub mod enrollment_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -731,7 +788,10 @@ pub mod enrollment_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -739,12 +799,23 @@ pub mod enrollment_server {
                 "/roadstead.v1.Enrollment/EnrollHost" => {
                     #[allow(non_camel_case_types)]
                     struct EnrollHostSvc<T: Enrollment>(pub Arc<T>);
-                    impl<T: Enrollment> tonic::server::UnaryService<super::EnrollHostRequest> for EnrollHostSvc<T> {
+                    impl<
+                        T: Enrollment,
+                    > tonic::server::UnaryService<super::EnrollHostRequest>
+                    for EnrollHostSvc<T> {
                         type Response = super::EnrollHostResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::EnrollHostRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EnrollHostRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Enrollment>::enroll_host(&inner, request).await };
+                            let fut = async move {
+                                <T as Enrollment>::enroll_host(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -757,8 +828,14 @@ pub mod enrollment_server {
                         let method = EnrollHostSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -767,12 +844,23 @@ pub mod enrollment_server {
                 "/roadstead.v1.Enrollment/EnrollAdmin" => {
                     #[allow(non_camel_case_types)]
                     struct EnrollAdminSvc<T: Enrollment>(pub Arc<T>);
-                    impl<T: Enrollment> tonic::server::UnaryService<super::EnrollAdminRequest> for EnrollAdminSvc<T> {
+                    impl<
+                        T: Enrollment,
+                    > tonic::server::UnaryService<super::EnrollAdminRequest>
+                    for EnrollAdminSvc<T> {
                         type Response = super::EnrollAdminResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::EnrollAdminRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EnrollAdminRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Enrollment>::enroll_admin(&inner, request).await };
+                            let fut = async move {
+                                <T as Enrollment>::enroll_admin(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -785,20 +873,38 @@ pub mod enrollment_server {
                         let method = EnrollAdminSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }
@@ -822,9 +928,15 @@ pub mod enrollment_server {
 }
 /// Generated client implementations.
 pub mod fleet_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     /// What an enrolled host may do. Who it is stands in its certificate and nowhere else.
     #[derive(Debug, Clone)]
     pub struct FleetClient<T> {
@@ -856,15 +968,22 @@ pub mod fleet_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> FleetClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> FleetClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<<T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody>,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             FleetClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -902,60 +1021,117 @@ pub mod fleet_client {
         pub async fn session(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::AgentMessage>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::ControllerMessage>>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ControllerMessage>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Fleet/Session");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Fleet/Session",
+            );
             let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Fleet", "Session"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Fleet", "Session"));
             self.inner.streaming(req, path, codec).await
         }
         /// The release's manifest and signatures.
         pub async fn fetch_release(
             &mut self,
             request: impl tonic::IntoRequest<super::FetchReleaseRequest>,
-        ) -> std::result::Result<tonic::Response<super::FetchReleaseResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::FetchReleaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Fleet/FetchRelease");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Fleet/FetchRelease",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Fleet", "FetchRelease"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Fleet", "FetchRelease"));
             self.inner.unary(req, path, codec).await
         }
         /// Blobs, in the order of the request.
         pub async fn fetch_blobs(
             &mut self,
             request: impl tonic::IntoRequest<super::FetchBlobsRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::BlobPart>>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::BlobPart>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Fleet/FetchBlobs");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Fleet/FetchBlobs",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Fleet", "FetchBlobs"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Fleet", "FetchBlobs"));
             self.inner.server_streaming(req, path, codec).await
         }
         pub async fn renew_host(
             &mut self,
             request: impl tonic::IntoRequest<super::RenewRequest>,
         ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Fleet/RenewHost");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Fleet/RenewHost",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Fleet", "RenewHost"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Fleet", "RenewHost"));
             self.inner.unary(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
 pub mod fleet_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with FleetServer.
     #[async_trait]
     pub trait Fleet: std::marker::Send + std::marker::Sync + 'static {
         /// Server streaming response type for the Session method.
-        type SessionStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::ControllerMessage, tonic::Status>>
+        type SessionStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ControllerMessage, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         async fn session(
@@ -966,9 +1142,14 @@ pub mod fleet_server {
         async fn fetch_release(
             &self,
             request: tonic::Request<super::FetchReleaseRequest>,
-        ) -> std::result::Result<tonic::Response<super::FetchReleaseResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::FetchReleaseResponse>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the FetchBlobs method.
-        type FetchBlobsStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::BlobPart, tonic::Status>>
+        type FetchBlobsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::BlobPart, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         /// Blobs, in the order of the request.
@@ -1003,7 +1184,10 @@ pub mod fleet_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -1047,7 +1231,10 @@ pub mod fleet_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -1055,13 +1242,24 @@ pub mod fleet_server {
                 "/roadstead.v1.Fleet/Session" => {
                     #[allow(non_camel_case_types)]
                     struct SessionSvc<T: Fleet>(pub Arc<T>);
-                    impl<T: Fleet> tonic::server::StreamingService<super::AgentMessage> for SessionSvc<T> {
+                    impl<T: Fleet> tonic::server::StreamingService<super::AgentMessage>
+                    for SessionSvc<T> {
                         type Response = super::ControllerMessage;
                         type ResponseStream = T::SessionStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<tonic::Streaming<super::AgentMessage>>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::AgentMessage>,
+                            >,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Fleet>::session(&inner, request).await };
+                            let fut = async move {
+                                <T as Fleet>::session(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -1074,8 +1272,14 @@ pub mod fleet_server {
                         let method = SessionSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
@@ -1084,12 +1288,23 @@ pub mod fleet_server {
                 "/roadstead.v1.Fleet/FetchRelease" => {
                     #[allow(non_camel_case_types)]
                     struct FetchReleaseSvc<T: Fleet>(pub Arc<T>);
-                    impl<T: Fleet> tonic::server::UnaryService<super::FetchReleaseRequest> for FetchReleaseSvc<T> {
+                    impl<
+                        T: Fleet,
+                    > tonic::server::UnaryService<super::FetchReleaseRequest>
+                    for FetchReleaseSvc<T> {
                         type Response = super::FetchReleaseResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::FetchReleaseRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchReleaseRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Fleet>::fetch_release(&inner, request).await };
+                            let fut = async move {
+                                <T as Fleet>::fetch_release(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -1102,8 +1317,14 @@ pub mod fleet_server {
                         let method = FetchReleaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -1112,13 +1333,24 @@ pub mod fleet_server {
                 "/roadstead.v1.Fleet/FetchBlobs" => {
                     #[allow(non_camel_case_types)]
                     struct FetchBlobsSvc<T: Fleet>(pub Arc<T>);
-                    impl<T: Fleet> tonic::server::ServerStreamingService<super::FetchBlobsRequest> for FetchBlobsSvc<T> {
+                    impl<
+                        T: Fleet,
+                    > tonic::server::ServerStreamingService<super::FetchBlobsRequest>
+                    for FetchBlobsSvc<T> {
                         type Response = super::BlobPart;
                         type ResponseStream = T::FetchBlobsStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::FetchBlobsRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchBlobsRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Fleet>::fetch_blobs(&inner, request).await };
+                            let fut = async move {
+                                <T as Fleet>::fetch_blobs(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -1131,8 +1363,14 @@ pub mod fleet_server {
                         let method = FetchBlobsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
@@ -1141,12 +1379,21 @@ pub mod fleet_server {
                 "/roadstead.v1.Fleet/RenewHost" => {
                     #[allow(non_camel_case_types)]
                     struct RenewHostSvc<T: Fleet>(pub Arc<T>);
-                    impl<T: Fleet> tonic::server::UnaryService<super::RenewRequest> for RenewHostSvc<T> {
+                    impl<T: Fleet> tonic::server::UnaryService<super::RenewRequest>
+                    for RenewHostSvc<T> {
                         type Response = super::RenewResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::RenewRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenewRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Fleet>::renew_host(&inner, request).await };
+                            let fut = async move {
+                                <T as Fleet>::renew_host(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -1159,20 +1406,38 @@ pub mod fleet_server {
                         let method = RenewHostSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }
@@ -1587,9 +1852,15 @@ pub struct RevokeAdminRequest {
 pub struct RevokeAdminResponse {}
 /// Generated client implementations.
 pub mod operator_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     #[derive(Debug, Clone)]
     pub struct OperatorClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1620,15 +1891,22 @@ pub mod operator_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> OperatorClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> OperatorClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<<T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody>,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             OperatorClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -1667,45 +1945,91 @@ pub mod operator_client {
             &mut self,
             request: impl tonic::IntoRequest<super::WhoAmIRequest>,
         ) -> std::result::Result<tonic::Response<super::WhoAmIResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/WhoAmI");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/WhoAmI",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "WhoAmI"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "WhoAmI"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn renew_admin(
             &mut self,
             request: impl tonic::IntoRequest<super::RenewRequest>,
         ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/RenewAdmin");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/RenewAdmin",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "RenewAdmin"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "RenewAdmin"));
             self.inner.unary(req, path, codec).await
         }
         /// Which of these blobs does the controller lack?
         pub async fn missing_blobs(
             &mut self,
             request: impl tonic::IntoRequest<super::MissingBlobsRequest>,
-        ) -> std::result::Result<tonic::Response<super::MissingBlobsResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::MissingBlobsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/MissingBlobs");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/MissingBlobs",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "MissingBlobs"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "MissingBlobs"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn upload_blobs(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::UploadPart>,
-        ) -> std::result::Result<tonic::Response<super::UploadBlobsResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::UploadBlobsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/UploadBlobs");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/UploadBlobs",
+            );
             let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "UploadBlobs"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "UploadBlobs"));
             self.inner.client_streaming(req, path, codec).await
         }
         /// Makes a release of a manifest, all of whose blobs are there.
@@ -1713,77 +2037,159 @@ pub mod operator_client {
             &mut self,
             request: impl tonic::IntoRequest<super::PublishReleaseRequest>,
         ) -> std::result::Result<tonic::Response<super::Release>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/PublishRelease");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/PublishRelease",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "PublishRelease"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "PublishRelease"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn list_releases(
             &mut self,
             request: impl tonic::IntoRequest<super::ListReleasesRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListReleasesResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::ListReleasesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/ListReleases");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/ListReleases",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "ListReleases"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "ListReleases"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn get_release(
             &mut self,
             request: impl tonic::IntoRequest<super::GetReleaseRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetReleaseResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::GetReleaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/GetRelease");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/GetRelease",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "GetRelease"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "GetRelease"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn apply_environment(
             &mut self,
             request: impl tonic::IntoRequest<super::ApplyEnvironmentRequest>,
-        ) -> std::result::Result<tonic::Response<super::ApplyEnvironmentResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyEnvironmentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/ApplyEnvironment");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/ApplyEnvironment",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "ApplyEnvironment"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "ApplyEnvironment"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn list_environments(
             &mut self,
             request: impl tonic::IntoRequest<super::ListEnvironmentsRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListEnvironmentsResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::ListEnvironmentsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/ListEnvironments");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/ListEnvironments",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "ListEnvironments"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "ListEnvironments"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn start_rollout(
             &mut self,
             request: impl tonic::IntoRequest<super::StartRolloutRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/StartRollout");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/StartRollout",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "StartRollout"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "StartRollout"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn abort_rollout(
             &mut self,
             request: impl tonic::IntoRequest<super::AbortRolloutRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/AbortRollout");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/AbortRollout",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "AbortRollout"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "AbortRollout"));
             self.inner.unary(req, path, codec).await
         }
         /// Back to the previous good release: ends a running rollout that way, or starts a new one.
@@ -1791,118 +2197,248 @@ pub mod operator_client {
             &mut self,
             request: impl tonic::IntoRequest<super::RollbackRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/Rollback");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/Rollback",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "Rollback"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "Rollback"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn list_rollouts(
             &mut self,
             request: impl tonic::IntoRequest<super::ListRolloutsRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListRolloutsResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::ListRolloutsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/ListRollouts");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/ListRollouts",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "ListRollouts"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "ListRollouts"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn get_rollout(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRolloutRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/GetRollout");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/GetRollout",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "GetRollout"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "GetRollout"));
             self.inner.unary(req, path, codec).await
         }
         /// The rollout now, then again whenever it changes, until it has ended.
         pub async fn watch_rollout(
             &mut self,
             request: impl tonic::IntoRequest<super::GetRolloutRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::Rollout>>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Rollout>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/WatchRollout");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/WatchRollout",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "WatchRollout"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "WatchRollout"));
             self.inner.server_streaming(req, path, codec).await
         }
         pub async fn list_events(
             &mut self,
             request: impl tonic::IntoRequest<super::ListEventsRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::Event>>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Event>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/ListEvents");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/ListEvents",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "ListEvents"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "ListEvents"));
             self.inner.server_streaming(req, path, codec).await
         }
         pub async fn step_output(
             &mut self,
             request: impl tonic::IntoRequest<super::StepOutputRequest>,
-        ) -> std::result::Result<tonic::Response<tonic::codec::Streaming<super::Output>>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Output>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/StepOutput");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/StepOutput",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "StepOutput"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "StepOutput"));
             self.inner.server_streaming(req, path, codec).await
         }
         pub async fn create_token(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateTokenRequest>,
-        ) -> std::result::Result<tonic::Response<super::CreateTokenResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::CreateTokenResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/CreateToken");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/CreateToken",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "CreateToken"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "CreateToken"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn list_hosts(
             &mut self,
             request: impl tonic::IntoRequest<super::ListHostsRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListHostsResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::ListHostsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/ListHosts");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/ListHosts",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "ListHosts"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "ListHosts"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn revoke_host(
             &mut self,
             request: impl tonic::IntoRequest<super::RevokeHostRequest>,
-        ) -> std::result::Result<tonic::Response<super::RevokeHostResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/RevokeHost");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/RevokeHost",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "RevokeHost"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "RevokeHost"));
             self.inner.unary(req, path, codec).await
         }
         pub async fn revoke_admin(
             &mut self,
             request: impl tonic::IntoRequest<super::RevokeAdminRequest>,
-        ) -> std::result::Result<tonic::Response<super::RevokeAdminResponse>, tonic::Status> {
-            self.inner.ready().await.map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeAdminResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/roadstead.v1.Operator/RevokeAdmin");
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/RevokeAdmin",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("roadstead.v1.Operator", "RevokeAdmin"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "RevokeAdmin"));
             self.inner.unary(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
 pub mod operator_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with OperatorServer.
     #[async_trait]
@@ -1919,11 +2455,17 @@ pub mod operator_server {
         async fn missing_blobs(
             &self,
             request: tonic::Request<super::MissingBlobsRequest>,
-        ) -> std::result::Result<tonic::Response<super::MissingBlobsResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::MissingBlobsResponse>,
+            tonic::Status,
+        >;
         async fn upload_blobs(
             &self,
             request: tonic::Request<tonic::Streaming<super::UploadPart>>,
-        ) -> std::result::Result<tonic::Response<super::UploadBlobsResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::UploadBlobsResponse>,
+            tonic::Status,
+        >;
         /// Makes a release of a manifest, all of whose blobs are there.
         async fn publish_release(
             &self,
@@ -1932,19 +2474,31 @@ pub mod operator_server {
         async fn list_releases(
             &self,
             request: tonic::Request<super::ListReleasesRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListReleasesResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::ListReleasesResponse>,
+            tonic::Status,
+        >;
         async fn get_release(
             &self,
             request: tonic::Request<super::GetReleaseRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetReleaseResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::GetReleaseResponse>,
+            tonic::Status,
+        >;
         async fn apply_environment(
             &self,
             request: tonic::Request<super::ApplyEnvironmentRequest>,
-        ) -> std::result::Result<tonic::Response<super::ApplyEnvironmentResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyEnvironmentResponse>,
+            tonic::Status,
+        >;
         async fn list_environments(
             &self,
             request: tonic::Request<super::ListEnvironmentsRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListEnvironmentsResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::ListEnvironmentsResponse>,
+            tonic::Status,
+        >;
         async fn start_rollout(
             &self,
             request: tonic::Request<super::StartRolloutRequest>,
@@ -1961,22 +2515,32 @@ pub mod operator_server {
         async fn list_rollouts(
             &self,
             request: tonic::Request<super::ListRolloutsRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListRolloutsResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::ListRolloutsResponse>,
+            tonic::Status,
+        >;
         async fn get_rollout(
             &self,
             request: tonic::Request<super::GetRolloutRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status>;
         /// Server streaming response type for the WatchRollout method.
-        type WatchRolloutStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::Rollout, tonic::Status>>
+        type WatchRolloutStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Rollout, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         /// The rollout now, then again whenever it changes, until it has ended.
         async fn watch_rollout(
             &self,
             request: tonic::Request<super::GetRolloutRequest>,
-        ) -> std::result::Result<tonic::Response<Self::WatchRolloutStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<Self::WatchRolloutStream>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the ListEvents method.
-        type ListEventsStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::Event, tonic::Status>>
+        type ListEventsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Event, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         async fn list_events(
@@ -1984,7 +2548,9 @@ pub mod operator_server {
             request: tonic::Request<super::ListEventsRequest>,
         ) -> std::result::Result<tonic::Response<Self::ListEventsStream>, tonic::Status>;
         /// Server streaming response type for the StepOutput method.
-        type StepOutputStream: tonic::codegen::tokio_stream::Stream<Item = std::result::Result<super::Output, tonic::Status>>
+        type StepOutputStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Output, tonic::Status>,
+            >
             + std::marker::Send
             + 'static;
         async fn step_output(
@@ -1994,19 +2560,31 @@ pub mod operator_server {
         async fn create_token(
             &self,
             request: tonic::Request<super::CreateTokenRequest>,
-        ) -> std::result::Result<tonic::Response<super::CreateTokenResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::CreateTokenResponse>,
+            tonic::Status,
+        >;
         async fn list_hosts(
             &self,
             request: tonic::Request<super::ListHostsRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListHostsResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::ListHostsResponse>,
+            tonic::Status,
+        >;
         async fn revoke_host(
             &self,
             request: tonic::Request<super::RevokeHostRequest>,
-        ) -> std::result::Result<tonic::Response<super::RevokeHostResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeHostResponse>,
+            tonic::Status,
+        >;
         async fn revoke_admin(
             &self,
             request: tonic::Request<super::RevokeAdminRequest>,
-        ) -> std::result::Result<tonic::Response<super::RevokeAdminResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeAdminResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct OperatorServer<T> {
@@ -2029,7 +2607,10 @@ pub mod operator_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -2073,7 +2654,10 @@ pub mod operator_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -2081,12 +2665,21 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/WhoAmI" => {
                     #[allow(non_camel_case_types)]
                     struct WhoAmISvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::WhoAmIRequest> for WhoAmISvc<T> {
+                    impl<T: Operator> tonic::server::UnaryService<super::WhoAmIRequest>
+                    for WhoAmISvc<T> {
                         type Response = super::WhoAmIResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::WhoAmIRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::WhoAmIRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::who_am_i(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::who_am_i(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2099,8 +2692,14 @@ pub mod operator_server {
                         let method = WhoAmISvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2109,12 +2708,21 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/RenewAdmin" => {
                     #[allow(non_camel_case_types)]
                     struct RenewAdminSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::RenewRequest> for RenewAdminSvc<T> {
+                    impl<T: Operator> tonic::server::UnaryService<super::RenewRequest>
+                    for RenewAdminSvc<T> {
                         type Response = super::RenewResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::RenewRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenewRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::renew_admin(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::renew_admin(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2127,8 +2735,14 @@ pub mod operator_server {
                         let method = RenewAdminSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2137,12 +2751,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/MissingBlobs" => {
                     #[allow(non_camel_case_types)]
                     struct MissingBlobsSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::MissingBlobsRequest> for MissingBlobsSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::MissingBlobsRequest>
+                    for MissingBlobsSvc<T> {
                         type Response = super::MissingBlobsResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::MissingBlobsRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MissingBlobsRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::missing_blobs(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::missing_blobs(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2155,8 +2780,14 @@ pub mod operator_server {
                         let method = MissingBlobsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2165,12 +2796,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/UploadBlobs" => {
                     #[allow(non_camel_case_types)]
                     struct UploadBlobsSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::ClientStreamingService<super::UploadPart> for UploadBlobsSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::ClientStreamingService<super::UploadPart>
+                    for UploadBlobsSvc<T> {
                         type Response = super::UploadBlobsResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<tonic::Streaming<super::UploadPart>>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::UploadPart>>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::upload_blobs(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::upload_blobs(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2183,8 +2825,14 @@ pub mod operator_server {
                         let method = UploadBlobsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.client_streaming(method, req).await;
                         Ok(res)
                     };
@@ -2193,12 +2841,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/PublishRelease" => {
                     #[allow(non_camel_case_types)]
                     struct PublishReleaseSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::PublishReleaseRequest> for PublishReleaseSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::PublishReleaseRequest>
+                    for PublishReleaseSvc<T> {
                         type Response = super::Release;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::PublishReleaseRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PublishReleaseRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::publish_release(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::publish_release(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2211,8 +2870,14 @@ pub mod operator_server {
                         let method = PublishReleaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2221,12 +2886,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/ListReleases" => {
                     #[allow(non_camel_case_types)]
                     struct ListReleasesSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::ListReleasesRequest> for ListReleasesSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ListReleasesRequest>
+                    for ListReleasesSvc<T> {
                         type Response = super::ListReleasesResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::ListReleasesRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListReleasesRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::list_releases(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::list_releases(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2239,8 +2915,14 @@ pub mod operator_server {
                         let method = ListReleasesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2249,12 +2931,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/GetRelease" => {
                     #[allow(non_camel_case_types)]
                     struct GetReleaseSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::GetReleaseRequest> for GetReleaseSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::GetReleaseRequest>
+                    for GetReleaseSvc<T> {
                         type Response = super::GetReleaseResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::GetReleaseRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetReleaseRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::get_release(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::get_release(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2267,8 +2960,14 @@ pub mod operator_server {
                         let method = GetReleaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2277,12 +2976,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/ApplyEnvironment" => {
                     #[allow(non_camel_case_types)]
                     struct ApplyEnvironmentSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::ApplyEnvironmentRequest> for ApplyEnvironmentSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ApplyEnvironmentRequest>
+                    for ApplyEnvironmentSvc<T> {
                         type Response = super::ApplyEnvironmentResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::ApplyEnvironmentRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyEnvironmentRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::apply_environment(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::apply_environment(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2295,8 +3005,14 @@ pub mod operator_server {
                         let method = ApplyEnvironmentSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2305,12 +3021,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/ListEnvironments" => {
                     #[allow(non_camel_case_types)]
                     struct ListEnvironmentsSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::ListEnvironmentsRequest> for ListEnvironmentsSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ListEnvironmentsRequest>
+                    for ListEnvironmentsSvc<T> {
                         type Response = super::ListEnvironmentsResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::ListEnvironmentsRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEnvironmentsRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::list_environments(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::list_environments(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2323,8 +3050,14 @@ pub mod operator_server {
                         let method = ListEnvironmentsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2333,12 +3066,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/StartRollout" => {
                     #[allow(non_camel_case_types)]
                     struct StartRolloutSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::StartRolloutRequest> for StartRolloutSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::StartRolloutRequest>
+                    for StartRolloutSvc<T> {
                         type Response = super::Rollout;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::StartRolloutRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StartRolloutRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::start_rollout(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::start_rollout(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2351,8 +3095,14 @@ pub mod operator_server {
                         let method = StartRolloutSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2361,12 +3111,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/AbortRollout" => {
                     #[allow(non_camel_case_types)]
                     struct AbortRolloutSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::AbortRolloutRequest> for AbortRolloutSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::AbortRolloutRequest>
+                    for AbortRolloutSvc<T> {
                         type Response = super::Rollout;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::AbortRolloutRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AbortRolloutRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::abort_rollout(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::abort_rollout(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2379,8 +3140,14 @@ pub mod operator_server {
                         let method = AbortRolloutSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2389,12 +3156,21 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/Rollback" => {
                     #[allow(non_camel_case_types)]
                     struct RollbackSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::RollbackRequest> for RollbackSvc<T> {
+                    impl<T: Operator> tonic::server::UnaryService<super::RollbackRequest>
+                    for RollbackSvc<T> {
                         type Response = super::Rollout;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::RollbackRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RollbackRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::rollback(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::rollback(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2407,8 +3183,14 @@ pub mod operator_server {
                         let method = RollbackSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2417,12 +3199,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/ListRollouts" => {
                     #[allow(non_camel_case_types)]
                     struct ListRolloutsSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::ListRolloutsRequest> for ListRolloutsSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ListRolloutsRequest>
+                    for ListRolloutsSvc<T> {
                         type Response = super::ListRolloutsResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::ListRolloutsRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListRolloutsRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::list_rollouts(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::list_rollouts(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2435,8 +3228,14 @@ pub mod operator_server {
                         let method = ListRolloutsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2445,12 +3244,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/GetRollout" => {
                     #[allow(non_camel_case_types)]
                     struct GetRolloutSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::GetRolloutRequest> for GetRolloutSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::GetRolloutRequest>
+                    for GetRolloutSvc<T> {
                         type Response = super::Rollout;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::GetRolloutRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRolloutRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::get_rollout(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::get_rollout(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2463,8 +3273,14 @@ pub mod operator_server {
                         let method = GetRolloutSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2473,13 +3289,24 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/WatchRollout" => {
                     #[allow(non_camel_case_types)]
                     struct WatchRolloutSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::ServerStreamingService<super::GetRolloutRequest> for WatchRolloutSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::ServerStreamingService<super::GetRolloutRequest>
+                    for WatchRolloutSvc<T> {
                         type Response = super::Rollout;
                         type ResponseStream = T::WatchRolloutStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::GetRolloutRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRolloutRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::watch_rollout(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::watch_rollout(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2492,8 +3319,14 @@ pub mod operator_server {
                         let method = WatchRolloutSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
@@ -2502,13 +3335,24 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/ListEvents" => {
                     #[allow(non_camel_case_types)]
                     struct ListEventsSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::ServerStreamingService<super::ListEventsRequest> for ListEventsSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::ServerStreamingService<super::ListEventsRequest>
+                    for ListEventsSvc<T> {
                         type Response = super::Event;
                         type ResponseStream = T::ListEventsStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::ListEventsRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListEventsRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::list_events(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::list_events(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2521,8 +3365,14 @@ pub mod operator_server {
                         let method = ListEventsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
@@ -2531,13 +3381,24 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/StepOutput" => {
                     #[allow(non_camel_case_types)]
                     struct StepOutputSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::ServerStreamingService<super::StepOutputRequest> for StepOutputSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::ServerStreamingService<super::StepOutputRequest>
+                    for StepOutputSvc<T> {
                         type Response = super::Output;
                         type ResponseStream = T::StepOutputStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::StepOutputRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StepOutputRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::step_output(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::step_output(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2550,8 +3411,14 @@ pub mod operator_server {
                         let method = StepOutputSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
@@ -2560,12 +3427,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/CreateToken" => {
                     #[allow(non_camel_case_types)]
                     struct CreateTokenSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::CreateTokenRequest> for CreateTokenSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::CreateTokenRequest>
+                    for CreateTokenSvc<T> {
                         type Response = super::CreateTokenResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::CreateTokenRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateTokenRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::create_token(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::create_token(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2578,8 +3456,14 @@ pub mod operator_server {
                         let method = CreateTokenSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2588,12 +3472,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/ListHosts" => {
                     #[allow(non_camel_case_types)]
                     struct ListHostsSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::ListHostsRequest> for ListHostsSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ListHostsRequest>
+                    for ListHostsSvc<T> {
                         type Response = super::ListHostsResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::ListHostsRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListHostsRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::list_hosts(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::list_hosts(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2606,8 +3501,14 @@ pub mod operator_server {
                         let method = ListHostsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2616,12 +3517,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/RevokeHost" => {
                     #[allow(non_camel_case_types)]
                     struct RevokeHostSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::RevokeHostRequest> for RevokeHostSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::RevokeHostRequest>
+                    for RevokeHostSvc<T> {
                         type Response = super::RevokeHostResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::RevokeHostRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeHostRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::revoke_host(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::revoke_host(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2634,8 +3546,14 @@ pub mod operator_server {
                         let method = RevokeHostSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
@@ -2644,12 +3562,23 @@ pub mod operator_server {
                 "/roadstead.v1.Operator/RevokeAdmin" => {
                     #[allow(non_camel_case_types)]
                     struct RevokeAdminSvc<T: Operator>(pub Arc<T>);
-                    impl<T: Operator> tonic::server::UnaryService<super::RevokeAdminRequest> for RevokeAdminSvc<T> {
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::RevokeAdminRequest>
+                    for RevokeAdminSvc<T> {
                         type Response = super::RevokeAdminResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::RevokeAdminRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeAdminRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as Operator>::revoke_admin(&inner, request).await };
+                            let fut = async move {
+                                <T as Operator>::revoke_admin(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -2662,20 +3591,38 @@ pub mod operator_server {
                         let method = RevokeAdminSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(accept_compression_encodings, send_compression_encodings)
-                            .apply_max_message_size_config(max_decoding_message_size, max_encoding_message_size);
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
                         let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }

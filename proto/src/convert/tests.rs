@@ -1,0 +1,80 @@
+//! What goes out comes back the same; junk is refused with the field's name.
+
+use roadstead_model::*;
+use std::collections::BTreeMap;
+
+use crate::v1;
+
+fn release() -> ReleaseRef {
+    let manifest = Digest::of(b"manifest");
+    ReleaseRef { id: ReleaseId::of(&Version::parse("1.0").unwrap(), &manifest), manifest }
+}
+
+fn order(kind: OrderKind) -> Order {
+    Order {
+        fence: Fence { term: 2, rollout: RolloutId(17), sequence: 3 },
+        environment: EnvironmentName::parse("staging").unwrap(),
+        app: AppName::parse("erp").unwrap(),
+        kind,
+        deadline: Millis(1234),
+    }
+}
+
+#[test]
+fn every_verb_round_trips() {
+    let variables = BTreeMap::from([(VariableName::parse("KEY").unwrap(), "a\nb".to_owned())]);
+    let singletons = vec![ServiceName::parse("beat").unwrap()];
+    for kind in [
+        OrderKind::Prepare { release: release(), variables, singletons, keep: 3 },
+        OrderKind::Migrate { release: release() },
+        OrderKind::Activate { release: release(), expected: None, confirm_within: Millis(9) },
+        OrderKind::Activate { release: release(), expected: Some(release().id), confirm_within: Millis(9) },
+        OrderKind::Confirm { release: release() },
+        OrderKind::Revert { from: release(), to: Some(release()), condemn: true },
+        OrderKind::Revert { from: release(), to: None, condemn: false },
+        OrderKind::Abandon { release: release(), condemn: true },
+    ] {
+        let sent = order(kind);
+        assert_eq!(Order::try_from(v1::Order::from(sent.clone())).unwrap(), sent);
+    }
+}
+
+#[test]
+fn every_report_round_trips() {
+    let key = OrderKey { rollout: RolloutId(17), sequence: 3 };
+    let failure = Failure::new(FailureKind::Check, "GET /healthz answered 500", "look at the journal").with_detail("trace");
+    let step = |state| Report::Step(StepReport { key, step: StepName::Fetch, state });
+    let current = Some(release().id);
+    for report in [
+        step(StepState::Started),
+        step(StepState::Progress { done: 1, total: 2 }),
+        step(StepState::Succeeded { took: Millis(5), note: "12 blobs".into() }),
+        step(StepState::Failed { took: Millis(5), failure: failure.clone() }),
+        Report::Order { key, outcome: OrderOutcome::Done { current: current.clone() } },
+        Report::Order { key, outcome: OrderOutcome::Failed { step: StepName::Health, failure: failure.clone(), current: None } },
+        Report::Order { key, outcome: OrderOutcome::Stuck { step: StepName::Health, failure: failure.clone(), current: current.clone() } },
+        Report::Refused { key, highest: Some(Fence { term: 1, rollout: RolloutId(18), sequence: 0 }), why: "older".into() },
+        Report::WentBack { key, app: AppName::parse("erp").unwrap(), current, why: failure },
+    ] {
+        assert_eq!(Report::try_from(v1::Report::from(report.clone())).unwrap(), report);
+    }
+}
+
+#[test]
+fn a_release_whose_parts_disagree_is_refused() {
+    let mut wire = v1::ReleaseRef::from(release());
+    wire.manifest[0] ^= 1;
+    let error = ReleaseRef::try_from(wire).unwrap_err();
+    assert!(error.to_string().contains("do not belong together"), "{error}");
+}
+
+#[test]
+fn hostile_fields_are_refused_by_name() {
+    let mut wire = v1::Order::from(order(OrderKind::Migrate { release: release() }));
+    wire.app = "../etc".into();
+    assert_eq!(Order::try_from(wire).unwrap_err().field, "order.app");
+    let facts = v1::HostFacts { host_name: "a\u{1b}[2J".into(), ..Default::default() };
+    assert_eq!(HostFacts::try_from(facts).unwrap_err().field, "facts.host_name");
+    let facts = v1::HostFacts { host_name: "a".into(), operating_system: "\u{1b}]0;x".into(), ..Default::default() };
+    assert!(HostFacts::try_from(facts).is_err());
+}
