@@ -1,1 +1,23 @@
-//! Placeholder while the house is laid out.
+//! **What may happen next**: a rollout as a pure state machine.
+//!
+//! [`Plan`] fixes hosts, batches and limits when a rollout is created. [`decide`] takes the state, one event and the
+//! time, and gives the next state with notes for the operator. [`orders`] is what every host should have been told by now,
+//! and [`waiting`] is what the rollout waits for, since when, until when, and what will happen then: both are functions of
+//! the state, so nothing is queued and a crash anywhere loses nothing.
+//!
+//! No I/O, no clock, no randomness, no async: the driver of the controller brings those.
+
+mod decide;
+mod orders;
+mod plan;
+mod state;
+mod waiting;
+
+pub use decide::{Decision, Event, Note, Rejected, decide};
+pub use orders::{Verb, orders};
+pub use plan::{Candidate, InvalidPlan, Plan, PlannedHost, RolloutKind};
+pub use state::{Host, Outcome, Phase, Stage, State};
+pub use waiting::{Waiting, waiting};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What every host should have been told by now, as a function of the state.
+//!
+//! A host's orders are numbered by their verb, so that the same order always has the same key: sending it again is harmless.
+
+use roadstead_model::{Fence, HostId, Order, OrderKey, OrderKind, ReleaseRef};
+use std::collections::BTreeMap;
+
+use crate::{Plan, RolloutKind, Stage, State};
+
+/// The place of each verb among a host's orders. A later verb supersedes an earlier one that still runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Verb {
+    /// See [`OrderKind::Prepare`].
+    Prepare = 1,
+    /// See [`OrderKind::Migrate`].
+    Migrate = 2,
+    /// See [`OrderKind::Activate`].
+    Activate = 3,
+    /// See [`OrderKind::Confirm`].
+    Confirm = 4,
+    /// See [`OrderKind::Revert`].
+    Revert = 5,
+    /// See [`OrderKind::Abandon`].
+    Abandon = 6,
+}
+
+impl Verb {
+    /// The verb of an order of this rollout, by its key.
+    #[must_use]
+    pub const fn of(key: OrderKey) -> Option<Self> {
+        match key.sequence {
+            1 => Some(Self::Prepare),
+            2 => Some(Self::Migrate),
+            3 => Some(Self::Activate),
+            4 => Some(Self::Confirm),
+            5 => Some(Self::Revert),
+            6 => Some(Self::Abandon),
+            _ => None,
+        }
+    }
+}
+
+/// The outstanding order of each host that has one, for a controller of this term.
+#[must_use]
+pub fn orders(state: &State, term: u64) -> BTreeMap<HostId, Order> {
+    state.hosts.iter().filter_map(|(id, host)| Some((id.clone(), order(state, term, id, host)?))).collect()
+}
+
+fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Order> {
+    let plan = &state.plan;
+    let planned = plan.hosts.get(id)?;
+    let release = plan.release.clone();
+    let timeouts = plan.timeouts;
+    let (verb, kind, deadline) = match host.stage {
+        Stage::Preparing => {
+            let singletons = planned.singletons.clone();
+            let kind = OrderKind::Prepare { release, variables: plan.variables.clone(), singletons, keep: plan.keep };
+            (Verb::Prepare, kind, timeouts.prepare)
+        }
+        Stage::Migrating => (Verb::Migrate, OrderKind::Migrate { release }, timeouts.migrate),
+        Stage::Moving if plan.kind == RolloutKind::Rollback => {
+            let from = planned.current.clone()?;
+            (Verb::Revert, OrderKind::Revert { from, to: Some(release), condemn: false }, timeouts.activate)
+        }
+        Stage::Moving => {
+            let expected = planned.current.as_ref().map(|r| r.id.clone());
+            (Verb::Activate, OrderKind::Activate { release, expected, confirm_within: timeouts.confirm }, timeouts.activate)
+        }
+        Stage::Confirming => (Verb::Confirm, OrderKind::Confirm { release }, timeouts.activate),
+        Stage::Reverting => {
+            let to = way_back(plan, id);
+            (Verb::Revert, OrderKind::Revert { from: release, to, condemn: state.condemn }, timeouts.activate)
+        }
+        Stage::Abandoning => (Verb::Abandon, OrderKind::Abandon { release, condemn: state.condemn }, timeouts.activate),
+        Stage::Prepared
+        | Stage::Healthy
+        | Stage::Confirmed
+        | Stage::Failed
+        | Stage::Left
+        | Stage::Reverted
+        | Stage::Abandoned
+        | Stage::Stuck => return None,
+    };
+    let fence = Fence { term, rollout: plan.rollout, sequence: verb as u32 };
+    Some(Order { fence, environment: plan.environment.clone(), app: plan.app.clone(), kind, deadline })
+}
+
+/// What a host goes back to: what it served when the plan was made.
+fn way_back(plan: &Plan, id: &HostId) -> Option<ReleaseRef> {
+    plan.hosts.get(id).and_then(|planned| planned.current.clone())
+}

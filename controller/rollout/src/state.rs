@@ -1,0 +1,254 @@
+//! Where a rollout stands: its phase, and every host's stage.
+
+use roadstead_model::{Failure, HostId, Millis, ReleaseId, StepName, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::Plan;
+
+/// A rollout: its plan and how far it has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// What was planned.
+    pub plan: Plan,
+    /// The part of the rollout that runs.
+    pub phase: Phase,
+    /// Every host of the plan.
+    pub hosts: BTreeMap<HostId, Host>,
+    /// Why it goes back or has failed.
+    pub failure: Option<Failure>,
+    /// Whether the release is marked bad where it went back.
+    pub condemn: bool,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// Counted up with every change.
+    pub revision: u64,
+}
+
+/// The part of a rollout that runs. Every one but the last has a deadline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "phase")]
+pub enum Phase {
+    /// All hosts prepare at once; nothing has changed for users.
+    Preparing {
+        /// When it began.
+        since: Timestamp,
+    },
+    /// One host runs the migrations. It is never replaced by another.
+    Migrating {
+        /// Which.
+        host: HostId,
+        /// When it began.
+        since: Timestamp,
+    },
+    /// A batch moves.
+    Moving {
+        /// Which, from 0.
+        batch: u32,
+        /// When it began.
+        since: Timestamp,
+    },
+    /// All batches have moved; old instances are warm.
+    Baking {
+        /// When it began.
+        since: Timestamp,
+    },
+    /// Hosts let their old instances go.
+    Confirming {
+        /// When it began.
+        since: Timestamp,
+    },
+    /// Hosts that moved go back, the others clear up.
+    Reverting {
+        /// When it began.
+        since: Timestamp,
+    },
+    /// Over.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// How a rollout ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The release serves; hosts outside of it are within the budget and come level later.
+    Done,
+    /// Every host that had moved serves what it served before.
+    RolledBack,
+    /// It ended otherwise; every host's state is known or named as unknown.
+    Failed,
+}
+
+/// One host's share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Where it stands.
+    pub stage: Stage,
+    /// Since when.
+    pub since: Timestamp,
+    /// Since when it is away; `None` while its session is open.
+    pub away_since: Option<Timestamp>,
+    /// The release that it said it serves.
+    pub current: Option<ReleaseId>,
+    /// The step that runs, with progress (done, total).
+    pub step: Option<(StepName, u64, u64)>,
+    /// How long each finished step took, with its note.
+    pub times: Vec<(StepName, Millis, String)>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// Where a host stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Told to prepare.
+    Preparing,
+    /// Prepared; serves the old release.
+    Prepared,
+    /// Told to migrate.
+    Migrating,
+    /// Told to cut over (or, in a rollback, to go back).
+    Moving,
+    /// The release serves and is healthy; the old instance is warm.
+    Healthy,
+    /// Told to let the old instance go.
+    Confirming,
+    /// The release serves for good.
+    Confirmed,
+    /// It failed and serves what it served before.
+    Failed,
+    /// It was away for too long; it comes level when it returns.
+    Left,
+    /// Told to go back.
+    Reverting,
+    /// It serves what it served before.
+    Reverted,
+    /// Told to clear up what it prepared.
+    Abandoning,
+    /// Cleared up; it never moved.
+    Abandoned,
+    /// Neither forward nor back worked: a person must look.
+    Stuck,
+}
+
+impl Stage {
+    /// Whether nothing more is asked of the host in this rollout.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Left | Self::Reverted | Self::Abandoned | Self::Stuck)
+    }
+
+    /// Whether the host counts against the failure budget.
+    #[must_use]
+    pub const fn is_lost(self) -> bool {
+        matches!(self, Self::Failed | Self::Left | Self::Stuck)
+    }
+
+    /// Whether the release may serve there.
+    #[must_use]
+    pub const fn may_serve(self) -> bool {
+        matches!(self, Self::Moving | Self::Healthy | Self::Confirming | Self::Confirmed)
+    }
+}
+
+impl State {
+    /// A rollout at its beginning. `connected` names the hosts whose session is open.
+    #[must_use]
+    pub fn new(plan: Plan, now: Timestamp, connected: impl Fn(&HostId) -> bool) -> Self {
+        let rollback = plan.kind == crate::RolloutKind::Rollback;
+        let target = plan.release.clone();
+        let stage = |planned: &crate::PlannedHost| match rollback {
+            true if planned.current.as_ref() == Some(&target) => Stage::Confirmed,
+            true => Stage::Prepared,
+            false => Stage::Preparing,
+        };
+        let host = |id: &HostId, planned: &crate::PlannedHost| Host {
+            stage: stage(planned),
+            since: now,
+            away_since: (!connected(id)).then_some(now),
+            current: planned.current.as_ref().map(|r| r.id.clone()),
+            step: None,
+            times: Vec::new(),
+            failure: None,
+        };
+        let hosts = plan.hosts.iter().map(|(id, planned)| (id.clone(), host(id, planned))).collect();
+        let phase = if rollback { Phase::Moving { batch: 0, since: now } } else { Phase::Preparing { since: now } };
+        // A release that the environment already runs is never condemned by bringing hosts level with it.
+        let condemn = plan.kind == crate::RolloutKind::Rollout && plan.previous.as_ref() != Some(&plan.release);
+        let mut state = Self { plan, phase, hosts, failure: None, condemn, started_at: now, revision: 0 };
+        crate::decide::settle(&mut state, now, &mut Vec::new());
+        state
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub const fn outcome(&self) -> Option<Outcome> {
+        match self.phase {
+            Phase::Ended { outcome, .. } => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// Hosts that are out now: moving, failed, stuck, or of unknown state because they are away.
+    #[must_use]
+    pub fn out(&self) -> usize {
+        let out = |host: &&Host| match host.stage {
+            Stage::Moving | Stage::Left | Stage::Stuck => true,
+            _ => host.away_since.is_some(),
+        };
+        self.hosts.values().filter(out).count()
+    }
+
+    /// Hosts that count against the failure budget.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.hosts.values().filter(|host| host.stage.is_lost()).count()
+    }
+}
+
+impl Phase {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Preparing { .. } => "preparing",
+            Self::Migrating { .. } => "migrating",
+            Self::Moving { .. } => "moving",
+            Self::Baking { .. } => "baking",
+            Self::Confirming { .. } => "confirming",
+            Self::Reverting { .. } => "reverting",
+            Self::Ended { outcome: Outcome::Done, .. } => "done",
+            Self::Ended { outcome: Outcome::RolledBack, .. } => "rolled-back",
+            Self::Ended { outcome: Outcome::Failed, .. } => "failed",
+        }
+    }
+}
+
+impl Stage {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Prepared => "prepared",
+            Self::Migrating => "migrating",
+            Self::Moving => "moving",
+            Self::Healthy => "healthy",
+            Self::Confirming => "confirming",
+            Self::Confirmed => "confirmed",
+            Self::Failed => "failed",
+            Self::Left => "left",
+            Self::Reverting => "reverting",
+            Self::Reverted => "reverted",
+            Self::Abandoning => "abandoning",
+            Self::Abandoned => "abandoned",
+            Self::Stuck => "stuck",
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The machine against simulated fleets: scripted stories and random histories under invariants.
+
+mod fleet;
+mod histories;
+mod stories;

@@ -1,0 +1,158 @@
+//! Random histories: hosts fail, fall silent, come and go, operators abort. The invariants hold after every event.
+
+use proptest::prelude::*;
+use roadstead_model::*;
+
+use super::fleet::*;
+use crate::*;
+
+#[derive(Debug, Clone)]
+enum Move {
+    CarryOut(usize),
+    Gone(usize),
+    Seen(usize),
+    WentBack(usize),
+    Abort,
+    Sleep,
+    Repeat(usize),
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        12 => (0..64usize).prop_map(Move::CarryOut),
+        2 => (0..64usize).prop_map(Move::Gone),
+        3 => (0..64usize).prop_map(Move::Seen),
+        1 => (0..64usize).prop_map(Move::WentBack),
+        1 => Just(Move::Abort),
+        2 => Just(Move::Sleep),
+        2 => (0..64usize).prop_map(Move::Repeat),
+    ];
+    prop::collection::vec(one, 0..120)
+}
+
+fn behaviours() -> impl Strategy<Value = Vec<(usize, u32, Behaviour)>> {
+    let behaviour = prop_oneof![Just(Behaviour::Fails), Just(Behaviour::GetsStuck), Just(Behaviour::StaysSilent)];
+    prop::collection::vec((0..9usize, 1..=6u32, behaviour), 0..4)
+}
+
+struct Watch {
+    migrators: std::collections::BTreeSet<HostId>,
+    migrated: bool,
+    ended: Option<State>,
+}
+
+impl Watch {
+    fn check(&mut self, fleet: &Fleet) {
+        let state = &fleet.state;
+        let orders = orders(state, 1);
+        for (id, order) in &orders {
+            match &order.kind {
+                OrderKind::Migrate { .. } => {
+                    self.migrators.insert(id.clone());
+                }
+                OrderKind::Activate { .. } => {
+                    assert!(self.migrated || !state.plan.migrate, "nobody moves before the migration is known to be done");
+                }
+                _ => {}
+            }
+        }
+        assert!(self.migrators.len() <= 1, "one migration runner, ever");
+        let moving = state.hosts.values().filter(|h| h.stage == Stage::Moving).count();
+        if state.plan.kind != RolloutKind::Rollback {
+            assert!(moving <= state.plan.max_unavailable, "{moving} hosts move at once");
+        }
+        if let Phase::Moving { batch, .. } = state.phase {
+            let early = state.hosts.iter().any(|(id, h)| state.plan.hosts[id].batch > batch && h.stage.may_serve());
+            assert!(!early, "no batch before its turn");
+        }
+        if let Some(ended) = &self.ended {
+            assert_eq!(state.phase, ended.phase, "over is over");
+            assert!(orders.is_empty(), "an ended rollout asks for nothing");
+        } else if state.outcome().is_some() {
+            self.ended = Some(state.clone());
+            let open: Vec<_> = state.hosts.values().filter(|h| matches!(h.stage, Stage::Moving | Stage::Reverting)).collect();
+            assert!(open.is_empty(), "an ended rollout leaves nobody halfway: {open:?}");
+        } else {
+            assert!(waiting(state).is_some(), "a running rollout has a deadline");
+        }
+        let bytes = serde_json::to_vec(state).unwrap();
+        assert_eq!(serde_json::from_slice::<State>(&bytes).unwrap(), *state, "what is stored is what was decided");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_in_every_history(
+        hosts in 1..9usize,
+        batch in 1..4u32,
+        unavailable in 1..4u32,
+        budget in 0..3u32,
+        kind in prop_oneof![4 => Just(RolloutKind::Rollout), 1 => Just(RolloutKind::Level)],
+        behaviours in behaviours(),
+        moves in moves(),
+    ) {
+        let environment = environment(Share::Count(batch), Share::Count(unavailable), Share::Count(budget));
+        let mut fleet = Fleet::new(plan(kind, &environment, hosts));
+        fleet.behaviour.extend(behaviours.into_iter().map(|(n, verb, b)| ((host_id(n), verb), b)));
+        let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None };
+        for step in moves {
+            act(&mut fleet, &step);
+            watch.migrated |= fleet.history.iter().any(|line| line.starts_with("migrated"));
+            watch.check(&fleet);
+        }
+        // Faults stop: everyone is back, and the rollout ends in bounded time.
+        for n in 0..hosts {
+            act(&mut fleet, &Move::Seen(n));
+            watch.migrated |= fleet.history.iter().any(|line| line.starts_with("migrated"));
+            watch.check(&fleet);
+        }
+        fleet.run();
+        watch.migrated = true;
+        watch.check(&fleet);
+    }
+}
+
+fn act(fleet: &mut Fleet, step: &Move) {
+    let host = |fleet: &Fleet, n: usize| host_id(n % fleet.state.hosts.len());
+    match step {
+        Move::CarryOut(n) => {
+            fleet.carry_out(*n);
+        }
+        Move::Gone(n) => {
+            let host = host(fleet, *n);
+            fleet.event(Event::HostGone { host });
+        }
+        Move::Seen(n) => {
+            let host = host(fleet, *n);
+            let current = fleet.serves[&host].clone();
+            fleet.event(Event::HostSeen { host, current, outcomes: Vec::new() });
+        }
+        Move::WentBack(n) => {
+            let host = host(fleet, *n);
+            if fleet.state.hosts[&host].stage == Stage::Healthy {
+                let old = Some(release("1.0").id);
+                fleet.serves.insert(host.clone(), old.clone());
+                let key = OrderKey { rollout: RolloutId(7), sequence: Verb::Activate as u32 };
+                let why = Failure::new(FailureKind::Deadline, "the controller was silent", "look");
+                let app = AppName::parse("erp").unwrap();
+                fleet.event(Event::Report { host, report: Report::WentBack { key, app, current: old, why } });
+            }
+        }
+        Move::Abort => fleet.event(Event::Abort { by: "ada".into(), reason: "test".into() }),
+        Move::Sleep => fleet.sleep(),
+        Move::Repeat(n) => {
+            let host = host(fleet, *n);
+            let key = OrderKey { rollout: RolloutId(7), sequence: (*n as u32 % 6) + 1 };
+            let current = fleet.serves[&host].clone();
+            // A late answer to an order that the host is not carrying out must change nothing.
+            let stage_of_key = orders(&fleet.state, 1).get(&host).map(|o| o.key());
+            if stage_of_key != Some(key) {
+                let before = fleet.state.hosts[&host].stage;
+                fleet.event(Event::Report { host: host.clone(), report: Report::Order { key, outcome: OrderOutcome::Done { current } } });
+                assert_eq!(fleet.state.hosts[&host].stage, before);
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Scripted stories: what an operator would expect.
+
+use roadstead_model::*;
+
+use super::fleet::*;
+use crate::*;
+
+fn one_by_one(budget: u32) -> EnvironmentSpec {
+    environment(Share::Count(1), Share::Count(1), Share::Count(budget))
+}
+
+#[test]
+fn a_good_release_reaches_every_host_in_batches() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 3));
+    assert_eq!(orders(&fleet.state, 1).len(), 3, "all hosts prepare at once");
+    assert_eq!(fleet.run(), Outcome::Done);
+    assert!(fleet.serves.values().all(|s| *s == Some(release("1.1").id)));
+    assert!(fleet.state.hosts.values().all(|h| h.stage == Stage::Confirmed));
+}
+
+#[test]
+fn a_release_that_does_not_start_moves_nobody() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 3));
+    fleet.behaviour.extend((0..3).map(|n| ((host_id(n), Verb::Activate as u32), Behaviour::Fails)));
+    assert_eq!(fleet.run(), Outcome::Failed);
+    assert!(fleet.serves.values().all(|s| *s == Some(release("1.0").id)));
+    assert!(fleet.state.failure.as_ref().unwrap().summary.contains("1 of 3 hosts lost"), "{:?}", fleet.state.failure);
+    assert!(fleet.state.condemn);
+}
+
+#[test]
+fn a_failure_in_the_last_batch_takes_the_first_back_too() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 3));
+    fleet.behaviour.insert((host_id(2), Verb::Activate as u32), Behaviour::Fails);
+    assert_eq!(fleet.run(), Outcome::RolledBack);
+    assert!(fleet.serves.values().all(|s| *s == Some(release("1.0").id)));
+    assert_eq!(fleet.state.hosts[&host_id(0)].stage, Stage::Reverted);
+    assert_eq!(fleet.state.hosts[&host_id(2)].stage, Stage::Abandoned);
+}
+
+#[test]
+fn a_host_that_is_away_within_the_budget_holds_up_nobody() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &environment(Share::Count(1), Share::Count(2), Share::Count(1)), 3));
+    fleet.event(Event::HostGone { host: host_id(1) });
+    assert_eq!(fleet.run(), Outcome::Done);
+    assert_eq!(fleet.state.hosts[&host_id(1)].stage, Stage::Left);
+    assert_eq!(fleet.serves[&host_id(0)], Some(release("1.1").id));
+    assert_eq!(fleet.serves[&host_id(2)], Some(release("1.1").id));
+}
+
+#[test]
+fn a_failed_migration_moves_nobody() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(2), 3));
+    fleet.behaviour.insert((host_id(0), Verb::Migrate as u32), Behaviour::Fails);
+    assert_eq!(fleet.run(), Outcome::Failed);
+    assert!(fleet.serves.values().all(|s| *s == Some(release("1.0").id)));
+}
+
+#[test]
+fn a_migration_without_an_outcome_is_never_given_to_another_host() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(2), 3));
+    fleet.behaviour.insert((host_id(0), Verb::Migrate as u32), Behaviour::StaysSilent);
+    assert_eq!(fleet.run(), Outcome::Failed);
+    assert!(fleet.state.failure.as_ref().unwrap().summary.contains("no known outcome"));
+    assert!(!fleet.history.iter().any(|line| line.contains("web-1 runs the migrations")));
+}
+
+#[test]
+fn an_abort_while_baking_takes_all_back_and_condemns_nothing() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 2));
+    while !matches!(fleet.state.phase, Phase::Baking { .. }) {
+        assert!(fleet.carry_out(0), "{:?}", fleet.state.phase);
+    }
+    fleet.event(Event::Abort { by: "ada".into(), reason: "wrong day".into() });
+    assert_eq!(fleet.run(), Outcome::RolledBack);
+    assert!(fleet.serves.values().all(|s| *s == Some(release("1.0").id)));
+    assert!(!fleet.state.condemn);
+}
+
+#[test]
+fn a_host_that_goes_back_by_itself_takes_the_fleet_back() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 2));
+    while !matches!(fleet.state.phase, Phase::Baking { .. }) {
+        fleet.carry_out(0);
+    }
+    let old = Some(release("1.0").id);
+    fleet.serves.insert(host_id(1), old.clone());
+    fleet.event(Event::HostSeen { host: host_id(1), current: old, outcomes: Vec::new() });
+    assert_eq!(fleet.run(), Outcome::RolledBack);
+}
+
+#[test]
+fn a_rollback_asks_all_hosts_at_once_and_needs_no_preparation() {
+    let environment = one_by_one(0);
+    let (old, new) = (release("1.0"), release("1.1"));
+    let back = Plan::new(RolloutId(8), RolloutKind::Rollback, &environment, old, Some(new.clone()), candidates(3, Some(&new)), true);
+    let mut fleet = Fleet::new(back.unwrap());
+    let asked = orders(&fleet.state, 1);
+    assert_eq!(asked.len(), 3);
+    assert!(asked.values().all(|o| matches!(o.kind, OrderKind::Revert { .. })));
+    assert_eq!(fleet.run(), Outcome::Done);
+    assert!(fleet.serves.values().all(|s| *s == Some(release("1.0").id)));
+}
+
+#[test]
+fn a_repeated_report_changes_nothing() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 1));
+    let order = orders(&fleet.state, 1).remove(&host_id(0)).unwrap();
+    let outcome = OrderOutcome::Done { current: Some(release("1.0").id) };
+    let report = Event::Report { host: host_id(0), report: Report::Order { key: order.key(), outcome } };
+    fleet.event(report.clone());
+    let after = fleet.state.clone();
+    fleet.event(report);
+    assert_eq!(fleet.state, after);
+}
+
+#[test]
+fn every_phase_says_what_it_waits_for_and_until_when() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 2));
+    let mut seen = Vec::new();
+    while fleet.state.outcome().is_none() {
+        let waiting = waiting(&fleet.state).expect("a running rollout waits for something");
+        assert!(waiting.until > waiting.since, "{waiting:?}");
+        seen.push(waiting.what);
+        if !fleet.carry_out(0) {
+            fleet.sleep();
+        }
+    }
+    assert!(seen.iter().any(|w| w == "2 of 2 hosts to be prepared"), "{seen:?}");
+    assert!(seen.iter().any(|w| w == "web-0 to run the migrations"), "{seen:?}");
+    assert!(waiting(&fleet.state).is_none());
+}
