@@ -1,0 +1,5 @@
+//! Crash anywhere, and the end is the same.
+
+mod crashes;
+mod fences;
+mod world;
