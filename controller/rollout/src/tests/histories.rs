@@ -39,6 +39,7 @@ struct Watch {
     migrators: std::collections::BTreeSet<HostId>,
     migrated: bool,
     ended: Option<State>,
+    before: std::collections::BTreeMap<HostId, Stage>,
 }
 
 impl Watch {
@@ -75,6 +76,11 @@ impl Watch {
         } else {
             assert!(waiting(state).is_some(), "a running rollout has a deadline");
         }
+        for (id, host) in &state.hosts {
+            let before = self.before.insert(id.clone(), host.stage);
+            let forgotten = host.stage == Stage::Abandoning && before.is_some_and(Stage::may_serve);
+            assert!(!forgotten, "a host on which the release may serve is told to go back, not to clear up");
+        }
         let bytes = serde_json::to_vec(state).unwrap();
         assert_eq!(serde_json::from_slice::<State>(&bytes).unwrap(), *state, "what is stored is what was decided");
     }
@@ -96,7 +102,7 @@ proptest! {
         let environment = environment(Share::Count(batch), Share::Count(unavailable), Share::Count(budget));
         let mut fleet = Fleet::new(plan(kind, &environment, hosts));
         fleet.behaviour.extend(behaviours.into_iter().map(|(n, verb, b)| ((host_id(n), verb), b)));
-        let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None };
+        let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None, before: Default::default() };
         for step in moves {
             act(&mut fleet, &step);
             watch.migrated |= fleet.history.iter().any(|line| line.starts_with("migrated"));
