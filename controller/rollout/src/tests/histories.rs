@@ -78,7 +78,8 @@ impl Watch {
         }
         for (id, host) in &state.hosts {
             let before = self.before.insert(id.clone(), host.stage);
-            let forgotten = host.stage == Stage::Abandoning && before.is_some_and(Stage::may_serve);
+            // A host that reported its failure in the same event has undone its move by itself.
+            let forgotten = host.stage == Stage::Abandoning && host.failure.is_none() && before.is_some_and(Stage::may_serve);
             assert!(!forgotten, "a host on which the release may serve is told to go back, not to clear up");
         }
         let bytes = serde_json::to_vec(state).unwrap();
