@@ -1,0 +1,135 @@
+//! The house rules as tests: which crate may use which, and which library is named where.
+
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Crate → the crates of the workspace that it may depend on.
+fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let all = ["roadstead-model", "roadstead-proto", "roadstead-bundle", "roadstead-pki"];
+    let with = |core: &'static str| all.into_iter().chain([core]).collect();
+    let model: BTreeSet<_> = ["roadstead-model"].into();
+    BTreeMap::from([
+        ("roadstead-model", BTreeSet::new()),
+        ("roadstead-proto", model.clone()),
+        ("roadstead-bundle", model.clone()),
+        ("roadstead-pki", model.clone()),
+        ("roadstead-rollout", model.clone()),
+        ("roadstead-deployment", model),
+        ("roadstead-controller", with("roadstead-rollout")),
+        ("roadstead-agent", with("roadstead-deployment")),
+        ("roadstead", all.into()),
+        ("roadstead-tests", all.into()),
+    ])
+}
+
+fn packages() -> Vec<Value> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+#[test]
+fn dependencies_run_one_way() {
+    let arrows = arrows();
+    let mut seen = BTreeSet::new();
+    for package in packages() {
+        let name = package["name"].as_str().unwrap().to_owned();
+        let allowed = arrows.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the table of ARCHITECTURE.md"));
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let dependency = dependency["name"].as_str().unwrap();
+            if dependency.starts_with("roadstead") {
+                assert!(allowed.contains(dependency), "{name} must not use {dependency}");
+            }
+        }
+        seen.insert(name);
+    }
+    assert_eq!(seen.len(), arrows.len(), "a crate of the table is missing");
+}
+
+#[test]
+fn the_cores_are_pure() {
+    let allowed: BTreeSet<_> =
+        ["roadstead-model", "serde", "thiserror", "blake3", "proptest", "serde_json"].into_iter().map(str::to_owned).collect();
+    for package in packages() {
+        let name = package["name"].as_str().unwrap();
+        if !["roadstead-model", "roadstead-rollout", "roadstead-deployment"].contains(&name) {
+            continue;
+        }
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let dependency = dependency["name"].as_str().unwrap();
+            assert!(allowed.contains(dependency), "{name} is pure and must not use {dependency}");
+        }
+    }
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_cores_read_no_clock_and_no_chance() {
+    for folder in ["model/src", "controller/rollout/src", "agent/deployment/src"] {
+        let mut files = Vec::new();
+        sources(&root().join(folder), &mut files);
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for word in ["SystemTime::now", "Instant::now", "std::fs", "std::net", "std::process", "getrandom", "HashMap"] {
+                assert!(!text.contains(word), "{} names {word}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_library_is_named_in_one_place() {
+    let homes: [(&str, &[&str]); 5] = [
+        ("sqlx::", &["controller/src/store"]),
+        ("zbus::", &["agent/src/host"]),
+        ("rustls::", &["pki/"]),
+        ("rcgen::", &["pki/"]),
+        ("x509_parser::", &["pki/"]),
+    ];
+    let root = root();
+    let mut files = Vec::new();
+    for folder in ["model", "proto", "bundle", "pki", "controller", "agent", "cli"] {
+        sources(&root.join(folder), &mut files);
+    }
+    for file in files {
+        let relative = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (word, homes) in homes {
+            let at_home = homes.iter().any(|home| relative.starts_with(home));
+            assert!(at_home || !text.contains(word), "{relative} names {word}, whose home is {homes:?}");
+        }
+    }
+}
+
+#[test]
+fn every_crate_takes_the_lints_and_says_what_it_is() {
+    for package in packages() {
+        let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap());
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        assert!(text.contains("[lints]\nworkspace = true"), "{} does not take the workspace's lints", manifest.display());
+        let folder = manifest.parent().unwrap().join("src");
+        let head = [folder.join("lib.rs"), folder.join("main.rs")].into_iter().find(|p| p.exists()).unwrap();
+        assert!(std::fs::read_to_string(&head).unwrap().starts_with("//!"), "{} does not say what it is", head.display());
+    }
+}
