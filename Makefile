@@ -7,10 +7,10 @@ help: ## list the targets
 
 lint: ## formatting, lints as errors, generated code
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets -- -D warnings
 
 check: lint ## lints and every test that needs no root: quick
-	cargo test --locked --workspace
+	cargo test --workspace
 
 test: check ## everything
 
