@@ -35,7 +35,7 @@ pub(crate) struct Fetched {
 }
 
 /// Where releases come from.
-#[tonic::async_trait]
+#[async_trait::async_trait]
 pub(crate) trait ReleaseSource: Send + Sync + std::fmt::Debug {
     /// The manifest with this digest, and its signatures. The digest is checked, the signatures are not.
     async fn release(&self, manifest: Digest) -> Result<ReceivedRelease, Failure>;

@@ -1,30 +1,283 @@
-//! Output and progress of steps, on their way to the controller: bounded, never in the way of the step.
+//! What is on its way to the controller: reports, output, progress. Bounded, and never in the way of a step.
+//!
+//! Outcomes are never dropped here and need not be: they lie in the journals, and each session begins with all of them.
+//! Everything else is best effort: when the controller is away for long, it is counted and dropped.
 
-use roadstead_model::{OrderKey, StepName};
+use roadstead_model::{HostFacts, OrderKey, Report, StepName, StepReport, StepState, limits};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use tokio::time::{Duration, Instant};
 
-/// Where the output of a step's commands goes: the beginning and the end are kept, the middle is counted.
+/// Bytes of reports and output that wait for the controller.
+const WAITING_BYTES_MAX: usize = 512 * 1024;
+/// Lines are joined into one message up to this size.
+const MESSAGE_TEXT_BYTES: usize = 16 * 1024;
+/// Progress of a step is told no more often than this.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// One thing to tell the controller.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Outgoing {
+    /// A report.
+    Report(Report),
+    /// Output of a step.
+    Output(OutputText),
+    /// Facts that changed.
+    Facts(Box<HostFacts>),
+}
+
+/// Lines of a step's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutputText {
+    /// The order.
+    pub(crate) key: OrderKey,
+    /// The step.
+    pub(crate) step: StepName,
+    /// Counted up within the step.
+    pub(crate) sequence: u64,
+    /// The lines, without the last line feed.
+    pub(crate) text: String,
+    /// Bytes that were dropped before this text.
+    pub(crate) dropped: u64,
+}
+
+/// What waits for the controller.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    waiting: Mutex<Waiting>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<Outgoing>,
+    bytes: usize,
+    dropped: u64,
+}
+
+impl Outbox {
+    /// Adds something. Never waits.
+    pub(crate) fn push(&self, item: Outgoing) {
+        self.lock().push(item);
+        self.arrived.notify_one();
+    }
+
+    /// Adds a report.
+    pub(crate) fn report(&self, report: Report) {
+        self.push(Outgoing::Report(report));
+    }
+
+    /// The next thing to tell; waits until there is one. Safe to drop.
+    pub(crate) async fn next(&self) -> Outgoing {
+        loop {
+            let arrived = self.arrived.notified();
+            if let Some(item) = self.lock().pop() {
+                return item;
+            }
+            arrived.await;
+        }
+    }
+
+    /// A session begins and tells all outcomes itself: those that wait are left out.
+    pub(crate) fn forget_outcomes(&self) {
+        let mut waiting = self.lock();
+        waiting.queue.retain(|item| !item.is_outcome());
+        waiting.bytes = waiting.queue.iter().map(Outgoing::weight).sum();
+        let dropped = std::mem::take(&mut waiting.dropped);
+        if dropped > 0 {
+            tracing::info!(dropped, "reports of steps and output were dropped while the controller was away");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, item: Outgoing) {
+        if self.joined(&item) {
+            return;
+        }
+        let weight = item.weight();
+        if !item.is_outcome() && self.bytes + weight > WAITING_BYTES_MAX {
+            self.dropped += 1;
+            return;
+        }
+        self.bytes += weight;
+        self.queue.push_back(item);
+    }
+
+    fn pop(&mut self) -> Option<Outgoing> {
+        let item = self.queue.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(item.weight());
+        Some(item)
+    }
+
+    /// Joins an item into what waits: lines into text, newer progress and facts over older.
+    fn joined(&mut self, item: &Outgoing) -> bool {
+        if let Outgoing::Facts(facts) = item {
+            let waiting = self.queue.iter_mut().find_map(|known| if let Outgoing::Facts(f) = known { Some(f) } else { None });
+            return waiting.map(|older| older.clone_from(facts)).is_some();
+        }
+        match (self.queue.back_mut(), item) {
+            (Some(Outgoing::Output(last)), Outgoing::Output(new))
+                if (last.key, last.step) == (new.key, new.step)
+                    && new.dropped == 0
+                    && last.text.len() + new.text.len() < MESSAGE_TEXT_BYTES
+                    && self.bytes + new.text.len() < WAITING_BYTES_MAX =>
+            {
+                last.text.push('\n');
+                last.text.push_str(&new.text);
+                self.bytes += new.text.len() + 1;
+                true
+            }
+            (Some(Outgoing::Report(Report::Step(last))), Outgoing::Report(Report::Step(new)))
+                if (last.key, last.step) == (new.key, new.step)
+                    && matches!((&last.state, &new.state), (StepState::Progress { .. }, StepState::Progress { .. })) =>
+            {
+                last.clone_from(new);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Outgoing {
+    const fn is_outcome(&self) -> bool {
+        matches!(self, Self::Report(Report::Order { .. } | Report::WentBack { .. } | Report::Refused { .. }))
+    }
+
+    fn weight(&self) -> usize {
+        let text = match self {
+            Self::Output(output) => output.text.len(),
+            Self::Report(Report::Step(StepReport { state: StepState::Failed { failure, .. }, .. })) => failure.detail.len(),
+            Self::Report(_) | Self::Facts(_) => 0,
+        };
+        text + 256
+    }
+}
+
+/// Where the output of a step's commands goes: the beginning is told at once, the end when the step ends, the middle is counted.
 #[derive(Debug, Clone)]
-pub(crate) struct OutputSink {}
+pub(crate) struct OutputSink {
+    key: OrderKey,
+    outbox: Arc<Outbox>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    step: Option<StepName>,
+    sequence: u64,
+    told: usize,
+    tail: VecDeque<String>,
+    tail_bytes: usize,
+    dropped: u64,
+}
 
 impl OutputSink {
     /// A sink for one order.
-    pub(crate) fn new(_key: OrderKey) -> Self {
-        Self {}
+    pub(crate) fn new(key: OrderKey, outbox: Arc<Outbox>) -> Self {
+        Self { key, outbox, kept: Arc::default() }
     }
 
     /// Takes one line, without its line feed. Never waits.
     pub(crate) fn line(&self, step: StepName, text: &str) {
-        tracing::debug!(%step, text, "output");
+        let (text, cut) = clean(text);
+        let mut kept = self.lock();
+        if kept.step != Some(step) {
+            self.flush(&mut kept);
+            *kept = Kept { step: Some(step), ..Kept::default() };
+        }
+        kept.dropped += cut;
+        if kept.told + text.len() <= limits::STEP_OUTPUT_HEAD_BYTES {
+            kept.told += text.len() + 1;
+            self.tell(&mut kept, step, text);
+        } else {
+            // Nothing more fits the beginning, not even a short line: the order of lines holds.
+            kept.told = limits::STEP_OUTPUT_HEAD_BYTES + 1;
+            kept.push_tail(text);
+        }
     }
+
+    /// The step ended: tells the end of its output.
+    pub(crate) fn finish(&self) {
+        let mut kept = self.lock();
+        self.flush(&mut kept);
+        *kept = Kept::default();
+    }
+
+    fn flush(&self, kept: &mut Kept) {
+        let Some(step) = kept.step else { return };
+        for text in std::mem::take(&mut kept.tail) {
+            self.tell(kept, step, text);
+        }
+        if kept.dropped > 0 {
+            self.tell(kept, step, String::new());
+        }
+    }
+
+    fn tell(&self, kept: &mut Kept, step: StepName, text: String) {
+        let dropped = std::mem::take(&mut kept.dropped);
+        self.outbox.push(Outgoing::Output(OutputText { key: self.key, step, sequence: kept.sequence, text, dropped }));
+        kept.sequence += 1;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn push_tail(&mut self, text: String) {
+        self.tail_bytes += text.len() + 1;
+        self.tail.push_back(text);
+        while self.tail_bytes > limits::STEP_OUTPUT_TAIL_BYTES {
+            let Some(oldest) = self.tail.pop_front() else { break };
+            self.tail_bytes -= oldest.len() + 1;
+            self.dropped += oldest.len() as u64 + 1;
+        }
+    }
+}
+
+/// A line cut to its limit, without control characters (a terminal must not obey a log), and the bytes that were cut.
+fn clean(text: &str) -> (String, u64) {
+    let mut end = text.len().min(limits::OUTPUT_LINE_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let line = text[..end].chars().filter(|c| *c == '\t' || !c.is_control()).collect();
+    (line, (text.len() - end) as u64)
 }
 
 /// Where a step tells how far it has come.
 #[derive(Debug, Clone)]
-pub(crate) struct ProgressSink {}
+pub(crate) struct ProgressSink {
+    key: OrderKey,
+    step: StepName,
+    outbox: Arc<Outbox>,
+    told: Arc<Mutex<Option<Instant>>>,
+}
 
 impl ProgressSink {
+    /// A sink for one step of one order.
+    pub(crate) fn new(key: OrderKey, step: StepName, outbox: Arc<Outbox>) -> Self {
+        Self { key, step, outbox, told: Arc::default() }
+    }
+
     /// Tells `done` of `total` (0 when unknown), in bytes or counts of the step's own. Never waits; may be called often.
     pub(crate) fn report(&self, done: u64, total: u64) {
-        let _ = (done, total);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL) {
+            *told = Some(Instant::now());
+            let state = StepState::Progress { done, total };
+            self.outbox.report(Report::Step(StepReport { key: self.key, step: self.step, state }));
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,15 @@
-//! The operator's settings of a host: `/etc/roadstead/agent.toml`.
+//! The operator's settings of a host: `/etc/roadstead/agent.toml`. Absent means all defaults.
 
-use roadstead_model::AppName;
+use roadstead_model::{AppName, limits};
+use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::files::{FileError, read_bounded};
 
 /// The settings, checked.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Where the controller is (`host:port`), when it is not where the agent enrolled.
     pub(crate) controller: Option<String>,
@@ -13,10 +18,133 @@ pub(crate) struct Settings {
 }
 
 /// What the host's operator allows one app.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct AppSettings {
     /// An existing system user that the app may run as.
     pub(crate) user: Option<String>,
     /// Units of the team's own that the app's release may restart or reload.
     pub(crate) units: Vec<String>,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Someone else could have written it.
+    #[error("{} can be written by others than its owner: run chmod go-w on it", path.display())]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// It is no TOML, or says something that is not known.
+    #[error("{} cannot be used", path.display())]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// An address is not `host:port`.
+    #[error("{where_from}: {text:?} is not the address of a controller; write host:port, such as deploy.example.org:7443")]
+    Address {
+        /// Where it stands.
+        where_from: String,
+        /// The text.
+        text: String,
+    },
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Fragment {
+    controller: Option<String>,
+    apps: BTreeMap<AppName, AppSettings>,
+}
+
+impl Settings {
+    /// Reads the settings.
+    pub(crate) fn read(path: &Path) -> Result<Self, SettingsError> {
+        let bytes = match read_bounded(path, limits::CONFIG_FILE_BYTES_MAX) {
+            Err(error) if error.is_missing() => return Ok(Self::default()),
+            bytes => bytes?,
+        };
+        let mode = std::fs::metadata(path).map_err(|e| FileError::new("look at", path, e))?.permissions().mode();
+        if mode & 0o022 != 0 {
+            return Err(SettingsError::Exposed { path: path.to_path_buf() });
+        }
+        let content = |source| SettingsError::Content { path: path.to_path_buf(), source: Box::new(source) };
+        let fragment: Fragment = toml::from_slice(&bytes).map_err(content)?;
+        if let Some(controller) = &fragment.controller {
+            check_address(controller, &path.display().to_string())?;
+        }
+        Ok(Self { controller: fragment.controller, apps: fragment.apps })
+    }
+}
+
+/// Checks that an address is `host:port`.
+pub(crate) fn check_address(text: &str, where_from: &str) -> Result<(), SettingsError> {
+    let fits = text.len() <= 300
+        && text.rsplit_once(':').is_some_and(|(host, port)| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+            let bracketed =
+                |h: &str| h.strip_prefix('[').and_then(|h| h.strip_suffix(']')).is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok());
+            port.parse::<u16>().is_ok_and(|port| port > 0) && ((!host.is_empty() && host.chars().all(plain)) || bracketed(host))
+        });
+    if fits { Ok(()) } else { Err(SettingsError::Address { where_from: where_from.to_owned(), text: text.chars().take(120).collect() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::chain;
+
+    fn read(text: &str) -> Result<Settings, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, text).unwrap();
+        Settings::read(&path)
+    }
+
+    #[test]
+    fn the_file_says_what_apps_may_do() {
+        let settings =
+            read("controller = \"deploy.example.org:7443\"\n[apps.erp]\nuser = \"erp-live\"\nunits = [\"erp-web.service\"]\n").unwrap();
+        assert_eq!(settings.controller.as_deref(), Some("deploy.example.org:7443"));
+        let erp = &settings.apps[&AppName::parse("erp").unwrap()];
+        assert_eq!((erp.user.as_deref(), erp.units.as_slice()), (Some("erp-live"), &["erp-web.service".to_owned()][..]));
+        assert_eq!(Settings::read(Path::new("/nonexistent/agent.toml")).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let error = chain(&read("[apps.erp]\nusr = \"x\"\n").unwrap_err());
+        assert!(error.contains("agent.toml") && error.contains("line 2") && error.contains("user"), "{error}");
+        assert!(chain(&read("[apps.\"../x\"]\n").unwrap_err()).contains("app name"));
+        assert!(chain(&read("controller = \"http://x\"\n").unwrap_err()).contains("host:port"));
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(matches!(Settings::read(&path), Err(SettingsError::Exposed { .. })));
+    }
+
+    #[test]
+    fn addresses_are_host_and_port() {
+        for good in ["a:1", "10.0.0.1:7443", "[::1]:7443", "deploy_1.example.org:65535"] {
+            assert!(check_address(good, "x").is_ok(), "{good}");
+        }
+        for bad in
+            ["", "a", "a:", ":7443", "a:0", "a:99999", "::1:7443", "[x]:1", "a b:1", "https://a:1", &format!("{}:1", "a".repeat(400))]
+        {
+            assert!(check_address(bad, "x").is_err(), "{bad}");
+        }
+    }
 }

@@ -1,0 +1,21 @@
+//! The agent's own errors as failures for people, and the one printer of error chains.
+
+use roadstead_model::{Failure, FailureKind};
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// An error with all its causes, as one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// A failure of the host's own files.
+pub(crate) fn host_failure(error: &dyn Error, hint: &str) -> Failure {
+    Failure::new(FailureKind::Host, chain(error), hint)
+}

@@ -1,0 +1,108 @@
+//! Small files of the agent's own: read with a limit, written so that a crash leaves the old or the new.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// What could not be done with a file.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}", path.display())]
+pub(crate) struct FileError {
+    /// What was tried, such as `read`.
+    pub(crate) doing: &'static str,
+    /// Which file.
+    pub(crate) path: PathBuf,
+    /// Why it failed.
+    #[source]
+    pub(crate) source: io::Error,
+}
+
+impl FileError {
+    /// The error of doing something with a file.
+    pub(crate) fn new(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { doing, path: path.to_path_buf(), source }
+    }
+
+    /// Whether the file was not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+/// Reads a file that may not be larger than `max` bytes.
+pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    let file = File::open(path).map_err(|e| FileError::new("open", path, e))?;
+    read_all_bounded(file, path, max)
+}
+
+/// Reads everything from a source that may not hold more than `max` bytes; `path` is its name for the error.
+pub(crate) fn read_all_bounded(source: impl io::Read, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    source.take(max + 1).read_to_end(&mut bytes).map_err(|e| FileError::new("read", path, e))?;
+    if bytes.len() as u64 > max {
+        return Err(FileError::new("read", path, io::Error::other(format!("it is larger than {max} bytes"))));
+    }
+    Ok(bytes)
+}
+
+/// Makes a folder that only the agent may enter, and those above it, durably.
+pub(crate) fn create_private_folder(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_private_folder(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(FileError::new("make the folder", path, e)),
+        _ => {}
+    }
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| FileError::new("sync the folder", path, e))
+}
+
+/// Replaces a file durably: after a crash it holds the old or the new content, never a part.
+pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = folder.join(format!(".new-{name}"));
+    let write = || {
+        // A leftover of a crash may have other permissions: it goes first.
+        match fs::remove_file(&temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|e| FileError::new("write", path, e))?;
+    sync_folder(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn files_are_replaced_with_their_mode_even_after_a_crash_left_a_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/state");
+        create_private_folder(path.parent().unwrap()).unwrap();
+        fs::write(folder.path().join("a/b/.new-state"), "half").unwrap();
+        write_atomically(&path, b"one", 0o600).unwrap();
+        write_atomically(&path, b"two", 0o600).unwrap();
+        assert_eq!(read_bounded(&path, 3).unwrap(), b"two");
+        assert!(read_bounded(&path, 2).is_err());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(read_bounded(&folder.path().join("none"), 9).unwrap_err().is_missing());
+    }
+}

@@ -1,0 +1,96 @@
+//! What the worker acts through: the real host, or one made up by a test.
+
+use async_trait::async_trait;
+use roadstead_model::{AppName, AppState, Failure, HostFacts, Order, ReleaseId, StepName};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+use crate::facts;
+use crate::fetch::ReleaseSource;
+use crate::host::Host;
+use crate::layout::Layout;
+use crate::output::{OutputSink, ProgressSink};
+use crate::settings::Settings;
+use crate::state::States;
+use crate::steps::{self, StepContext};
+use crate::tasks::blocking;
+
+/// One step's share of an order.
+#[derive(Debug, Clone)]
+pub(crate) struct Task {
+    /// The order.
+    pub(crate) order: Order,
+    /// Where its output goes.
+    pub(crate) output: OutputSink,
+    /// Where its progress goes.
+    pub(crate) progress: ProgressSink,
+    /// Cancelled when it is to stop.
+    pub(crate) cancelled: CancellationToken,
+}
+
+/// What can be done to a host.
+#[async_trait]
+pub(crate) trait Hands: Send + Sync + std::fmt::Debug {
+    /// Runs a step. Repeatable.
+    async fn run(&self, step: StepName, task: Task) -> Result<String, Failure>;
+    /// Undoes a step. Repeatable.
+    async fn undo(&self, step: StepName, task: Task) -> Result<(), Failure>;
+    /// Brings an app to what `current` says.
+    async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure>;
+    /// The release that serves.
+    async fn current(&self, app: &AppName) -> Option<ReleaseId>;
+    /// What the host says of itself and these apps.
+    async fn facts(&self, apps: Vec<AppName>) -> HostFacts;
+}
+
+/// The host itself.
+#[derive(Debug)]
+pub(crate) struct RealHands {
+    pub(crate) layout: Layout,
+    pub(crate) host: Arc<Host>,
+    pub(crate) releases: Arc<dyn ReleaseSource>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) states: Arc<States>,
+    pub(crate) systemd: String,
+}
+
+impl RealHands {
+    fn context(&self, task: Task) -> StepContext {
+        StepContext {
+            order: task.order,
+            layout: self.layout.clone(),
+            host: Arc::clone(&self.host),
+            releases: Arc::clone(&self.releases),
+            output: task.output,
+            settings: Arc::clone(&self.settings),
+            progress: task.progress,
+            states: Arc::clone(&self.states),
+            cancelled: task.cancelled,
+        }
+    }
+}
+
+#[async_trait]
+impl Hands for RealHands {
+    async fn run(&self, step: StepName, task: Task) -> Result<String, Failure> {
+        steps::run(step, &self.context(task)).await
+    }
+
+    async fn undo(&self, step: StepName, task: Task) -> Result<(), Failure> {
+        steps::undo(step, &self.context(task)).await
+    }
+
+    async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure> {
+        steps::reconcile(&self.host, &self.layout, app).await
+    }
+
+    async fn current(&self, app: &AppName) -> Option<ReleaseId> {
+        facts::current(&self.layout, app)
+    }
+
+    async fn facts(&self, apps: Vec<AppName>) -> HostFacts {
+        let (layout, states, systemd) = (self.layout.clone(), Arc::clone(&self.states), self.systemd.clone());
+        blocking(move || facts::gather(&PathBuf::from("/"), &layout, &states, &systemd, &apps)).await
+    }
+}

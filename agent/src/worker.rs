@@ -1,0 +1,406 @@
+//! The loop of the agent: receive, decide, save, act. One order at a time for an app, apps beside each other.
+
+use roadstead_deployment::{Admission, Record, Status, WatchState, effective_silence};
+use roadstead_model::{AppName, Failure, FailureKind, HostFacts, Millis, Order, OrderKey, OrderOutcome, Report, StepName};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Work};
+use crate::contact::Contact;
+use crate::failure::chain;
+use crate::hands::Hands;
+use crate::journal::{JournalError, JournalFile, Journals};
+use crate::notify::Watchdog;
+use crate::output::{Outbox, Outgoing};
+use crate::runner::{Driven, Runner};
+use crate::state::States;
+use crate::tasks::{Tasks, blocking};
+
+/// Events that wait for the worker; who brings more waits too.
+pub(crate) const EVENTS_MAX: usize = 32;
+/// Apps on one host.
+const APPS_MAX: usize = 256;
+/// Journals that are kept of each app.
+const JOURNALS_KEPT: usize = 20;
+/// How long bringing an app up after a start may take.
+const RECONCILE_AT_MOST: Duration = Duration::from_secs(300);
+
+/// All that can happen to the agent.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The controller gave an order.
+    Order(Box<Order>),
+    /// A session begins and wants to know what to say first.
+    Hello(oneshot::Sender<Hello>),
+    /// An app was brought up after a start.
+    Reconciled(AppName, Result<(), Failure>),
+    /// The work on an order ended.
+    Driven(AppName, Driven),
+}
+
+/// What a session says first.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    /// The host.
+    pub(crate) facts: HostFacts,
+    /// The end of every order that is remembered.
+    pub(crate) outcomes: Vec<Report>,
+}
+
+/// What the worker works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Means {
+    pub(crate) hands: Arc<dyn Hands>,
+    pub(crate) journals: Journals,
+    pub(crate) states: Arc<States>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) contact: Arc<Contact>,
+    pub(crate) tasks: Tasks,
+}
+
+/// The worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    means: Means,
+    apps: BTreeMap<AppName, App>,
+    sender: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Worker {
+    /// A worker, and where its events go.
+    pub(crate) fn new(means: Means) -> (Self, mpsc::Sender<Event>) {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        (Self { means, apps: BTreeMap::new(), sender: sender.clone(), events }, sender)
+    }
+
+    /// Replays the journals, brings the apps up and carries on with what was unfinished, all without the controller.
+    pub(crate) async fn start(&mut self, on_disk: Vec<AppName>) {
+        let journals = self.means.journals.clone();
+        let journalled = blocking(move || journals.apps()).await.unwrap_or_else(|error| {
+            tracing::error!(error = chain(&error), "the journals cannot be listed");
+            Vec::new()
+        });
+        for name in on_disk.into_iter().chain(journalled) {
+            if !self.apps.contains_key(&name) && self.apps.len() < APPS_MAX {
+                self.load(&name).await;
+                self.reconcile(&name);
+            }
+        }
+    }
+
+    /// The loop, until the agent stops.
+    pub(crate) async fn run(mut self, mut watchdog: Watchdog) {
+        let stopping = self.means.tasks.stopping().clone();
+        loop {
+            let due = self.next_lapse();
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return,
+                () = watchdog.due() => watchdog.feed(),
+                event = self.events.recv() => match event {
+                    Some(event) => self.handle(event).await,
+                    None => return,
+                },
+                () = sleep_or_forever(due) => self.lapse().await,
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Order(order) => self.order(*order).await,
+            Event::Hello(reply) => {
+                let hello = self.hello().await;
+                if reply.send(hello).is_err() {
+                    tracing::debug!("the session ended before its hello");
+                }
+            }
+            Event::Reconciled(name, result) => self.reconciled(&name, result).await,
+            Event::Driven(name, driven) => self.driven(&name, driven).await,
+        }
+    }
+
+    /// Decides about an order, makes an accepted one durable, and only then acts.
+    async fn order(&mut self, order: Order) {
+        let (name, key) = (order.app.clone(), order.key());
+        if !self.apps.contains_key(&name) {
+            if self.apps.len() >= APPS_MAX {
+                return self.refuse(&order, format!("the host has {APPS_MAX} apps already"));
+            }
+            self.load(&name).await;
+        } else if self.app(&name).held.is_some() {
+            // Someone may have put it right.
+            self.load(&name).await;
+        }
+        let app = self.app(&name);
+        if let Some(why) = &app.held {
+            let why = why.clone();
+            return self.refuse(&order, why);
+        }
+        match app.history.admit(&order) {
+            Admission::Accept => self.accept(order).await,
+            Admission::Answer(report) => {
+                self.raise(&order).await;
+                self.means.outbox.report(report);
+            }
+            Admission::Known => self.raise(&order).await,
+            Admission::Refuse { highest, why } => {
+                tracing::warn!(app = %name, rollout = %key.rollout, sequence = key.sequence, why, "an order is refused");
+                self.means.outbox.report(Report::Refused { key, highest, why });
+            }
+        }
+    }
+
+    async fn accept(&mut self, order: Order) {
+        let (folder, written) = (self.means.journals.of(&order.app), order.clone());
+        if let Err(error) = blocking(move || JournalFile::create(&folder, &written)).await {
+            return self.refuse(&order, format!("the order cannot be journalled: {}; make room on the disk", chain(&error)));
+        }
+        tracing::info!(app = %order.app, rollout = %order.fence.rollout, sequence = order.fence.sequence, verb = order.kind.verb(), "order accepted");
+        self.raise(&order).await;
+        let name = order.app.clone();
+        let app = self.app(&name);
+        app.history.remember(Status::new(order));
+        if let Work::Order { called_off, .. } = &app.work {
+            called_off.cancel();
+        }
+        self.go_on(&name).await;
+    }
+
+    /// Remembers the highest fence. The journal of an accepted order says it too, so a failure here loses nothing.
+    async fn raise(&mut self, order: &Order) {
+        let (fence, name) = (order.fence, order.app.clone());
+        let app = self.app(&name);
+        if app.history.highest() < Some(fence) {
+            app.history.raise(fence);
+            let states = Arc::clone(&self.means.states);
+            let raised = blocking(move || states.update(&name, |memory| memory.highest = memory.highest.max(Some(fence)))).await;
+            if let Err(error) = raised {
+                tracing::warn!(error = chain(&error), "the highest fence is only remembered in the journal");
+            }
+        }
+    }
+
+    fn refuse(&self, order: &Order, why: String) {
+        tracing::warn!(app = %order.app, rollout = %order.fence.rollout, sequence = order.fence.sequence, why, "an order is refused");
+        self.means.outbox.report(Report::Refused { key: order.key(), highest: None, why });
+    }
+
+    /// Starts the next unfinished order of an app that is at rest.
+    async fn go_on(&mut self, name: &AppName) {
+        let app = self.app(name);
+        if !matches!(app.work, Work::None) || app.held.is_some() {
+            return;
+        }
+        let unfinished: Vec<OrderKey> = app.history.unfinished().map(|status| status.order.key()).collect();
+        let Some(key) = unfinished.first().copied() else { return };
+        let superseded = unfinished.len() > 1;
+        let path = self.means.journals.path(name, key);
+        match blocking(move || JournalFile::open(&path)).await {
+            Ok(Some((journal, status))) => self.drive(journal, status, superseded),
+            Ok(None) => self.hold(name, format!("the journal of order {} of {} vanished", key.sequence, key.rollout)),
+            Err(error) => self.hold(name, chain(&error)),
+        }
+    }
+
+    fn drive(&mut self, journal: JournalFile, status: Status, superseded: bool) {
+        let (name, key) = (status.order.app.clone(), status.order.key());
+        let called_off = CancellationToken::new();
+        if superseded {
+            called_off.cancel();
+        }
+        let span =
+            tracing::info_span!("order", app = %name, rollout = %key.rollout, sequence = key.sequence, verb = status.order.kind.verb());
+        let runner = Runner {
+            journal: Arc::new(Mutex::new(journal)),
+            status,
+            hands: Arc::clone(&self.means.hands),
+            outbox: Arc::clone(&self.means.outbox),
+            called_off: called_off.clone(),
+            stopping: self.means.tasks.stopping().clone(),
+        };
+        self.app(&name).work = Work::Order { called_off };
+        let sender = self.sender.clone();
+        let work = async move {
+            let driven = runner.drive().await;
+            // Without a worker the agent is stopping; the journal knows all.
+            let _ = sender.send(Event::Driven(name, driven)).await;
+        };
+        self.means.tasks.spawn("order", tracing::Instrument::instrument(work, span));
+    }
+
+    async fn driven(&mut self, name: &AppName, driven: Driven) {
+        let now = self.means.contact.clock().elapsed();
+        let app = self.app(name);
+        app.work = Work::None;
+        match driven {
+            Driven::Stopped => return,
+            Driven::Ended(status) => {
+                let report = status.report();
+                app.history.remember(status);
+                app.rested = now;
+                let forgotten = app.history.forget(JOURNALS_KEPT);
+                if let Some(report) = report {
+                    self.means.outbox.report(report);
+                }
+                self.forget(name, forgotten).await;
+            }
+            Driven::Broken(status, error) => {
+                let why = chain(&error);
+                let failure = Failure::new(FailureKind::Host, why.clone(), "make room on the disk, then restart roadstead-agent");
+                let step = status.present_step().unwrap_or(StepName::Preflight);
+                self.hold(name, why);
+                let current = self.means.hands.current(name).await;
+                self.means
+                    .outbox
+                    .report(Report::Order { key: status.order.key(), outcome: OrderOutcome::Stuck { step, failure, current } });
+            }
+        }
+        let facts = self.facts().await;
+        self.means.outbox.push(Outgoing::Facts(Box::new(facts)));
+        self.go_on(name).await;
+    }
+
+    async fn forget(&self, name: &AppName, keys: Vec<OrderKey>) {
+        let (journals, name) = (self.means.journals.clone(), name.clone());
+        blocking(move || {
+            for key in keys {
+                if let Err(error) = journals.remove(&name, key) {
+                    tracing::warn!(error = chain(&error), "an old journal stays");
+                }
+            }
+        })
+        .await;
+    }
+
+    fn hold(&mut self, name: &AppName, why: String) {
+        tracing::error!(app = %name, why, "the app is stuck: it keeps serving, and takes no orders until this is put right");
+        self.app(name).held = Some(why);
+    }
+
+    /// Reads what is remembered of an app. What cannot be read holds this app, and no other.
+    async fn load(&mut self, name: &AppName) {
+        let (journals, states, read) = (self.means.journals.clone(), Arc::clone(&self.means.states), name.clone());
+        let loaded = blocking(move || {
+            let orders = journals.read(&read).map_err(|error: JournalError| chain(&error))?;
+            let memory = states.read(&read).map_err(|error| chain(&error))?;
+            Ok((memory.highest, orders))
+        })
+        .await;
+        match loaded {
+            Ok((highest, orders)) => self.app(name).restore(highest, orders),
+            Err(why) => self.hold(name, why),
+        }
+    }
+
+    fn app(&mut self, name: &AppName) -> &mut App {
+        self.apps.entry(name.clone()).or_default()
+    }
+
+    fn reconcile(&mut self, name: &AppName) {
+        self.app(name).work = Work::Reconciling;
+        let (hands, sender, name) = (Arc::clone(&self.means.hands), self.sender.clone(), name.clone());
+        let stopping = self.means.tasks.stopping().clone();
+        self.means.tasks.spawn("reconcile", async move {
+            let work = timeout(RECONCILE_AT_MOST, hands.reconcile(&name));
+            let result = tokio::select! {
+                result = work => result.unwrap_or_else(|_| Err(reconcile_too_late(&name))).map(drop),
+                () = stopping.cancelled() => return,
+            };
+            let _ = sender.send(Event::Reconciled(name, result)).await;
+        });
+    }
+
+    async fn reconciled(&mut self, name: &AppName, result: Result<(), Failure>) {
+        if let Err(failure) = result {
+            tracing::error!(app = %name, %failure, hint = failure.hint, detail = failure.detail, "the app could not be brought up as its 'current' says");
+        }
+        self.app(name).work = Work::None;
+        self.go_on(name).await;
+    }
+
+    async fn hello(&self) -> Hello {
+        self.means.outbox.forget_outcomes();
+        let reports = self.apps.values().flat_map(|app| app.history.reports());
+        Hello { facts: self.facts().await, outcomes: crate::app::bounded(reports.collect()) }
+    }
+
+    async fn facts(&self) -> HostFacts {
+        let mut facts = self.means.hands.facts(self.apps.keys().cloned().collect()).await;
+        for (name, state) in &mut facts.apps {
+            state.highest = self.apps.get(name).and_then(|app| app.history.highest());
+        }
+        facts
+    }
+
+    /// When the first cutover goes back, if the controller stays silent until then.
+    fn next_lapse(&self) -> Option<Instant> {
+        let contact = &self.means.contact;
+        let due = self.apps.values().filter_map(|app| {
+            let watch = app.watch()?;
+            let heard = contact.heard().max(app.rested);
+            Some(Millis(heard.0.saturating_add(effective_silence(watch.within, contact.heartbeat()).0)))
+        });
+        due.min().map(|due| contact.clock().at(due))
+    }
+
+    /// Undoes the cutovers whose time of silence is over.
+    async fn lapse(&mut self) {
+        let contact = Arc::clone(&self.means.contact);
+        let over = |app: &App| {
+            let watch = app.watch()?;
+            match watch.at(contact.clock().elapsed(), contact.heard().max(app.rested), contact.heartbeat()) {
+                WatchState::WentBack { silent } => Some((watch.key, silent)),
+                WatchState::Quiet { .. } => None,
+            }
+        };
+        let lapsed: Vec<_> =
+            self.apps.iter().filter_map(|(name, app)| over(app).map(|(key, silent)| (name.clone(), key, silent))).collect();
+        for (name, key, silent) in lapsed {
+            tracing::warn!(app = %name, %silent, "the controller is silent since the cutover: the app goes back to the release before");
+            let path = self.means.journals.path(&name, key);
+            let written = blocking(move || {
+                let Some((mut journal, mut status)) = JournalFile::open(&path)? else { return Ok(None) };
+                let record = Record::Lapsed { why: silence(silent) };
+                journal.append(&record)?;
+                status.apply(&record).map_err(|source| JournalError::Senseless { path, source })?;
+                Ok::<_, JournalError>(Some((journal, status)))
+            });
+            match written.await {
+                Ok(Some((journal, status))) => {
+                    self.app(&name).history.remember(status.clone());
+                    self.drive(journal, status, false);
+                }
+                Ok(None) => self.hold(&name, "the journal of the cutover vanished".to_owned()),
+                Err(error) => self.hold(&name, chain(&error)),
+            }
+        }
+    }
+}
+
+async fn sleep_or_forever(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn silence(silent: Millis) -> Failure {
+    Failure::new(
+        FailureKind::Deadline,
+        format!("the controller was not heard for {silent} after the cutover"),
+        "look at the network between the host and the controller, then deploy again",
+    )
+}
+
+fn reconcile_too_late(name: &AppName) -> Failure {
+    let hint = "look at the app's units with systemctl";
+    Failure::new(FailureKind::Deadline, format!("{name} was not up within {} s", RECONCILE_AT_MOST.as_secs()), hint)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! The worker with a made-up host and real journals.
+
+mod crashes;
+mod orders;
+mod rig;
+mod silence;
