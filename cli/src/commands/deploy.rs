@@ -1,0 +1,48 @@
+//! `roadstead deploy`: a release goes to an environment.
+
+use roadstead_proto::v1::StartRolloutRequest;
+
+use crate::failure::Result;
+use crate::output::Output;
+use crate::remote::{Controller, watch};
+
+/// Brings a release to an environment, and waits until it serves there or has gone back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  roadstead deploy staging 1.4.2\n  roadstead deploy production 1.4.2 --no-wait --reason 'quarter end'")]
+pub(crate) struct Arguments {
+    /// The environment.
+    environment: String,
+    /// The release: its id, its version, or the beginning of its manifest's digest.
+    release: String,
+    /// The app, where an environment of this name exists for several.
+    #[arg(long, default_value = "")]
+    app: String,
+    /// Why, for the history.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Return as soon as the rollout has begun.
+    #[arg(long)]
+    no_wait: bool,
+    /// A repeat with the same key finds the rollout that the first one began: for CI jobs that may be run again.
+    #[arg(long, default_value = "")]
+    idempotency_key: String,
+}
+
+/// Starts the rollout and follows it.
+pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
+    let controller = Controller::of_user()?;
+    let request = StartRolloutRequest {
+        environment: arguments.environment.clone(),
+        app: arguments.app.clone(),
+        release: arguments.release.clone(),
+        reason: arguments.reason.clone(),
+        idempotency_key: arguments.idempotency_key.clone(),
+    };
+    let rollout = controller.call(async |mut client| Ok(client.start_rollout(request).await?.into_inner()))?;
+    output.note(&format!("r-{}: {} goes to {} ({} hosts)", rollout.id, rollout.release, rollout.environment, rollout.hosts.len()));
+    if arguments.no_wait {
+        output.result(&watch::summary(&rollout), || format!("r-{}", rollout.id));
+        return Ok(());
+    }
+    watch::follow(&controller, rollout.id, output)
+}

@@ -1,0 +1,140 @@
+//! `roadstead host`: the fleet, new hosts, hosts that must go.
+
+use clap::Subcommand;
+use roadstead_proto::v1::{CreateTokenRequest, Host, ListHostsRequest, RevokeHostRequest};
+
+use crate::failure::{Failure, Result};
+use crate::output::{Output, size, table};
+use crate::remote::{Controller, moment, now_ms, rollout_view::span, spans};
+
+/// Looks at hosts, lets new ones in, and cuts hosts off.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists the hosts.
+    List {
+        /// Only those of this environment.
+        #[arg(long, default_value = "")]
+        env: String,
+    },
+    /// Shows one host.
+    Show {
+        /// Its name or id.
+        host: String,
+    },
+    /// Prints a join token: it lets one host in, once, for a short time.
+    #[command(after_help = "Example:\n  roadstead host token --env staging --label role=web --ttl 15m\n  \
+        then on the host: roadstead-agent enroll --controller deploy.example.org:7443 --token-file -")]
+    Token {
+        /// The environment that the host joins.
+        #[arg(long)]
+        env: String,
+        /// A label of the host, as key=value; may be given several times.
+        #[arg(long = "label")]
+        labels: Vec<String>,
+        /// How long the token is good.
+        #[arg(long, default_value = "15m", value_parser = spans::parse)]
+        ttl: roadstead_model::Millis,
+    },
+    /// Cuts a host off at once and for good.
+    Revoke {
+        /// Its name or id.
+        host: String,
+        /// Why, for the history.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Runs the action.
+pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
+    let controller = Controller::of_user()?;
+    match &arguments.action {
+        Action::List { env } => {
+            let hosts = hosts(&controller, env)?;
+            let json: Vec<_> = hosts.iter().map(json).collect();
+            output.result(&json, || table(["HOST", "ENVIRONMENT", "LABELS", "STATE", "RUNS", "SEEN"], hosts.iter().map(row)));
+        }
+        Action::Show { host } => {
+            let hosts = hosts(&controller, "")?;
+            let Some(found) = hosts.iter().find(|h| h.name == *host || h.id == *host) else {
+                return Err(Failure::failed(format!("there is no host {host:?}")).hint("`roadstead host list` shows them all"));
+            };
+            output.result(&json(found), || text(found));
+        }
+        Action::Token { env, labels, ttl } => {
+            let request = CreateTokenRequest { environment: env.clone(), labels: labels.clone(), ttl_ms: ttl.0, admin: String::new() };
+            let made = controller.call(async |mut client| Ok(client.create_token(request).await?.into_inner()))?;
+            output.note(&format!("good for one host until {}", moment(made.expires_at_ms)));
+            output.result(&serde_json::json!({ "token": made.token, "expires_at_ms": made.expires_at_ms }), || made.token.clone());
+        }
+        Action::Revoke { host, reason } => {
+            let request = RevokeHostRequest { host: host.clone(), reason: reason.clone() };
+            controller.call(async |mut client| client.revoke_host(request).await)?;
+            output.result(&serde_json::json!({ "revoked": host }), || format!("{host} is cut off"));
+        }
+    }
+    Ok(())
+}
+
+fn hosts(controller: &Controller, environment: &str) -> Result<Vec<Host>> {
+    let request = ListHostsRequest { environment: environment.to_owned() };
+    controller.call(async |mut client| Ok(client.list_hosts(request).await?.into_inner().hosts))
+}
+
+fn state(host: &Host) -> &'static str {
+    match (host.revoked, host.connected) {
+        (true, _) => "revoked",
+        (false, true) => "connected",
+        (false, false) => "away",
+    }
+}
+
+fn runs(host: &Host) -> String {
+    let apps = host.facts.as_ref().map(|facts| facts.apps.as_slice()).unwrap_or_default();
+    apps.iter().filter(|app| !app.current.is_empty()).map(|app| format!("{} {}", app.app, app.current)).collect::<Vec<_>>().join(", ")
+}
+
+fn row(host: &Host) -> [String; 6] {
+    let seen = if host.connected { "now".to_owned() } else { format!("{} ago", span(now_ms().saturating_sub(host.last_seen_ms))) };
+    [host.name.clone(), host.environment.clone(), host.labels.join(","), state(host).to_owned(), runs(host), seen]
+}
+
+fn text(host: &Host) -> String {
+    let facts = host.facts.clone().unwrap_or_default();
+    let pythons: Vec<_> = facts.pythons.iter().map(|p| format!("{} ({})", p.version, p.path)).collect();
+    let rows = [
+        ("host", host.name.clone()),
+        ("id", host.id.clone()),
+        ("environment", host.environment.clone()),
+        ("labels", host.labels.join(",")),
+        ("state", state(host).to_owned()),
+        ("runs", runs(host)),
+        ("seen", moment(host.last_seen_ms)),
+        ("enrolled", moment(host.enrolled_at_ms)),
+        ("certificate until", moment(host.certificate_not_after_ms)),
+        ("system", format!("{}, systemd {}, {}", facts.operating_system, facts.systemd, facts.architecture)),
+        ("python", pythons.join(", ")),
+        ("agent", facts.agent_version),
+        ("free disk", size(facts.disk_free_bytes)),
+    ];
+    table(["", ""], rows.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| [name.to_owned(), value]))
+}
+
+fn json(host: &Host) -> serde_json::Value {
+    let apps = host.facts.as_ref().map(|facts| facts.apps.as_slice()).unwrap_or_default();
+    serde_json::json!({
+        "host": host.name,
+        "id": host.id,
+        "environment": host.environment,
+        "labels": host.labels,
+        "state": state(host),
+        "last_seen_ms": host.last_seen_ms,
+        "apps": apps.iter().map(|app| serde_json::json!({ "app": app.app, "current": app.current, "previous": app.previous })).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,20 @@
+//! The controller as the command sees it: where it is, who we are to it, one call after another, and its answers as text.
+
+mod connection;
+pub(crate) mod environment_file;
+pub(crate) mod rollout_view;
+pub(crate) mod spans;
+pub(crate) mod watch;
+
+pub(crate) use connection::{Config, Controller, folder};
+
+/// Now, in milliseconds since 1970 UTC.
+pub(crate) fn now_ms() -> u64 {
+    jiff::Timestamp::now().as_millisecond().try_into().unwrap_or(0)
+}
+
+/// A point in time for people: local, with its zone. Empty for 0, which means never.
+pub(crate) fn moment(at_ms: u64) -> String {
+    let at = i64::try_from(at_ms).ok().filter(|ms| *ms != 0).and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    at.map(|at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()).unwrap_or_default()
+}

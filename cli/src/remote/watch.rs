@@ -1,0 +1,125 @@
+//! Following a rollout to its end: a picture that is drawn over on a terminal, a line per change elsewhere.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use roadstead_proto::v1::{GetRolloutRequest, Rollout};
+
+use super::Controller;
+use super::rollout_view::picture;
+use crate::failure::{Failure, Result};
+use crate::output::Output;
+
+/// Follows a rollout until it has ended; its end decides whether this is a failure.
+///
+/// # Errors
+/// When the rollout did not end well, or the controller went away for good.
+pub(crate) fn follow(controller: &Controller, rollout: u64, output: &Output) -> Result<()> {
+    ended(&last(controller, rollout, output)?, output)
+}
+
+/// Follows a rollout of which only one thing is asked: that it goes back.
+///
+/// # Errors
+/// When some host did not go back, or the controller went away for good.
+pub(crate) fn follow_back(controller: &Controller, rollout: u64, output: &Output) -> Result<()> {
+    let last = last(controller, rollout, output)?;
+    if last.phase == "rolled-back" {
+        output.result(&summary(&last), || picture(&last, last.ended_at_ms));
+        return Ok(());
+    }
+    ended(&last, output)
+}
+
+/// Shows a rollout until it has ended.
+fn last(controller: &Controller, rollout: u64, output: &Output) -> Result<Rollout> {
+    let mut screen = Screen::new(output);
+    let last = controller.call(async |mut client| {
+        let mut changes = client.watch_rollout(GetRolloutRequest { rollout }).await?.into_inner();
+        let mut last = None;
+        while let Some(change) = changes.message().await? {
+            screen.show(&change);
+            last = Some(change);
+        }
+        Ok(last)
+    })?;
+    screen.clear();
+    last.ok_or_else(|| Failure::failed(format!("the controller told nothing about r-{rollout}")))
+}
+
+/// The end of a rollout, told and judged.
+pub(crate) fn ended(rollout: &Rollout, output: &Output) -> Result<()> {
+    output.result(&summary(rollout), || picture(rollout, rollout.ended_at_ms));
+    if rollout.phase == "done" {
+        return Ok(());
+    }
+    let mut failure =
+        Failure::failed(format!("rollout r-{} of {} to {}: {}", rollout.id, rollout.release, rollout.environment, rollout.phase));
+    if let Some(cause) = &rollout.failure {
+        failure = failure.cause(cause.summary.clone()).hint(cause.hint.clone());
+    }
+    Err(failure)
+}
+
+/// A rollout for programs.
+pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
+    let host = |host: &roadstead_proto::v1::RolloutHost| {
+        serde_json::json!({
+            "host": host.host_name,
+            "batch": host.batch + 1,
+            "state": host.state,
+            "failure": host.failure.as_ref().map(|f| &f.summary),
+            "steps": host.times.iter().map(|t| serde_json::json!({ "step": t.step, "took_ms": t.took_ms, "note": t.note })).collect::<Vec<_>>(),
+        })
+    };
+    serde_json::json!({
+        "rollout": format!("r-{}", rollout.id),
+        "kind": rollout.kind,
+        "environment": rollout.environment,
+        "app": rollout.app,
+        "release": rollout.release,
+        "previous": rollout.previous,
+        "phase": rollout.phase,
+        "started_at_ms": rollout.started_at_ms,
+        "ended_at_ms": rollout.ended_at_ms,
+        "failure": rollout.failure.as_ref().map(|f| &f.summary),
+        "hosts": rollout.hosts.iter().map(host).collect::<Vec<_>>(),
+    })
+}
+
+struct Screen<'a> {
+    output: &'a Output,
+    bar: Option<ProgressBar>,
+    said: String,
+}
+
+impl<'a> Screen<'a> {
+    fn new(output: &'a Output) -> Self {
+        let bar = output.is_live().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { output, bar, said: String::new() }
+    }
+
+    fn show(&mut self, rollout: &Rollout) {
+        let now = super::now_ms();
+        if let Some(bar) = &self.bar {
+            bar.set_message(picture(rollout, now));
+            return;
+        }
+        let states: Vec<String> = rollout.hosts.iter().map(|h| format!("{} {} {}", h.host_name, h.state, h.step)).collect();
+        let line = format!("{}: {}", rollout.phase, states.join(", "));
+        if line != self.said {
+            self.output.note(&format!("r-{} {line}", rollout.id));
+            self.said = line;
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
