@@ -159,7 +159,7 @@ mod tests {
         fs::create_dir_all(path("srv/roadstead/lost+found")).unwrap();
 
         let layout = Layout::new(root.path());
-        assert_eq!(apps_on_disk(&layout), [app.clone()]);
+        assert_eq!(apps_on_disk(&layout), std::slice::from_ref(&app));
         let facts = gather(root.path(), &layout, &States::new(layout.clone()), "252", &apps_on_disk(&layout));
         assert_eq!(facts.operating_system, "Debian GNU/Linux 12 (bookworm)");
         assert_eq!(facts.pythons.iter().map(|p| p.version.as_str()).collect::<Vec<_>>(), ["3.11"]);

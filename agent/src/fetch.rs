@@ -1,9 +1,17 @@
 //! Releases from the controller: the manifest with its signatures, and the blobs that the host lacks.
 
+pub(crate) mod receive;
+pub(crate) mod shelf;
+pub(crate) mod tree;
+
+use async_trait::async_trait;
 use roadstead_model::{Digest, Failure};
 use std::path::Path;
 
 use crate::output::ProgressSink;
+
+/// The largest blob that serves as dictionary: it is held in memory.
+pub(crate) const BASE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// A manifest and its signatures as they came: nothing of it is trusted before `verify`.
 #[derive(Debug, Clone)]
@@ -24,7 +32,7 @@ pub(crate) struct ReceivedSignature {
 }
 
 /// What a fetch amounted to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Fetched {
     /// Blobs that came.
     pub(crate) blobs: u64,
@@ -35,13 +43,13 @@ pub(crate) struct Fetched {
 }
 
 /// Where releases come from.
-#[async_trait::async_trait]
+#[async_trait]
 pub(crate) trait ReleaseSource: Send + Sync + std::fmt::Debug {
     /// The manifest with this digest, and its signatures. The digest is checked, the signatures are not.
     async fn release(&self, manifest: Digest) -> Result<ReceivedRelease, Failure>;
 
     /// Brings everything below these tree roots that the blob store in the folder `store` lacks; every blob is checked
-    /// against its digest while it streams. `bases` are roots of trees that the host has (the current release's), whose
-    /// files at the same paths serve as dictionaries. May be repeated after any failure: what came is kept.
+    /// against its digest while it streams. `bases` are roots of trees that the host has, in the order of `roots` (the
+    /// current release's): files at the same paths serve as dictionaries. May be repeated after any failure: what came is kept.
     async fn fetch(&self, roots: &[Digest], bases: &[Digest], store: &Path, progress: &ProgressSink) -> Result<Fetched, Failure>;
 }

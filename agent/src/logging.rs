@@ -77,7 +77,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JournalLayer {
         let mut record = log::Record::builder();
         record.level(level(*event.metadata().level())).target(event.metadata().target()).key_values(&pairs);
         // A journal that cannot be written leaves nowhere to say so.
-        let _ = self.0.journal_send(&record.args(format_args!("{message}")).build());
+        drop(self.0.journal_send(&record.args(format_args!("{message}")).build()));
     }
 }
 

@@ -12,6 +12,7 @@ mod hands;
 mod host;
 mod journal;
 mod layout;
+mod link;
 mod logging;
 mod notify;
 mod output;

@@ -38,7 +38,7 @@ pub(crate) enum Event {
     /// An app was brought up after a start.
     Reconciled(AppName, Result<(), Failure>),
     /// The work on an order ended.
-    Driven(AppName, Driven),
+    Driven(AppName, Box<Driven>),
 }
 
 /// What a session says first.
@@ -120,7 +120,7 @@ impl Worker {
                 }
             }
             Event::Reconciled(name, result) => self.reconciled(&name, result).await,
-            Event::Driven(name, driven) => self.driven(&name, driven).await,
+            Event::Driven(name, driven) => self.driven(&name, *driven).await,
         }
     }
 
@@ -228,7 +228,7 @@ impl Worker {
         let work = async move {
             let driven = runner.drive().await;
             // Without a worker the agent is stopping; the journal knows all.
-            let _ = sender.send(Event::Driven(name, driven)).await;
+            drop(sender.send(Event::Driven(name, Box::new(driven))).await);
         };
         self.means.tasks.spawn("order", tracing::Instrument::instrument(work, span));
     }
@@ -311,7 +311,7 @@ impl Worker {
                 result = work => result.unwrap_or_else(|_| Err(reconcile_too_late(&name))).map(drop),
                 () = stopping.cancelled() => return,
             };
-            let _ = sender.send(Event::Reconciled(name, result)).await;
+            drop(sender.send(Event::Reconciled(name, result)).await);
         });
     }
 
@@ -404,3 +404,5 @@ fn reconcile_too_late(name: &AppName) -> Failure {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::rig::some_order as tests_order;

@@ -2,5 +2,5 @@
 
 mod crashes;
 mod orders;
-mod rig;
+pub(super) mod rig;
 mod silence;

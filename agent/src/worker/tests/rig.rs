@@ -148,6 +148,11 @@ pub(super) fn order(rollout: u64, sequence: u32, kind: OrderKind) -> Order {
     }
 }
 
+/// An order, for tests of other parts.
+pub(crate) fn some_order() -> Order {
+    order(1, 1, activate())
+}
+
 pub(super) fn of_app(mut order: Order, app: &str) -> Order {
     order.app = AppName::parse(app).unwrap();
     order

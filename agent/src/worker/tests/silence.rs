@@ -22,7 +22,7 @@ async fn silence_after_a_cutover_undoes_it() {
     let Report::WentBack { key, current: None, why, .. } = &report else { panic!("{report:?}") };
     assert_eq!((*key, why.kind), (order(1, 1, activate()).key(), FailureKind::Deadline));
     assert_eq!(rig.hands.log()[4..], ["undo erp cutover", "undo erp candidate"]);
-    assert_eq!(rig.hello().await.outcomes, [report.clone()]);
+    assert_eq!(rig.hello().await.outcomes, std::slice::from_ref(&report));
     rig.order(order(1, 1, activate())).await;
     assert_eq!(rig.outcome().await, report, "a repeat is told what became of it");
 }

@@ -1,0 +1,109 @@
+//! The link to the controller: dials out, keeps one session, comes back after a while that grows and varies.
+//!
+//! Only here (and in `enroll`) does the agent speak gRPC; what comes in is converted at once and travels no further as a message.
+
+mod dial;
+mod session;
+mod source;
+
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Duration, Instant, timeout};
+use tonic::transport::Channel;
+
+use crate::contact::Contact;
+use crate::failure::chain;
+use crate::output::Outbox;
+use crate::tasks::Tasks;
+use crate::worker::Event;
+pub(crate) use dial::{Dial, DialError};
+use session::{Session, SessionError};
+pub(crate) use source::ControllerSource;
+
+/// How long dialling may take, all in all.
+const DIAL_AT_MOST: Duration = Duration::from_secs(20);
+/// A session that lasted this long was a good one: the next dial is not held up by failures before it.
+const GOOD_SESSION: Duration = Duration::from_secs(60);
+/// A wait before the next dial grows up to this.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MIN: Duration = Duration::from_millis(250);
+
+/// The link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    dialer: Arc<dyn Dial>,
+    outbox: Arc<Outbox>,
+    contact: Arc<Contact>,
+    events: mpsc::Sender<Event>,
+    channel: watch::Sender<Option<Channel>>,
+    tasks: Tasks,
+}
+
+impl Link {
+    /// A link, not yet dialled.
+    pub(crate) fn new(
+        dialer: Arc<dyn Dial>,
+        outbox: Arc<Outbox>,
+        contact: Arc<Contact>,
+        events: mpsc::Sender<Event>,
+        tasks: Tasks,
+    ) -> Self {
+        Self { dialer, outbox, contact, events, channel: watch::Sender::new(None), tasks }
+    }
+
+    /// The channel of the session that is open, for other calls.
+    pub(crate) fn channel(&self) -> watch::Receiver<Option<Channel>> {
+        self.channel.subscribe()
+    }
+
+    /// Keeps a session, until the agent stops.
+    pub(crate) async fn run(self) {
+        let stopping = self.tasks.stopping().clone();
+        let mut failures = 0;
+        while !stopping.is_cancelled() {
+            let began = Instant::now();
+            let ended = tokio::select! {
+                ended = self.one_session() => ended,
+                () = stopping.cancelled() => return,
+            };
+            self.channel.send_replace(None);
+            failures = if began.elapsed() >= GOOD_SESSION { 0 } else { failures + 1 };
+            let wait = wait_before(failures, chance());
+            if let Err(error) = ended {
+                // An operator need not see each of many attempts.
+                let text = chain(&error);
+                if failures <= 3 || failures.is_multiple_of(20) {
+                    tracing::warn!(error = text, again_in = ?wait, "no session with the controller");
+                } else {
+                    tracing::debug!(error = text, again_in = ?wait, "no session with the controller");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stopping.cancelled() => return,
+            }
+        }
+    }
+
+    async fn one_session(&self) -> Result<(), SessionError> {
+        let channel = timeout(DIAL_AT_MOST, self.dialer.dial()).await.map_err(|_| SessionError::Slow("dialling"))??;
+        self.channel.send_replace(Some(channel.clone()));
+        let stopping = self.tasks.stopping().clone();
+        let (outbox, contact) = (Arc::clone(&self.outbox), Arc::clone(&self.contact));
+        Session::open(channel, outbox, contact, self.events.clone()).await?.run(stopping).await
+    }
+}
+
+/// The wait after this many failures in a row: drawn from a span that doubles, so that a fleet does not come back in step.
+fn wait_before(failures: u32, chance: f64) -> Duration {
+    let ceiling = Duration::from_secs(1).saturating_mul(1 << failures.min(6)).min(WAIT_MAX);
+    WAIT_MIN + ceiling.saturating_sub(WAIT_MIN).mul_f64(chance)
+}
+
+/// A number from 0 to 1.
+fn chance() -> f64 {
+    getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests;
