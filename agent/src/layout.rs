@@ -1,6 +1,6 @@
-//! Where everything of an agent lies on its host.
+//! Where everything of an agent lies on its host: every path of the agent is made here and nowhere else.
 
-use roadstead_model::AppName;
+use roadstead_model::{AppName, ReleaseId, ServiceName};
 use std::path::{Path, PathBuf};
 
 /// The paths of a host. All below one root, `/` but in tests.
@@ -25,23 +25,158 @@ impl Layout {
         self.root.join("etc/roadstead")
     }
 
+    /// The keys that releases must be signed with.
+    pub(crate) fn release_keys(&self) -> PathBuf {
+        self.configuration().join("release-keys.toml")
+    }
+
+    /// Variables that the host's operator sets for an app, secrets among them.
+    pub(crate) fn host_variables(&self, app: &AppName) -> PathBuf {
+        self.configuration().join("apps").join(format!("{app}.env"))
+    }
+
+    /// Unit files, linked into systemd.
+    pub(crate) fn units(&self) -> PathBuf {
+        self.configuration().join("units")
+    }
+
+    /// What makes the app's folders below `/run` at boot, before the agent runs.
+    pub(crate) fn boot_files(&self, app: &AppName) -> PathBuf {
+        self.root.join("etc/tmpfiles.d").join(format!("roadstead-{app}.conf"))
+    }
+
     /// The blob store.
     pub(crate) fn blobs(&self) -> PathBuf {
         self.agent_state().join("blobs")
     }
 
+    /// What the agent remembers of all apps, a folder each.
+    pub(crate) fn app_states(&self) -> PathBuf {
+        self.agent_state().join("apps")
+    }
+
     /// What the agent remembers of an app.
     pub(crate) fn app_state(&self, app: &AppName) -> PathBuf {
-        self.agent_state().join("apps").join(app.as_str())
+        self.app_states().join(app.as_str())
+    }
+
+    /// Marks of bad releases, an empty file each.
+    pub(crate) fn bad_marks(&self, app: &AppName) -> PathBuf {
+        self.app_state(app).join("bad")
+    }
+
+    /// The mark of a bad release.
+    pub(crate) fn bad_mark(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
+        self.bad_marks(app).join(release.as_str())
+    }
+
+    /// Manifests as they came, with their signatures; not verified.
+    pub(crate) fn received(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
+        self.app_state(app).join("received").join(format!("{release}.json"))
+    }
+
+    /// Verified manifests.
+    pub(crate) fn manifests(&self, app: &AppName) -> PathBuf {
+        self.app_state(app).join("manifests")
+    }
+
+    /// The verified manifest of a release: the bytes whose digest names it.
+    pub(crate) fn manifest(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
+        self.manifests(app).join(format!("{release}.json"))
+    }
+
+    /// Environment files of releases.
+    pub(crate) fn environment_files(&self, app: &AppName) -> PathBuf {
+        self.app_state(app).join("env")
+    }
+
+    /// The environment file of a release.
+    pub(crate) fn environment_file(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
+        self.environment_files(app).join(format!("{release}.env"))
+    }
+
+    /// That the app's user was made by the agent, and its name.
+    pub(crate) fn user_record(&self, app: &AppName) -> PathBuf {
+        self.app_state(app).join("user")
+    }
+
+    /// The description of the app's user for `systemd-sysusers`.
+    pub(crate) fn user_description(&self, app: &AppName) -> PathBuf {
+        self.app_state(app).join("user.conf")
+    }
+
+    /// The folders of all apps.
+    pub(crate) fn apps(&self) -> PathBuf {
+        self.root.join("srv/roadstead")
     }
 
     /// The folder of an app.
     pub(crate) fn app(&self, app: &AppName) -> PathBuf {
-        self.root.join("srv/roadstead").join(app.as_str())
+        self.apps().join(app.as_str())
     }
 
     /// The symbolic link that names the serving release.
     pub(crate) fn current(&self, app: &AppName) -> PathBuf {
         self.app(app).join("current")
+    }
+
+    /// Release trees.
+    pub(crate) fn releases(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("releases")
+    }
+
+    /// The tree of a complete release.
+    pub(crate) fn release(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
+        self.releases(app).join(release.as_str())
+    }
+
+    /// Virtual environments.
+    pub(crate) fn venvs(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("venvs")
+    }
+
+    /// Static files of the serving release and the one before.
+    pub(crate) fn statics(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("static")
+    }
+
+    /// Collected static files, a folder per release.
+    pub(crate) fn collected(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("collected")
+    }
+
+    /// Collected static files of one release: what its `STATIC_ROOT` is.
+    pub(crate) fn collected_of(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
+        self.collected(app).join(release.as_str())
+    }
+
+    /// Files that live across releases.
+    pub(crate) fn shared(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("shared")
+    }
+
+    /// The home of the app's user: schedules, caches.
+    pub(crate) fn home(&self, app: &AppName) -> PathBuf {
+        self.root.join("var/lib/roadstead").join(app.as_str())
+    }
+
+    /// The sockets of an app.
+    pub(crate) fn sockets(&self, app: &AppName) -> PathBuf {
+        self.root.join("run/roadstead").join(app.as_str())
+    }
+
+    /// The sockets of a service's instances.
+    pub(crate) fn service_sockets(&self, app: &AppName, service: &ServiceName) -> PathBuf {
+        self.sockets(app).join(service.as_str())
+    }
+
+    /// The socket of one instance.
+    pub(crate) fn instance_socket(&self, app: &AppName, service: &ServiceName, release: &ReleaseId) -> PathBuf {
+        self.service_sockets(app, service).join(format!("{release}.sock"))
+    }
+
+    /// The address that a proxy connects to: a symbolic link to the serving instance's socket.
+    pub(crate) fn public_socket(&self, app: &AppName, service: &ServiceName) -> PathBuf {
+        self.sockets(app).join(format!("{service}.sock"))
     }
 }
