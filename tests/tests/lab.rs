@@ -1,0 +1,142 @@
+//! The lab itself: hosts are real, faults are real, and nothing of it stays behind.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
+
+use roadstead_tests::lab::{self, HostOptions, Lab, LabError};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(15);
+
+fn reaches(from: &lab::Host, to: &lab::Host) -> bool {
+    // no ping in a small host: a refused connection is an answer too, silence is not
+    let script = format!("timeout 1 bash -c '</dev/tcp/{}/9' 2>&1 | grep -q refused", to.ip());
+    from.try_sh(&script).unwrap().success()
+}
+
+#[test]
+fn two_hosts_live_through_a_cut_cable_and_a_pulled_plug() {
+    let lab = Lab::new("faults").unwrap();
+    let id = lab.id();
+    let [one, two] = lab.hosts(["one", "two"]).unwrap();
+
+    assert_eq!(one.sh("cat /proc/1/comm").unwrap().trim(), "systemd");
+    assert_eq!(one.sh("hostname").unwrap().trim(), "one");
+    assert_eq!(one.sh("getent hosts two").unwrap().split_whitespace().next(), Some(two.ip().as_str()));
+    assert_ne!(one.read("/etc/machine-id").unwrap(), two.read("/etc/machine-id").unwrap());
+    assert!(reaches(&one, &two) && reaches(&two, &one));
+
+    two.cut().unwrap();
+    assert!(!reaches(&one, &two));
+    two.heal().unwrap();
+    lab::wait_until("the cable to carry again", SOON, || reaches(&one, &two)).unwrap();
+
+    let third = lab.host("three").unwrap();
+    one.cut_from(&two).unwrap();
+    assert!(!reaches(&one, &two) && !reaches(&two, &one));
+    assert!(reaches(&one, &third) && reaches(&two, &third), "only these two lost each other");
+    one.heal_from(&two).unwrap();
+    lab::wait_until("the two to find each other", SOON, || reaches(&one, &two)).unwrap();
+
+    two.write("/var/lib/kept/file", "still here").unwrap();
+    two.write("/run/lost", "gone").unwrap();
+    let boot = two.read("/proc/sys/kernel/random/boot_id").unwrap();
+    let before = two.sh("systemctl show --value -p UserspaceTimestampMonotonic").unwrap();
+    two.power_cut().unwrap();
+    assert!(!two.is_running());
+    assert!(matches!(two.sh("true"), Err(LabError::Off(_))));
+    two.boot().unwrap();
+    assert_eq!(two.read("/var/lib/kept/file").unwrap(), "still here");
+    assert!(!two.try_sh("test -e /run/lost").unwrap().success());
+    assert_ne!(before, two.sh("systemctl show --value -p UserspaceTimestampMonotonic").unwrap(), "boot {boot}");
+    lab::wait_until("the cable after the boot", SOON, || reaches(&one, &two)).unwrap();
+
+    two.reboot().unwrap();
+    assert_eq!(two.read("/var/lib/kept/file").unwrap(), "still here");
+
+    lab.down().unwrap();
+    assert_gone(&id);
+}
+
+#[test]
+fn limits_of_units_are_real() {
+    let lab = Lab::new("limits").unwrap();
+    let host = lab.host("one").unwrap();
+    let greedy = "systemd-run --quiet --wait --pipe -p MemoryMax=40M python3 -c 'bytearray(200_000_000)'";
+    assert!(!host.try_sh(greedy).unwrap().success(), "200 MB did fit into 40 MiB");
+    let many = "systemd-run --quiet --wait --pipe -p TasksMax=4 sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 5 & done; wait'";
+    assert!(!host.try_sh(many).unwrap().success(), "nine processes did fit into four tasks");
+    let before = host.cpu_time().unwrap();
+    host.sh("systemd-run --quiet --wait sh -c 'timeout 0.5 yes >/dev/null'; true").unwrap();
+    let used = host.cpu_time().unwrap() - before;
+    assert!(used > Duration::from_millis(100), "half a second of work counted as {used:?}");
+}
+
+#[test]
+fn a_disk_can_be_filled_and_a_folder_of_the_machine_read() {
+    let lab = Lab::new("disks").unwrap();
+    let id = lab.id();
+    let options = HostOptions::default().disk("/srv", 16).read_only(lab::workspace().join("tests"), "/mnt/tests");
+    let host = lab.host_with("one", options).unwrap();
+    let full = host.try_sh("dd if=/dev/zero of=/srv/big bs=1M count=64").unwrap();
+    assert!(!full.success() && full.stderr.contains("No space left"), "{full:?}");
+    assert!(host.read("/mnt/tests/Cargo.toml").unwrap().contains("roadstead-tests"));
+    assert!(!host.try_sh("touch /mnt/tests/x").unwrap().success());
+    drop(lab);
+    assert_gone(&id);
+}
+
+#[test]
+fn the_servers_of_an_application_are_real() {
+    let lab = Lab::new("servers").unwrap();
+    let [db, web] = lab.hosts(["db", "web-1"]).unwrap();
+    db.start_postgresql("erp", "secret").unwrap();
+    db.start_redis().unwrap();
+    assert_eq!(db.sql("erp", "select 1 + 1").unwrap(), "2");
+    let answer = web.sh("PGPASSWORD=secret psql -h db -U erp -At -c 'select current_user' erp && redis-cli -h db ping").unwrap();
+    assert_eq!(answer, "erp\nPONG\n");
+    web.start_nginx("server { listen 80; location / { return 200 'hello'; } }").unwrap();
+    let url = format!("http://{}/", web.ip());
+    assert_eq!(db.sh(&format!("curl -sS {url}")).unwrap(), "hello");
+}
+
+#[test]
+fn an_error_tells_what_the_host_said() {
+    let lab = Lab::new("errors").unwrap();
+    let host = lab.host("one").unwrap();
+    let error = host.sh("echo the reason >&2; exit 3").unwrap_err().to_string();
+    assert!(error.contains("one: ") && error.contains("ended with 3") && error.contains("the reason"), "{error}");
+    let began = Instant::now();
+    let slow = host.execute(&["sleep", "60"], Duration::from_secs(1), &[]).unwrap();
+    assert_eq!(slow.code, Some(124));
+    assert!(began.elapsed() < Duration::from_secs(20));
+    host.write("/etc/systemd/system/bad.service", "[Service]\nExecStart=/bin/sh -c 'echo I cannot; exit 1'\n").unwrap();
+    host.sh("systemctl daemon-reload; systemctl start bad").unwrap();
+    let error = host.wait_for_unit("bad", "active", Duration::from_secs(1)).unwrap_err().to_string();
+    assert!(error.contains("I cannot"), "{error}");
+    host.power_cut().unwrap();
+    assert!(host.journal("bad").unwrap().contains("I cannot"), "the journal is read from the disk of a dead host");
+    assert!(matches!(lab.host("Not A Name"), Err(LabError::Name(_))));
+    assert!(matches!(lab.get("nobody"), Err(LabError::NoHost { .. })));
+}
+
+/// Nothing on this machine bears the lab's name any more.
+fn assert_gone(id: &str) {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!table.contains(id), "mounts are left:\n{table}");
+    for folder in ["/run/netns", "/run/roadstead-lab"] {
+        let names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!names.iter().any(|name| name.to_string_lossy().contains(id)), "{folder}: {names:?}");
+    }
+    for hierarchy in ["", "systemd", "unified", "memory", "pids", "cpu", "cpuacct"] {
+        let folder = Path::new("/sys/fs/cgroup").join(hierarchy);
+        let names = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains(id)).collect();
+        assert!(left.is_empty(), "{}: {left:?}", folder.display());
+    }
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        assert!(!words.contains(&format!("lab-{id}")), "a process is left: {words}");
+    }
+}
