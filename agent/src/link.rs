@@ -18,6 +18,7 @@ use crate::tasks::Tasks;
 use crate::worker::Event;
 pub(crate) use dial::{Dial, DialError};
 use session::{Session, SessionError};
+#[allow(unused_imports, reason = "the start of the daemon names it")]
 pub(crate) use source::ControllerSource;
 
 /// How long dialling may take, all in all.

@@ -3,6 +3,8 @@
 //! A step is idempotent and looks at the world instead of trusting memory: it may be run again after a crash at any moment.
 //! The journal, the order's deadline and what follows upon a failure are the worker's, not a step's.
 
+#![allow(clippy::unused_async, reason = "the steps behind this seam wait for the host")]
+
 use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, StepName};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
