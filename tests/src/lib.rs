@@ -3,3 +3,4 @@
 //! knows the product only from outside: packages, commands, ports.
 
 pub mod lab;
+pub mod load;
