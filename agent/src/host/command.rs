@@ -1,0 +1,284 @@
+//! Commands of a release and the few fixed ones of the agent, each in a transient unit of its own: sandboxed, limited, with a deadline
+//! that ends the whole cgroup, its output followed as it comes.
+//!
+//! A unit outlives the agent: one of the same name that still runs is followed, one that has ended is read, never run twice.
+
+use roadstead_model::limits::FAILURE_DETAIL_BYTES_MAX;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use zbus::Variant;
+
+use super::Host;
+use super::journal::Follower;
+use super::quote;
+use super::systemd::{Property, SystemdError, UnitState};
+
+/// How long a command that is told to stop may take before it is killed.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// What systemd may take beyond a command's own deadline before it counts as hung itself.
+const SYSTEMD_GRACE: Duration = Duration::from_secs(30);
+/// From this version on every setting of [`Command::properties`] is known.
+const FULL_SANDBOX_SINCE: u32 = 247;
+
+/// A command to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Command {
+    /// The unit's name: unique to the app, the step and the order.
+    pub(crate) unit: String,
+    /// For people.
+    pub(crate) description: String,
+    /// The words; the first is an absolute path.
+    pub(crate) argv: Vec<String>,
+    /// The user that it runs as; root for the agent's own fixed commands.
+    pub(crate) user: Option<String>,
+    /// Its current directory.
+    pub(crate) working_directory: PathBuf,
+    /// `NAME=value`.
+    pub(crate) environment: Vec<String>,
+    /// Read by systemd when it starts.
+    pub(crate) environment_file: Option<PathBuf>,
+    /// Folders that it may write; all others are read-only for the app's user.
+    pub(crate) writable: Vec<PathBuf>,
+    /// Folders that it does not see.
+    pub(crate) hidden: Vec<PathBuf>,
+    /// How long it may take.
+    pub(crate) within: Duration,
+    /// Bytes of memory.
+    pub(crate) memory_max: Option<u64>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Finished {
+    /// What systemd says of it.
+    pub(crate) state: UnitState,
+    /// Why it was stopped, when it was.
+    pub(crate) stopped: Option<Stopped>,
+    /// The last of its output.
+    pub(crate) tail: String,
+}
+
+/// Why a command was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// Its deadline passed.
+    Deadline,
+    /// The order was called off.
+    Cancelled,
+}
+
+impl Finished {
+    /// It ended by itself and well.
+    pub(crate) fn is_success(&self) -> bool {
+        self.stopped.is_none() && self.state.is_active() && self.state.result == "success"
+    }
+
+    /// How it ended, in words.
+    pub(crate) fn words(&self) -> String {
+        match (self.stopped, self.state.result.as_str()) {
+            (Some(Stopped::Cancelled), _) => "was called off".to_owned(),
+            (Some(Stopped::Deadline), _) | (None, "timeout") => "took too long and was stopped".to_owned(),
+            (None, "oom-kill") => "ran out of its memory and was killed".to_owned(),
+            (None, "resources") => "could not be started: the host is out of processes, memory or descriptors".to_owned(),
+            (None, _) if self.state.code == 1 => format!("ended with exit status {}", self.state.status),
+            (None, _) if self.state.code > 1 => format!("was killed by signal {}", self.state.status),
+            (None, _) => format!("ended as {}", self.state.words()),
+        }
+    }
+}
+
+impl Command {
+    /// The unit's properties. Everything that the release's code may do is here.
+    fn properties(&self, systemd: u32) -> Vec<Property> {
+        let text = |value: &str| Variant::from(value.to_owned());
+        let paths = |paths: &[PathBuf]| Variant::from(paths.iter().map(|path| format!("-{}", path.display())).collect::<Vec<_>>());
+        let micros = |duration: Duration| Variant::from(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        let words: Vec<String> = self.argv.iter().map(|word| quote::transient_argument(word)).collect();
+        let exec = vec![(self.argv.first().cloned().unwrap_or_default(), words, false)];
+        let mut properties: Vec<Property> = vec![
+            ("Description", text(&self.description)),
+            // The start job lasts as long as the command; what it ended with stays until it is read.
+            ("Type", text("oneshot")),
+            ("RemainAfterExit", Variant::from(true)),
+            ("ExecStart", Variant::from(exec)),
+            ("TimeoutStartUSec", micros(self.within)),
+            ("TimeoutStopUSec", micros(STOP_GRACE)),
+            ("KillMode", text("control-group")),
+            ("WorkingDirectory", text(&self.working_directory.display().to_string())),
+            ("Environment", Variant::from(self.environment.clone())),
+            ("StandardOutput", text("journal")),
+            ("StandardError", text("inherit")),
+            ("TasksMax", Variant::from(512_u64)),
+            ("CPUWeight", Variant::from(50_u64)),
+            ("OOMScoreAdjust", Variant::from(500_i32)),
+        ];
+        if let Some(file) = &self.environment_file {
+            properties.push(("EnvironmentFiles", Variant::from(vec![(file.display().to_string(), false)])));
+        }
+        if let Some(bytes) = self.memory_max {
+            properties.push(("MemoryMax", Variant::from(bytes)));
+        }
+        let Some(user) = &self.user else { return properties };
+        properties.extend([
+            ("User", text(user)),
+            ("UMask", Variant::from(0o027_u32)),
+            ("NoNewPrivileges", Variant::from(true)),
+            ("CapabilityBoundingSet", Variant::from(0_u64)),
+            ("ProtectSystem", text("strict")),
+            ("ProtectHome", text("yes")),
+            ("PrivateTmp", Variant::from(true)),
+            ("PrivateDevices", Variant::from(true)),
+            ("ProtectKernelModules", Variant::from(true)),
+            ("ProtectKernelTunables", Variant::from(true)),
+            ("ProtectControlGroups", Variant::from(true)),
+            ("RestrictRealtime", Variant::from(true)),
+            ("ReadWritePaths", paths(&self.writable)),
+            ("InaccessiblePaths", paths(&self.hidden)),
+        ]);
+        if systemd >= FULL_SANDBOX_SINCE {
+            for name in ["ProtectClock", "ProtectHostname", "ProtectKernelLogs", "RestrictSUIDSGID", "LockPersonality"] {
+                properties.push((name, Variant::from(true)));
+            }
+            properties.push(("ProtectProc", text("invisible")));
+        }
+        properties
+    }
+}
+
+/// Runs a command to its end, or follows the one that an earlier agent began.
+pub(crate) async fn run(
+    host: &Host,
+    command: &Command,
+    cancelled: &CancellationToken,
+    mut line: impl FnMut(&str),
+) -> Result<Finished, SystemdError> {
+    let mut tail = Tail::default();
+    let mut take = |text: &str| {
+        tail.push(text);
+        line(text);
+    };
+    let before = host.systemd.unit(&command.unit).await?;
+    let stopped = if before.is_unknown() || (before.is_down() && before.invocation.is_empty()) {
+        let properties = command.properties(host.systemd.version().await?);
+        let within = command.within + STOP_GRACE + SYSTEMD_GRACE;
+        let job = host.systemd.start_transient(&command.unit, properties, within);
+        wait(host, command, job, cancelled, &mut take).await?
+    } else {
+        let job = async {
+            match before.job {
+                0 => Ok(()),
+                job => host.systemd.wait_for_job(job, &command.unit, command.within + STOP_GRACE + SYSTEMD_GRACE).await,
+            }
+        };
+        wait(host, command, job, cancelled, &mut take).await?
+    };
+    let state = host.systemd.unit(&command.unit).await?;
+    clear(host, &command.unit).await?;
+    Ok(Finished { state, stopped, tail: tail.text() })
+}
+
+/// Waits for the end of the start job while the output passes by.
+async fn wait(
+    host: &Host,
+    command: &Command,
+    job: impl Future<Output = Result<(), SystemdError>>,
+    cancelled: &CancellationToken,
+    line: &mut impl FnMut(&str),
+) -> Result<Option<Stopped>, SystemdError> {
+    tokio::pin!(job);
+    let deadline = tokio::time::sleep(command.within + SYSTEMD_GRACE);
+    tokio::pin!(deadline);
+    let mut output = Output::Unknown;
+    let mut stopped = None;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut job => break ended,
+            () = cancelled.cancelled(), if stopped.is_none() => {
+                stopped = Some(Stopped::Cancelled);
+                host.systemd.ask_to_stop(&command.unit).await?;
+            }
+            // systemd keeps the deadline itself, even without an agent; this is for when it does not.
+            () = &mut deadline, if stopped.is_none() => {
+                stopped = Some(Stopped::Deadline);
+                host.systemd.ask_to_stop(&command.unit).await?;
+            }
+            () = output.step(host, &command.unit, line) => {}
+        }
+    };
+    if let Output::Followed(follower) = output {
+        host.journal.finish(*follower, &mut *line).await;
+    } else if let Ok(follower) = host.journal.follow(&command.unit, &host.systemd.unit(&command.unit).await?.invocation) {
+        // It was over before it could be followed.
+        host.journal.finish(follower, &mut *line).await;
+    }
+    match ended {
+        // How the command ended is read from the unit.
+        Ok(()) | Err(SystemdError::Job { .. }) => Ok(stopped),
+        Err(error) => Err(error),
+    }
+}
+
+/// The output of a unit whose run is not known at first.
+enum Output {
+    Unknown,
+    Followed(Box<Follower>),
+    Gone,
+}
+
+impl Output {
+    /// One step of following; cancellation loses nothing.
+    async fn step(&mut self, host: &Host, unit: &str, line: &mut impl FnMut(&str)) {
+        match self {
+            Self::Unknown => match host.systemd.unit(unit).await {
+                Ok(state) if !state.invocation.is_empty() => match host.journal.follow(unit, &state.invocation) {
+                    Ok(follower) => *self = Self::Followed(Box::new(follower)),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot run journalctl: the output of commands is not shown");
+                        *self = Self::Gone;
+                    }
+                },
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            },
+            Self::Followed(follower) => {
+                if follower.next(line).await.is_none() {
+                    *self = Self::Gone;
+                }
+            }
+            Self::Gone => std::future::pending().await,
+        }
+    }
+}
+
+/// Removes what an ended unit left: processes in its cgroup, its result.
+async fn clear(host: &Host, unit: &str) -> Result<(), SystemdError> {
+    match host.systemd.stop(unit, STOP_GRACE + SYSTEMD_GRACE).await {
+        Ok(()) | Err(SystemdError::Job { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    host.systemd.reset_failed(unit).await
+}
+
+/// The last lines, within the size of a failure's detail.
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<String>,
+    bytes: usize,
+}
+
+impl Tail {
+    fn push(&mut self, line: &str) {
+        self.bytes += line.len() + 1;
+        self.lines.push_back(line.to_owned());
+        while self.bytes > FAILURE_DETAIL_BYTES_MAX {
+            let Some(first) = self.lines.pop_front() else { break };
+            self.bytes -= first.len() + 1;
+        }
+    }
+
+    fn text(self) -> String {
+        Vec::from(self.lines).join("\n")
+    }
+}

@@ -1,0 +1,62 @@
+//! Symbolic links that move at once: what traffic and `current` hang on.
+
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::files::sync_folder;
+
+/// Makes `link` point at `target` by one rename: whoever looks sees the old or the new. Durable when `durable`.
+pub(crate) fn point(link: &Path, target: &Path, durable: bool) -> io::Result<()> {
+    let folder = link.parent().ok_or_else(|| io::Error::other("a link lies in a folder"))?;
+    if std::fs::read_link(link).is_ok_and(|now| now == target) {
+        return Ok(());
+    }
+    let name = link.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = folder.join(format!(".new-{name}"));
+    remove(&fresh)?;
+    symlink(target, &fresh)?;
+    std::fs::rename(&fresh, link)?;
+    if durable { sync_folder(folder).map_err(|error| error.source) } else { Ok(()) }
+}
+
+/// Removes a link or file; one that is not there is removed.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A relative link target that leads from the folder of `link` (below `root`) to `target`: as many `..` as there are folders between.
+pub(crate) fn relative(root: &Path, link: &Path, target: &Path) -> Option<PathBuf> {
+    let depth = link.strip_prefix(root).ok()?.components().count().checked_sub(1)?;
+    let rest = target.strip_prefix(root).ok()?;
+    Some(std::iter::repeat_n(Path::new(".."), depth).collect::<PathBuf>().join(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_moves_and_leftovers_do_not_matter() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("current");
+        symlink("half", folder.path().join(".new-current")).unwrap();
+        point(&link, Path::new("releases/1"), true).unwrap();
+        point(&link, Path::new("releases/2"), true).unwrap();
+        assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("releases/2"));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        remove(&link).unwrap();
+        remove(&link).unwrap();
+    }
+
+    #[test]
+    fn relative_targets_climb_to_the_root() {
+        let root = Path::new("/srv/erp");
+        let link = relative(root, Path::new("/srv/erp/releases/1/app/media"), Path::new("/srv/erp/shared/media"));
+        assert_eq!(link.unwrap(), Path::new("../../../shared/media"));
+        assert_eq!(relative(root, Path::new("/else"), root), None);
+    }
+}

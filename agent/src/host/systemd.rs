@@ -1,0 +1,409 @@
+//! systemd over D-Bus: the few members of its API that the agent uses.
+//!
+//! The connection is made when it is first needed, dropped by [`Systemd::rest`], and made anew when the bus went away. No property is
+//! cached: what a unit is, is asked each time.
+
+mod bus;
+
+use futures_util::StreamExt as _;
+use roadstead_model::{Failure, FailureKind};
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use zbus::{OwnedObjectPath, OwnedVariant, Variant};
+
+pub(crate) use bus::Bus;
+use bus::{JobRemovedStream, ManagerProxy};
+
+/// How long one answer of systemd may take. A reload of all units on a slow host takes seconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often a job is looked after in case its signal was lost.
+const JOB_LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What went wrong with systemd.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SystemdError {
+    /// It cannot be reached.
+    #[error("cannot reach systemd over D-Bus")]
+    Unreachable(#[source] zbus::Error),
+    /// It said no.
+    #[error("systemd does not {doing}: {}", said(source))]
+    Refused {
+        /// What was asked.
+        doing: String,
+        /// What it answered.
+        source: zbus::Error,
+    },
+    /// A job did not end well.
+    #[error("systemd could not {doing}: the job ended as '{result}'")]
+    Job {
+        /// What was asked.
+        doing: String,
+        /// systemd's word for the end, such as `failed` or `timeout`.
+        result: String,
+    },
+    /// A job did not end in time.
+    #[error("systemd did not {doing} within {} s", within.as_secs())]
+    Deadline {
+        /// What was asked.
+        doing: String,
+        /// The time it had.
+        within: Duration,
+    },
+}
+
+fn said(error: &zbus::Error) -> String {
+    match error {
+        zbus::Error::MethodError(name, text, _) => text.clone().unwrap_or_else(|| name.to_string()),
+        other => other.to_string(),
+    }
+}
+
+impl SystemdError {
+    /// The failure for people.
+    pub(crate) fn failure(&self) -> Failure {
+        let (kind, hint) = match self {
+            Self::Unreachable(_) => (FailureKind::Host, "see whether dbus runs on the host: systemctl status dbus"),
+            Self::Refused { .. } => (FailureKind::Host, "see the host's journal: journalctl -b _PID=1 -n 50"),
+            Self::Job { .. } => (FailureKind::Unit, "see the unit's journal on the host"),
+            Self::Deadline { .. } => (FailureKind::Deadline, "see what the unit waits for, or give it more time in roadstead.toml"),
+        };
+        Failure::new(kind, crate::failure::chain(self), hint)
+    }
+}
+
+/// What a unit is at the moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct UnitState {
+    /// `active`, `activating`, `inactive`, `failed`, …; empty when systemd does not know the unit.
+    pub(crate) active: String,
+    /// Such as `running`, `exited`, `auto-restart`.
+    pub(crate) sub: String,
+    /// `loaded`, `not-found`, …
+    pub(crate) load: String,
+    /// Such as `success`, `exit-code`, `oom-kill`, `timeout`.
+    pub(crate) result: String,
+    /// The main process, 0 when there is none.
+    pub(crate) main_pid: u32,
+    /// Exit status or signal of the main process.
+    pub(crate) status: i32,
+    /// How the main process ended: `CLD_EXITED` (1), `CLD_KILLED` (2), `CLD_DUMPED` (3).
+    pub(crate) code: i32,
+    /// The run that it is, as 32 hex digits; empty when it never ran.
+    pub(crate) invocation: String,
+    /// Its cgroup below the hierarchy's root.
+    pub(crate) control_group: String,
+    /// The number of its job, 0 when there is none.
+    pub(crate) job: u32,
+    /// How often systemd started it again.
+    pub(crate) restarts: u32,
+}
+
+impl UnitState {
+    /// It runs (or is done and stays, as a oneshot).
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self.active.as_str(), "active" | "reloading")
+    }
+
+    /// It does not run and will not by itself.
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(self.active.as_str(), "" | "inactive" | "failed")
+    }
+
+    /// Systemd knows nothing of it.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// In words, such as `failed (exit-code, status 3)`.
+    pub(crate) fn words(&self) -> String {
+        if self.is_unknown() {
+            return "not known to systemd".to_owned();
+        }
+        let mut words = format!("{} ({}", self.active, self.sub);
+        if !matches!(self.result.as_str(), "" | "success") {
+            words.push_str(&format!(", {}", self.result));
+        }
+        match self.code {
+            1 if self.status != 0 => words.push_str(&format!(", exit status {}", self.status)),
+            2 | 3 => words.push_str(&format!(", signal {}", self.status)),
+            _ => {}
+        }
+        words.push(')');
+        words
+    }
+}
+
+/// A property of a transient unit.
+pub(crate) type Property = (&'static str, Variant<'static>);
+
+/// The host's service manager.
+#[derive(Debug)]
+pub(crate) struct Systemd {
+    bus: Bus,
+    manager: Mutex<Option<ManagerProxy<'static>>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    Start,
+    Stop,
+    Restart,
+    Reload,
+}
+
+impl Verb {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+        }
+    }
+}
+
+impl Systemd {
+    /// The service manager behind a bus. Connects to nothing yet.
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self { bus, manager: Mutex::new(None) }
+    }
+
+    /// Closes the connection: the next call makes a new one.
+    pub(crate) async fn rest(&self) {
+        self.manager.lock().await.take();
+    }
+
+    async fn manager(&self) -> Result<ManagerProxy<'static>, SystemdError> {
+        let mut slot = self.manager.lock().await;
+        if let Some(manager) = slot.as_ref().filter(|manager| !manager.inner().connection().is_closed()) {
+            return Ok(manager.clone());
+        }
+        let manager = self.bus.connect(ANSWER_TIMEOUT).await.map_err(SystemdError::Unreachable)?;
+        *slot = Some(manager.clone());
+        Ok(manager)
+    }
+
+    /// The version, such as `252`.
+    pub(crate) async fn version(&self) -> Result<u32, SystemdError> {
+        let text = self.manager().await?.version().await.map_err(|e| refused("tell its version", e))?;
+        let digits: String = text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+        Ok(digits.parse().unwrap_or(0))
+    }
+
+    /// Starts a unit and waits until it is up (for `Type=notify`: until it said so).
+    pub(crate) async fn start(&self, unit: &str, within: Duration) -> Result<(), SystemdError> {
+        self.job(Verb::Start, unit, within).await
+    }
+
+    /// Stops a unit and waits until its last process is gone. A unit that is not there is stopped.
+    pub(crate) async fn stop(&self, unit: &str, within: Duration) -> Result<(), SystemdError> {
+        absent_is_done(self.job(Verb::Stop, unit, within).await)
+    }
+
+    /// Asks a unit to stop and does not wait.
+    pub(crate) async fn ask_to_stop(&self, unit: &str) -> Result<(), SystemdError> {
+        let asked = self.manager().await?.stop_unit(unit, "replace").await;
+        absent_is_done(asked.map(drop).map_err(|e| refused(&format!("stop {unit}"), e)))
+    }
+
+    /// Restarts a unit, or starts it.
+    pub(crate) async fn restart(&self, unit: &str, within: Duration) -> Result<(), SystemdError> {
+        self.job(Verb::Restart, unit, within).await
+    }
+
+    /// Lets a unit read its configuration again, or restarts it when it cannot.
+    pub(crate) async fn reload(&self, unit: &str, within: Duration) -> Result<(), SystemdError> {
+        self.job(Verb::Reload, unit, within).await
+    }
+
+    async fn job(&self, verb: Verb, unit: &str, within: Duration) -> Result<(), SystemdError> {
+        let doing = format!("{} {unit}", verb.word());
+        let manager = self.manager().await?;
+        // Before the call: a quick job is gone before its answer is read.
+        let mut removed = manager.receive_job_removed().await.map_err(SystemdError::Unreachable)?;
+        let job = match verb {
+            Verb::Start => manager.start_unit(unit, "replace").await,
+            Verb::Stop => manager.stop_unit(unit, "replace").await,
+            Verb::Restart => manager.restart_unit(unit, "replace").await,
+            Verb::Reload => manager.reload_or_restart_unit(unit, "replace").await,
+        };
+        let job = job.map_err(|e| refused(&doing, e))?;
+        self.finish(&mut removed, &job, &doing, within).await
+    }
+
+    /// Starts a unit that exists only while it runs, and waits for the end of its start job: for `Type=oneshot`, its end.
+    pub(crate) async fn start_transient(&self, unit: &str, properties: Vec<Property>, within: Duration) -> Result<(), SystemdError> {
+        let doing = format!("run {unit}");
+        let manager = self.manager().await?;
+        let mut removed = manager.receive_job_removed().await.map_err(SystemdError::Unreachable)?;
+        let job = manager.start_transient_unit(unit, "fail", &properties, &[]).await.map_err(|e| refused(&doing, e))?;
+        self.finish(&mut removed, &job, &doing, within).await
+    }
+
+    /// Waits for the end of a job that someone started earlier. A job that is not there has ended.
+    pub(crate) async fn wait_for_job(&self, id: u32, unit: &str, within: Duration) -> Result<(), SystemdError> {
+        let doing = format!("finish the job of {unit}");
+        let manager = self.manager().await?;
+        let mut removed = manager.receive_job_removed().await.map_err(SystemdError::Unreachable)?;
+        match manager.get_job(id).await {
+            Ok(job) => self.finish(&mut removed, &job, &doing, within).await,
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(refused(&doing, error)),
+        }
+    }
+
+    async fn finish(
+        &self,
+        removed: &mut JobRemovedStream,
+        job: &OwnedObjectPath,
+        doing: &str,
+        within: Duration,
+    ) -> Result<(), SystemdError> {
+        let ended = timeout(within, self.job_result(removed, job)).await;
+        let result = ended.map_err(|_| SystemdError::Deadline { doing: doing.to_owned(), within })??;
+        match result.as_str() {
+            "done" | "skipped" | "" => Ok(()),
+            _ => Err(SystemdError::Job { doing: doing.to_owned(), result }),
+        }
+    }
+
+    /// How a job ended; empty when that was not heard. Survives a bus that goes away in between.
+    async fn job_result(&self, removed: &mut JobRemovedStream, job: &OwnedObjectPath) -> Result<String, SystemdError> {
+        let id: u32 = job.as_str().rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or(0);
+        let mut hearing = true;
+        loop {
+            let look_at = Instant::now() + JOB_LOOK_EVERY;
+            while hearing {
+                match timeout_at(look_at, removed.next()).await {
+                    Ok(Some(signal)) => {
+                        if let Ok(arguments) = signal.args()
+                            && arguments.id == id
+                        {
+                            return Ok(arguments.result.clone());
+                        }
+                    }
+                    Ok(None) => hearing = false,
+                    Err(_) => break,
+                }
+            }
+            if !hearing {
+                sleep(JOB_LOOK_EVERY).await;
+            }
+            match self.manager().await {
+                Ok(manager) => match manager.get_job(id).await {
+                    Err(error) if is_absent(&error) => return Ok(String::new()),
+                    _ => {}
+                },
+                Err(error) => tracing::warn!(error = %crate::failure::chain(&error), "systemd is away, trying again"),
+            }
+        }
+    }
+
+    /// What a unit is now.
+    pub(crate) async fn unit(&self, unit: &str) -> Result<UnitState, SystemdError> {
+        let manager = self.manager().await?;
+        let path = match manager.get_unit(unit).await {
+            Ok(path) => path,
+            Err(error) if is_absent(&error) => return Ok(UnitState::default()),
+            Err(error) => return Err(refused(&format!("tell the state of {unit}"), error)),
+        };
+        let properties = bus::properties(&manager, &path).await;
+        match properties {
+            Ok(properties) => Ok(unit_state(&properties)),
+            // It may be collected between the two calls.
+            Err(error) if is_absent(&error) => Ok(UnitState::default()),
+            Err(error) => Err(refused(&format!("tell the state of {unit}"), error)),
+        }
+    }
+
+    /// Names of loaded units that match a glob pattern.
+    pub(crate) async fn units(&self, pattern: &str) -> Result<Vec<String>, SystemdError> {
+        let listed = self.manager().await?.list_units_by_patterns(&[], &[pattern]).await;
+        let listed = listed.map_err(|e| refused(&format!("list {pattern}"), e))?;
+        Ok(listed.into_iter().map(|unit| unit.0).collect())
+    }
+
+    /// Forgets that a unit failed.
+    pub(crate) async fn reset_failed(&self, unit: &str) -> Result<(), SystemdError> {
+        let reset = self.manager().await?.reset_failed_unit(unit).await;
+        absent_is_done(reset.map_err(|e| refused(&format!("reset {unit}"), e)))
+    }
+
+    /// Reads all unit files again.
+    pub(crate) async fn daemon_reload(&self) -> Result<(), SystemdError> {
+        self.manager().await?.reload().await.map_err(|e| refused("read its unit files again", e))
+    }
+
+    /// Makes unit files outside of systemd's folders known.
+    pub(crate) async fn link(&self, files: &[&Path]) -> Result<(), SystemdError> {
+        let files = texts(files);
+        let linked = self.manager().await?.link_unit_files(&files, false, true).await;
+        linked.map(drop).map_err(|e| refused(&format!("link {}", files.join(", ")), e))
+    }
+
+    /// Starts units at boot from now on. Files outside of systemd's folders by their paths.
+    pub(crate) async fn enable(&self, files: &[&Path]) -> Result<(), SystemdError> {
+        let files = texts(files);
+        let enabled = self.manager().await?.enable_unit_files(&files, false, true).await;
+        enabled.map(drop).map_err(|e| refused(&format!("enable {}", files.join(", ")), e))
+    }
+
+    /// Removes every link to units: they are neither started at boot nor known any more. What runs goes on.
+    pub(crate) async fn disable(&self, units: &[&str]) -> Result<(), SystemdError> {
+        let disabled = self.manager().await?.disable_unit_files(units, false).await;
+        disabled.map(drop).map_err(|e| refused(&format!("disable {}", units.join(", ")), e))
+    }
+}
+
+fn texts<'a>(paths: &[&'a Path]) -> Vec<&'a str> {
+    paths.iter().filter_map(|path| path.to_str()).collect()
+}
+
+fn refused(doing: &str, source: zbus::Error) -> SystemdError {
+    match source {
+        lost @ (zbus::Error::InputOutput(_) | zbus::Error::Handshake(_)) => SystemdError::Unreachable(lost),
+        source => SystemdError::Refused { doing: doing.to_owned(), source },
+    }
+}
+
+fn is_absent(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::MethodError(name, _, _) => matches!(
+            name.as_str(),
+            "org.freedesktop.systemd1.NoSuchUnit" | "org.freedesktop.systemd1.NoSuchJob" | "org.freedesktop.DBus.Error.UnknownObject"
+        ),
+        zbus::Error::FDO(error) => matches!(**error, zbus::fdo::Error::UnknownObject(_)),
+        _ => false,
+    }
+}
+
+fn absent_is_done(result: Result<(), SystemdError>) -> Result<(), SystemdError> {
+    match result {
+        Err(SystemdError::Refused { source, .. }) if is_absent(&source) => Ok(()),
+        other => other,
+    }
+}
+
+fn unit_state(properties: &HashMap<String, OwnedVariant>) -> UnitState {
+    let text = |name: &str| properties.get(name).and_then(|v| String::try_from(v.clone()).ok()).unwrap_or_default();
+    let number = |name: &str| properties.get(name).and_then(|v| u32::try_from(v.clone()).ok()).unwrap_or_default();
+    let signed = |name: &str| properties.get(name).and_then(|v| i32::try_from(v.clone()).ok()).unwrap_or_default();
+    let bytes = |name: &str| properties.get(name).and_then(|v| Vec::<u8>::try_from(v.clone()).ok()).unwrap_or_default();
+    let job = |name: &str| properties.get(name).and_then(|v| <(u32, OwnedObjectPath)>::try_from(v.clone()).ok()).unwrap_or_default();
+    UnitState {
+        active: text("ActiveState"),
+        sub: text("SubState"),
+        load: text("LoadState"),
+        result: text("Result"),
+        main_pid: number("MainPID"),
+        status: signed("ExecMainStatus"),
+        code: signed("ExecMainCode"),
+        invocation: bytes("InvocationID").iter().map(|byte| format!("{byte:02x}")).collect(),
+        control_group: text("ControlGroup"),
+        job: job("Job").0,
+        restarts: number("NRestarts"),
+    }
+}
