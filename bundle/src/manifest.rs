@@ -3,7 +3,7 @@
 //! Format versions (a reader refuses a higher number than it knows and says what to upgrade):
 //! - 1: first.
 
-use roadstead_model::{AppName, Digest, ReleaseId, Timestamp, Version};
+use roadstead_model::{AppName, Digest, ReleaseId, Timestamp, Version, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{AppSpec, PythonVersion, RelativePath};
@@ -136,7 +136,73 @@ pub enum EntryKind {
     },
 }
 
+/// Why bytes are not a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidManifest {
+    /// Larger than any may be.
+    #[error("a manifest of {0} bytes is larger than allowed ({max})", max = limits::MANIFEST_BYTES_MAX)]
+    TooLarge(u64),
+    /// Written by a newer Roadstead.
+    #[error("the release has format {0}, this version of Roadstead reads up to {FORMAT}: upgrade it first")]
+    Newer(u32),
+    /// Not the JSON of a manifest.
+    #[error("the manifest cannot be read: {0}")]
+    Unreadable(String),
+    /// Not the one encoding that this manifest has.
+    #[error("the manifest is not in canonical form")]
+    NotCanonical,
+    /// The name of the app stands there twice, differently.
+    #[error("the manifest is of the app {app}, its roadstead.toml of {spec}")]
+    Names {
+        /// One.
+        app: AppName,
+        /// The other.
+        spec: AppName,
+    },
+    /// It carries nothing to run with.
+    #[error("the release carries neither installed packages nor wheels")]
+    NoPackages,
+}
+
 impl Manifest {
+    /// Reads an encoded manifest. It says nothing about who signed it.
+    ///
+    /// # Errors
+    /// [`InvalidManifest`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, InvalidManifest> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let length = bytes.len() as u64;
+        if length > limits::MANIFEST_BYTES_MAX {
+            return Err(InvalidManifest::TooLarge(length));
+        }
+        let unreadable = |error: serde_json::Error| InvalidManifest::Unreadable(error.to_string());
+        // A newer format may have fields that this code cannot read: its number comes first.
+        let Format { format } = serde_json::from_slice(bytes).map_err(unreadable)?;
+        if format > FORMAT {
+            return Err(InvalidManifest::Newer(format));
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
+        if manifest.encode() != bytes {
+            return Err(InvalidManifest::NotCanonical);
+        }
+        if manifest.app != manifest.spec.name {
+            return Err(InvalidManifest::Names { app: manifest.app, spec: manifest.spec.name });
+        }
+        if manifest.packages.installed.is_none() && manifest.packages.wheels.is_none() {
+            return Err(InvalidManifest::NoPackages);
+        }
+        Ok(manifest)
+    }
+
+    /// All its trees: code, packages, static files.
+    pub fn trees(&self) -> impl Iterator<Item = &TreeRef> {
+        let packages = self.packages.installed.iter().chain(&self.packages.wheels);
+        std::iter::once(&self.code).chain(packages).chain(&self.statics)
+    }
+
     /// The folder of the app within the release's tree.
     #[must_use]
     pub const fn app_root(&self) -> &RelativePath {

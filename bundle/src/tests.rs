@@ -1,0 +1,212 @@
+//! Releases as their users meet them: packed on one machine, read and laid out on another.
+
+use proptest::prelude::*;
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+
+use crate::container;
+use crate::diff::diff;
+use crate::ingest::{IngestError, ingest};
+use crate::manifest::{Entry, EntryKind, Manifest, Node, TreeRef};
+use crate::release::UntrustedRelease;
+use crate::samples;
+use crate::sign::SigningKey;
+use crate::store::{Form, Store};
+use crate::unpack::lay_out;
+use crate::walk::{TreeError, blobs, check};
+use roadstead_model::Digest;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn store(form: Form) -> (tempfile::TempDir, Store) {
+    let folder = folder();
+    let store = Store::open(folder.path(), form).unwrap();
+    (folder, store)
+}
+
+/// A small project with what projects have: folders, a script, a link, an empty folder.
+fn project(at: &Path, page: &str) {
+    fs::create_dir_all(at.join("app/templates")).unwrap();
+    fs::create_dir_all(at.join("empty/within")).unwrap();
+    fs::write(at.join("app/__init__.py"), "").unwrap();
+    fs::write(at.join("app/templates/page.html"), page).unwrap();
+    fs::write(at.join("manage.py"), "#!/usr/bin/env python\n").unwrap();
+    fs::set_permissions(at.join("manage.py"), fs::Permissions::from_mode(0o755)).unwrap();
+    symlink("app/templates/page.html", at.join("page")).unwrap();
+    symlink("../../manage.py", at.join("app/templates/up")).unwrap();
+}
+
+fn everything(_: &str, _: bool) -> bool {
+    true
+}
+
+fn release(store: &Store, page: &str) -> Manifest {
+    let source = folder();
+    project(source.path(), page);
+    let code = ingest(store, source.path(), &everything).unwrap();
+    let mut manifest = samples::manifest();
+    let empty = store.put(b"[]").unwrap();
+    assert_eq!(manifest.packages.installed.as_ref().unwrap().root, empty);
+    manifest.code = code;
+    manifest
+}
+
+fn signed(manifest: &Manifest) -> UntrustedRelease {
+    let bytes = manifest.encode();
+    let signature = SigningKey::generate().unwrap().sign(&bytes);
+    UntrustedRelease::new(bytes, vec![signature]).unwrap()
+}
+
+#[test]
+fn what_is_packed_on_one_machine_is_laid_out_the_same_on_another() {
+    let (_a, builder) = store(Form::Compressed);
+    let manifest = release(&builder, "hello");
+    let shelf = folder();
+    let bundle = shelf.path().join("erp-1.0.0.bundle");
+    container::write(&bundle, &builder, &signed(&manifest)).unwrap();
+    assert_eq!(fs::read_dir(shelf.path()).unwrap().count(), 1);
+
+    let (host_folder, host) = store(Form::Raw);
+    let read = container::read(&bundle, &host).unwrap();
+    assert_eq!(read.claims().unwrap(), manifest);
+    assert!(check(&host, &manifest).unwrap() > 0);
+    let place = host_folder.path().join("release");
+    let done = lay_out(&host, &manifest.code.root, &place).unwrap();
+    assert_eq!((done.linked, done.copied, done.links), (3, 0, 2));
+    assert_eq!(fs::read_to_string(place.join("page")).unwrap(), "hello");
+    assert_eq!(fs::metadata(place.join("manage.py")).unwrap().mode() & 0o7777, 0o555);
+    assert_eq!(fs::metadata(place.join("app/__init__.py")).unwrap().mode() & 0o7777, 0o444);
+    assert_eq!(fs::metadata(place.join("app")).unwrap().mode() & 0o7777, 0o755);
+    assert!(!place.join("empty").exists());
+    assert!(lay_out(&host, &manifest.code.root, &place).is_err(), "what is there is never written into");
+
+    let again = host_folder.path().join("again");
+    lay_out(&host, &manifest.code.root, &again).unwrap();
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    assert_eq!(inode(&place.join("manage.py")), inode(&again.join("manage.py")));
+}
+
+#[test]
+fn the_same_files_give_the_same_root_and_a_change_touches_only_its_path() {
+    let ((_a, one), (_b, two)) = (store(Form::Compressed), store(Form::Raw));
+    let (first, second) = (release(&one, "hello"), release(&two, "hello"));
+    assert_eq!(first.release_id(), second.release_id());
+    let changed = release(&one, "other");
+    let fresh = blobs(&one, &changed).unwrap().difference(&blobs(&one, &first).unwrap()).count();
+    assert_eq!(fresh, 4, "one file and the three folders above it");
+    let difference = diff((&one, &first), (&one, &changed)).unwrap();
+    assert_eq!((difference.changed, difference.added.len()), (vec!["app/templates/page.html".to_owned()], 0));
+}
+
+#[test]
+fn what_a_release_cannot_hold_is_refused_by_name() {
+    let (_s, store) = store(Form::Compressed);
+    let source = folder();
+    fs::write(source.path().join("good"), "x").unwrap();
+    for target in ["/etc/passwd", "../outside", "good/../../x"] {
+        symlink(target, source.path().join("bad")).unwrap();
+        assert!(matches!(ingest(&store, source.path(), &everything), Err(IngestError::Link { .. })), "{target}");
+        assert!(ingest(&store, source.path(), &|path, _| path != "bad").is_ok(), "it can be excluded");
+        fs::remove_file(source.path().join("bad")).unwrap();
+    }
+    nix::unistd::mkfifo(&source.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(matches!(ingest(&store, source.path(), &everything), Err(IngestError::Kind(_))));
+}
+
+fn put_node(store: &Store, entries: Vec<(&str, EntryKind)>) -> Digest {
+    let node = Node(entries.into_iter().map(|(name, kind)| Entry { name: name.to_owned(), kind }).collect());
+    store.put(&serde_json::to_vec(&node).unwrap()).unwrap()
+}
+
+#[test]
+fn hostile_trees_are_refused_before_anything_leaves_the_folder() {
+    let (place, store) = store(Form::Raw);
+    let out = put_node(&store, vec![("x", EntryKind::Link { target: "../../outside".to_owned() })]);
+    let up = put_node(&store, vec![("..", EntryKind::Folder { digest: out })]);
+    let missing = put_node(&store, vec![("f", EntryKind::File { digest: Digest::of(b"none"), size: 4, executable: true })]);
+    let mut deep = put_node(&store, vec![]);
+    for _ in 0..70 {
+        deep = put_node(&store, vec![("d", EntryKind::Folder { digest: deep })]);
+    }
+    for (index, root) in [out, up, missing, deep, Digest::of(b"nothing")].into_iter().enumerate() {
+        let target = place.path().join(format!("target{index}"));
+        assert!(lay_out(&store, &root, &target).is_err());
+    }
+    // Ten folders of the ten before, over and over: a tree that is small on disk and endless when it is walked.
+    let mut bomb = put_node(&store, vec![]);
+    for _ in 0..12 {
+        let names: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+        bomb = put_node(&store, names.iter().map(|name| (name.as_str(), EntryKind::Folder { digest: bomb })).collect());
+    }
+    let mut manifest = samples::manifest();
+    store.put(b"[]").unwrap();
+    manifest.code = TreeRef { root: bomb, entries: 0, bytes: 0 };
+    assert!(matches!(blobs(&store, &manifest), Err(TreeError::TooLarge { .. })));
+}
+
+#[test]
+fn a_tree_is_what_its_manifest_says() {
+    let (_s, store) = store(Form::Compressed);
+    let mut manifest = release(&store, "hello");
+    manifest.code.bytes += 1;
+    assert!(matches!(blobs(&store, &manifest), Err(TreeError::Differs { .. })));
+}
+
+#[test]
+fn damage_in_the_store_is_found_before_a_release_is_used() {
+    let (_s, store) = store(Form::Raw);
+    let manifest = release(&store, "hello");
+    let path = store.path_of(&Digest::of(b"hello"));
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "hellO").unwrap();
+    assert!(check(&store, &manifest).is_err());
+    store.remove_all_but(&HashSet::new()).unwrap();
+    assert!(check(&store, &manifest).is_err());
+}
+
+#[test]
+fn every_cut_and_every_changed_byte_of_a_bundle_is_noticed() {
+    let (_a, builder) = store(Form::Compressed);
+    let shelf = folder();
+    let bundle = shelf.path().join("b");
+    let original = signed(&release(&builder, "hello"));
+    container::write(&bundle, &builder, &original).unwrap();
+    let bytes = fs::read(&bundle).unwrap();
+    let manifest = original.claims().unwrap();
+    let attempt = |bytes: &[u8]| {
+        fs::write(&bundle, bytes).unwrap();
+        let (folder, fresh) = store(Form::Raw);
+        container::read(&bundle, &fresh).map(|read| (read, folder, fresh))
+    };
+    assert!(attempt(&bytes).is_ok());
+    for end in (0..bytes.len()).step_by(37) {
+        assert!(attempt(&bytes[..end]).is_err(), "cut at {end}");
+    }
+    assert!(attempt(&[&bytes[..], b"x"].concat()).is_err());
+    for place in (0..bytes.len()).step_by(29) {
+        let mut changed = bytes.clone();
+        changed[place] ^= 0x10;
+        if let Ok((read, _folder, fresh)) = attempt(&changed) {
+            // A changed signature reads, and is then not trusted; a bit that means nothing to zstd leaves every blob what it was.
+            let other = read.encoded() != original.encoded() || read.signatures() != original.signatures();
+            assert!(other || check(&fresh, &manifest).is_ok(), "byte {place} was changed without notice");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+    #[test]
+    fn junk_is_no_bundle(bytes in prop::collection::vec(any::<u8>(), 0..300), magic: bool) {
+        let shelf = folder();
+        let path = shelf.path().join("b");
+        let bytes = if magic { [b"ROADSTEAD-BUNDLE-1\n".to_vec(), bytes].concat() } else { bytes };
+        fs::write(&path, bytes).unwrap();
+        let (_s, store) = store(Form::Raw);
+        prop_assert!(container::read(&path, &store).is_err());
+    }
+}

@@ -1,0 +1,165 @@
+//! Going through a tree in a store: every folder and file once, within the limits that hold for a whole release.
+
+use roadstead_model::{Digest, limits};
+use std::collections::BTreeSet;
+
+use crate::manifest::{EntryKind, Manifest, Node, TreeRef};
+use crate::node::{InvalidNode, link_stays_within};
+use crate::store::{Store, StoreError};
+
+/// Why a tree cannot be walked.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A folder breaks a rule.
+    #[error("the folder {path:?} of the release: {why}")]
+    Node {
+        /// Its path.
+        path: String,
+        /// Which rule.
+        why: InvalidNode,
+    },
+    /// A link leads out of the release.
+    #[error("the link {path:?} points to {target:?}, out of the release")]
+    Link {
+        /// The link's path.
+        path: String,
+        /// Its target.
+        target: String,
+    },
+    /// Folders within folders without end, or too much of anything.
+    #[error("the release has {what}: more than {max} are not taken")]
+    TooLarge {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        max: u64,
+    },
+    /// The tree is not what the manifest says of it.
+    #[error("a tree has {found} entries and bytes, its manifest says {expected}")]
+    Differs {
+        /// What the manifest says.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+}
+
+/// One thing met on the way, with its path from the root.
+#[derive(Debug)]
+pub enum Met<'a> {
+    /// A folder; what is in it comes afterwards.
+    Folder {
+        /// Digest of its node.
+        digest: Digest,
+        /// Bytes of the encoded node.
+        encoded: u64,
+    },
+    /// A file.
+    File {
+        /// Digest of its content.
+        digest: Digest,
+        /// Its size.
+        size: u64,
+        /// Whether it may be executed.
+        executable: bool,
+    },
+    /// A symbolic link that stays within.
+    Link {
+        /// Its target.
+        target: &'a str,
+    },
+}
+
+/// Walks the tree below a root, parents before what is in them, names in order. The root is met with an empty path.
+///
+/// # Errors
+/// [`TreeError`], or the first error of `visit`.
+pub fn walk<E: From<TreeError>>(store: &Store, root: &Digest, visit: &mut dyn FnMut(&str, Met<'_>) -> Result<(), E>) -> Result<(), E> {
+    let mut entries = 0;
+    let mut bytes = 0_u64;
+    let mut waiting = vec![(String::new(), *root, 0_usize)];
+    while let Some((path, digest, depth)) = waiting.pop() {
+        if depth > limits::TREE_DEPTH_MAX {
+            return Err(TreeError::TooLarge { what: "folders within folders", max: limits::TREE_DEPTH_MAX as u64 }.into());
+        }
+        let encoded = store.read_checked(&digest, limits::TREE_NODE_BYTES_MAX).map_err(TreeError::from)?;
+        let node = Node::decode(&encoded).map_err(|why| TreeError::Node { path: path.clone(), why })?;
+        visit(&path, Met::Folder { digest, encoded: encoded.len() as u64 })?;
+        entries += node.0.len() as u64;
+        if entries > limits::RELEASE_ENTRIES_MAX {
+            return Err(TreeError::TooLarge { what: "so many files", max: limits::RELEASE_ENTRIES_MAX }.into());
+        }
+        let mut below = Vec::new();
+        for entry in &node.0 {
+            let place = if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
+            if place.len() > limits::PATH_BYTES_MAX {
+                return Err(TreeError::TooLarge { what: "a path of so many bytes", max: limits::PATH_BYTES_MAX as u64 }.into());
+            }
+            match &entry.kind {
+                EntryKind::Folder { digest } => below.push((place, *digest, depth + 1)),
+                EntryKind::File { digest, size, executable } => {
+                    bytes = bytes.saturating_add(*size);
+                    if bytes > limits::RELEASE_BYTES_MAX {
+                        return Err(TreeError::TooLarge { what: "so many bytes", max: limits::RELEASE_BYTES_MAX }.into());
+                    }
+                    visit(&place, Met::File { digest: *digest, size: *size, executable: *executable })?;
+                }
+                EntryKind::Link { target } if link_stays_within(depth, target) => visit(&place, Met::Link { target })?,
+                EntryKind::Link { target } => return Err(TreeError::Link { path: place, target: target.clone() }.into()),
+            }
+        }
+        waiting.extend(below.into_iter().rev());
+    }
+    Ok(())
+}
+
+/// Everything that a release needs: digests and sizes of all blobs of its trees, folders' nodes included.
+///
+/// # Errors
+/// [`TreeError`], also when a tree is not what the manifest says of it.
+pub fn blobs(store: &Store, manifest: &Manifest) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
+    let mut all = BTreeSet::new();
+    for tree in manifest.trees() {
+        let (mut entries, mut bytes) = (0, 0_u64);
+        walk::<TreeError>(store, &tree.root, &mut |_, met| {
+            match met {
+                Met::Folder { digest, encoded } => {
+                    all.insert((digest, encoded));
+                }
+                Met::File { digest, size, .. } => {
+                    all.insert((digest, size));
+                    entries += 1;
+                    bytes = bytes.saturating_add(size);
+                }
+                Met::Link { .. } => entries += 1,
+            }
+            Ok(())
+        })?;
+        agrees(tree, entries, bytes)?;
+    }
+    Ok(all)
+}
+
+fn agrees(tree: &TreeRef, entries: u64, bytes: u64) -> Result<(), TreeError> {
+    if tree.entries == entries && tree.bytes == bytes {
+        return Ok(());
+    }
+    Err(TreeError::Differs { expected: format!("{} and {}", tree.entries, tree.bytes), found: format!("{entries} and {bytes}") })
+}
+
+/// Reads every blob of a release through: whether the disk still holds what it should.
+///
+/// # Errors
+/// [`TreeError`] at the first that is missing or damaged.
+pub fn check(store: &Store, manifest: &Manifest) -> Result<u64, TreeError> {
+    let blobs = blobs(store, manifest)?;
+    let mut bytes = 0_u64;
+    for (digest, size) in &blobs {
+        store.check(digest, *size)?;
+        bytes = bytes.saturating_add(*size);
+    }
+    Ok(bytes)
+}
