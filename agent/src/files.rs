@@ -66,6 +66,12 @@ pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| FileError::new("sync the folder", path, e))
 }
 
+/// Makes everything durable that was written to the file system of a path.
+pub(crate) fn sync_file_system(path: &Path) -> Result<(), FileError> {
+    let opened = File::open(path).map_err(|e| FileError::new("open", path, e))?;
+    nix::unistd::syncfs(&opened).map_err(|e| FileError::new("sync", path, e.into()))
+}
+
 /// Replaces a file durably: after a crash it holds the old or the new content, never a part.
 pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));

@@ -4,6 +4,8 @@ use async_trait::async_trait;
 use roadstead_model::{AppName, AppState, Failure, HostFacts, Order, ReleaseId, StepName};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::{OnceCell, RwLock};
+use tokio::time::{Duration, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::facts;
@@ -15,6 +17,9 @@ use crate::settings::Settings;
 use crate::state::States;
 use crate::steps::{self, StepContext};
 use crate::tasks::blocking;
+
+/// How long systemd may take to tell its version.
+const VERSION_AT_MOST: Duration = Duration::from_secs(5);
 
 /// One step's share of an order.
 #[derive(Debug, Clone)]
@@ -42,6 +47,8 @@ pub(crate) trait Hands: Send + Sync + std::fmt::Debug {
     async fn current(&self, app: &AppName) -> Option<ReleaseId>;
     /// What the host says of itself and these apps.
     async fn facts(&self, apps: Vec<AppName>) -> HostFacts;
+    /// Nothing is done for any app: lets go of what is only needed then.
+    async fn rest(&self);
 }
 
 /// The host itself.
@@ -52,7 +59,10 @@ pub(crate) struct RealHands {
     pub(crate) releases: Arc<dyn ReleaseSource>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) states: Arc<States>,
-    pub(crate) systemd: String,
+    /// Keeps the sweep of the blob store and fetches into it apart.
+    pub(crate) sweeping: Arc<RwLock<()>>,
+    /// The version of systemd, once it told.
+    pub(crate) systemd: OnceCell<String>,
 }
 
 impl RealHands {
@@ -66,8 +76,16 @@ impl RealHands {
             settings: Arc::clone(&self.settings),
             progress: task.progress,
             states: Arc::clone(&self.states),
+            sweeping: Arc::clone(&self.sweeping),
             cancelled: task.cancelled,
         }
+    }
+}
+
+impl RealHands {
+    async fn systemd_version(&self) -> String {
+        let ask = || async { timeout(VERSION_AT_MOST, self.host.systemd.version()).await.ok().and_then(Result::ok).ok_or(()) };
+        self.systemd.get_or_try_init(|| async { ask().await.map(|version| version.to_string()) }).await.cloned().unwrap_or_default()
     }
 }
 
@@ -90,7 +108,12 @@ impl Hands for RealHands {
     }
 
     async fn facts(&self, apps: Vec<AppName>) -> HostFacts {
-        let (layout, states, systemd) = (self.layout.clone(), Arc::clone(&self.states), self.systemd.clone());
+        let systemd = self.systemd_version().await;
+        let (layout, states) = (self.layout.clone(), Arc::clone(&self.states));
         blocking(move || facts::gather(&PathBuf::from("/"), &layout, &states, &systemd, &apps)).await
+    }
+
+    async fn rest(&self) {
+        self.host.systemd.rest().await;
     }
 }

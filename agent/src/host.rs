@@ -7,6 +7,7 @@ pub(crate) mod command;
 pub(crate) mod disk;
 pub(crate) mod environment_file;
 pub(crate) mod journal;
+pub(crate) mod libc_version;
 pub(crate) mod links;
 pub(crate) mod probe;
 pub(crate) mod proof;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock;
 use crate::files::{FileError, create_private_folder, read_bounded, sync_folder};
+use crate::layout::Layout;
 
 /// The largest journal that is read: an order of one message, its steps and their failures.
 const JOURNAL_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -92,8 +93,14 @@ impl JournalFile {
             };
             cut(&mut file).map_err(|e| FileError::new("cut", path, e))?;
         }
-        let status = fold(&records).map_err(|source| JournalError::Senseless { path: path.to_path_buf(), source })?;
+        let status = status_of(path, &records)?;
         Ok(Some((Self { path: path.to_path_buf(), file, check }, status)))
+    }
+
+    /// Reads a journal that someone else may be writing, and changes nothing.
+    fn peek(path: &Path) -> Result<Option<Status>, JournalError> {
+        let (records, ..) = parse(path, &read_bounded(path, JOURNAL_BYTES_MAX)?)?;
+        if records.is_empty() { Ok(None) } else { status_of(path, &records).map(Some) }
     }
 
     /// Adds a record: it is durable when this returns.
@@ -135,6 +142,11 @@ impl Journals {
         Self { folder }
     }
 
+    /// The journals of the agent.
+    pub(crate) fn of_agent(layout: &Layout) -> Self {
+        Self::new(layout.agent_state().join("journal"))
+    }
+
     /// Where the journals of an app are.
     pub(crate) fn of(&self, app: &AppName) -> PathBuf {
         self.folder.join(app.as_str())
@@ -150,12 +162,21 @@ impl Journals {
         Ok(names_in(&self.folder)?.iter().filter_map(|name| AppName::parse(name).ok()).collect())
     }
 
-    /// Where every order about an app stands.
+    /// Where every order about an app stands; what tore at a crash is put right.
     pub(crate) fn read(&self, app: &AppName) -> Result<Vec<Status>, JournalError> {
+        self.each(app, |path| Ok(JournalFile::open(path)?.map(|(_, status)| status)))
+    }
+
+    /// Where every order about an app stands, for onlookers: changes nothing.
+    pub(crate) fn peek(&self, app: &AppName) -> Result<Vec<Status>, JournalError> {
+        self.each(app, JournalFile::peek)
+    }
+
+    fn each(&self, app: &AppName, read: impl Fn(&Path) -> Result<Option<Status>, JournalError>) -> Result<Vec<Status>, JournalError> {
         let folder = self.of(app);
         let names = names_in(&folder)?;
         let journals = names.iter().filter(|name| name.ends_with(".jsonl") && !name.starts_with('.'));
-        journals.filter_map(|name| JournalFile::open(&folder.join(name)).map(|found| found.map(|(_, status)| status)).transpose()).collect()
+        journals.filter_map(|name| read(&folder.join(name)).transpose()).collect()
     }
 
     /// Forgets the journal of an order that ended.
@@ -167,6 +188,10 @@ impl Journals {
 
 fn name_of(key: OrderKey) -> String {
     format!("{}-{}.jsonl", key.rollout.0, key.sequence)
+}
+
+fn status_of(path: &Path, records: &[Record]) -> Result<Status, JournalError> {
+    fold(records).map_err(|source| JournalError::Senseless { path: path.to_path_buf(), source })
 }
 
 fn names_in(folder: &Path) -> Result<Vec<String>, FileError> {

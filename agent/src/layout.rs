@@ -95,6 +95,11 @@ impl Layout {
         self.environment_files(app).join(format!("{release}.env"))
     }
 
+    /// Variables of one service alone, read after those of the release.
+    pub(crate) fn service_environment_file(&self, app: &AppName, release: &ReleaseId, service: &ServiceName) -> PathBuf {
+        self.environment_files(app).join(format!("{release}.{service}.env"))
+    }
+
     /// That the app's user was made by the agent, and its name.
     pub(crate) fn user_record(&self, app: &AppName) -> PathBuf {
         self.app_state(app).join("user")

@@ -3,6 +3,7 @@
 //! Only here (and in `enroll`) does the agent speak gRPC; what comes in is converted at once and travels no further as a message.
 
 mod dial;
+mod renewal;
 mod session;
 mod source;
 
@@ -16,9 +17,10 @@ use crate::failure::chain;
 use crate::output::Outbox;
 use crate::tasks::Tasks;
 use crate::worker::Event;
-pub(crate) use dial::{Dial, DialError};
+pub(crate) use dial::{Dial, DialError, TlsDial, connect};
+pub(crate) use renewal::Renewal;
+pub(crate) use session::spoken;
 use session::{Session, SessionError};
-#[allow(unused_imports, reason = "the start of the daemon names it")]
 pub(crate) use source::ControllerSource;
 
 /// How long dialling may take, all in all.
@@ -35,39 +37,32 @@ pub(crate) struct Link {
     dialer: Arc<dyn Dial>,
     outbox: Arc<Outbox>,
     contact: Arc<Contact>,
-    events: mpsc::Sender<Event>,
     channel: watch::Sender<Option<Channel>>,
     tasks: Tasks,
 }
 
-impl Link {
-    /// A link, not yet dialled.
-    pub(crate) fn new(
-        dialer: Arc<dyn Dial>,
-        outbox: Arc<Outbox>,
-        contact: Arc<Contact>,
-        events: mpsc::Sender<Event>,
-        tasks: Tasks,
-    ) -> Self {
-        Self { dialer, outbox, contact, events, channel: watch::Sender::new(None), tasks }
-    }
+/// The channel of the session that is open, if one is: for other calls than the session itself.
+pub(crate) type OpenChannel = watch::Receiver<Option<Channel>>;
 
-    /// The channel of the session that is open, for other calls.
-    pub(crate) fn channel(&self) -> watch::Receiver<Option<Channel>> {
-        self.channel.subscribe()
+impl Link {
+    /// A link, not yet dialled, and its channel.
+    pub(crate) fn new(dialer: Arc<dyn Dial>, outbox: Arc<Outbox>, contact: Arc<Contact>, tasks: Tasks) -> (Self, OpenChannel) {
+        let (channel, open) = watch::channel(None);
+        (Self { dialer, outbox, contact, channel, tasks }, open)
     }
 
     /// Keeps a session, until the agent stops.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(self, events: mpsc::Sender<Event>) {
         let stopping = self.tasks.stopping().clone();
         let mut failures = 0;
         while !stopping.is_cancelled() {
             let began = Instant::now();
             let ended = tokio::select! {
-                ended = self.one_session() => ended,
+                ended = self.one_session(&events) => ended,
                 () = stopping.cancelled() => return,
             };
             self.channel.send_replace(None);
+            crate::notify::status("Waiting for the controller");
             failures = if began.elapsed() >= GOOD_SESSION { 0 } else { failures + 1 };
             let wait = wait_before(failures, chance());
             if let Err(error) = ended {
@@ -86,12 +81,12 @@ impl Link {
         }
     }
 
-    async fn one_session(&self) -> Result<(), SessionError> {
+    async fn one_session(&self, events: &mpsc::Sender<Event>) -> Result<(), SessionError> {
         let channel = timeout(DIAL_AT_MOST, self.dialer.dial()).await.map_err(|_| SessionError::Slow("dialling"))??;
         self.channel.send_replace(Some(channel.clone()));
         let stopping = self.tasks.stopping().clone();
         let (outbox, contact) = (Arc::clone(&self.outbox), Arc::clone(&self.contact));
-        Session::open(channel, outbox, contact, self.events.clone()).await?.run(stopping).await
+        Session::open(channel, outbox, contact, events.clone()).await?.run(stopping).await
     }
 }
 

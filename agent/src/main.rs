@@ -1,26 +1,95 @@
 //! The daemon on a host: session, steps, systemd, sandbox, probes; a thin shell around the deployment core.
-#![allow(dead_code, reason = "the parts land one by one")]
 
 mod app;
+mod args;
 mod clock;
 mod contact;
+mod enroll;
 mod facts;
 mod failure;
 mod fetch;
 mod files;
 mod hands;
 mod host;
+mod identity;
 mod journal;
 mod layout;
 mod link;
 mod logging;
 mod notify;
 mod output;
+mod run;
 mod runner;
 mod settings;
 mod state;
+mod status;
 mod steps;
 mod tasks;
 mod worker;
 
-fn main() {}
+use clap::{CommandFactory as _, Parser as _};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use args::{Args, Command, Format};
+use failure::chain;
+use layout::Layout;
+
+/// Threads for work that waits for the disk; they end soon after it.
+const BLOCKING_THREADS_MAX: usize = 4;
+const BLOCKING_THREAD_KEPT: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match perform(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(args: Args) -> Result<(), Box<dyn std::error::Error>> {
+    let layout = Layout::new(Path::new("/"));
+    match args.command.unwrap_or(Command::Run) {
+        Command::Run => {
+            logging::set_up();
+            runtime()?.block_on(run::run(layout, &args.config))?;
+        }
+        Command::Enroll(enroll) => {
+            let token = enroll::read_token(&enroll.token_file)?;
+            let enrolled = runtime()?.block_on(enroll::enroll(&layout, &enroll, &token))?;
+            say(&format!("{enrolled}\nStart the agent with: systemctl restart roadstead-agent\n"))?;
+        }
+        Command::Status(status) => {
+            let report = status::Report::read(&layout);
+            match status.output {
+                Format::Text => say(&report.text())?,
+                Format::Json => say(&format!("{:#}\n", report.json()))?,
+            }
+        }
+        Command::Man { folder } => clap_mangen::generate_to(Args::command(), folder)?,
+    }
+    Ok(())
+}
+
+/// One thread does it all; few others help where the disk is waited for.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(BLOCKING_THREAD_KEPT)
+        .build()
+}
+
+fn say(text: &str) -> std::io::Result<()> {
+    std::io::stdout().lock().write_all(text.as_bytes())
+}
+
+fn complain(text: &str) {
+    // Nowhere is left to say that this failed.
+    drop(writeln!(std::io::stderr().lock(), "Error: {text}"));
+}

@@ -3,9 +3,32 @@
 //! A step is idempotent and looks at the world instead of trusting memory: it may be run again after a crash at any moment.
 //! The journal, the order's deadline and what follows upon a failure are the worker's, not a step's.
 
-#![allow(clippy::unused_async, reason = "the steps behind this seam wait for the host")]
+mod account;
+mod candidate;
+mod collectstatic;
+mod commands;
+mod configure;
+mod confirm;
+mod cutover;
+mod environment;
+mod fetch;
+mod health;
+mod migrate;
+mod preflight;
+mod proof;
+mod prune;
+mod reconcile;
+mod release;
+mod revert;
+mod serve;
+mod shared;
+mod stage;
+mod unpack;
+mod util;
+mod venv;
+mod verify;
 
-use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, StepName};
+use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, StepName};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +37,9 @@ use crate::host::Host;
 use crate::layout::Layout;
 use crate::output::{OutputSink, ProgressSink};
 use crate::settings::Settings;
-use crate::state::States;
+use crate::state::{AppMemory, States};
+use release::Release;
+use stage::Stage;
 
 /// Everything that a step may look at and act through.
 #[derive(Debug)]
@@ -35,25 +60,98 @@ pub(crate) struct StepContext {
     pub(crate) progress: ProgressSink,
     /// What the agent remembers of apps.
     pub(crate) states: Arc<States>,
+    /// Written while blobs are swept, read while some are fetched.
+    pub(crate) sweeping: Arc<tokio::sync::RwLock<()>>,
     /// Cancelled when the order is superseded or its deadline passes: a step then stops what it runs and returns.
     /// A step that does not return soon after is dropped.
     pub(crate) cancelled: CancellationToken,
 }
 
+impl StepContext {
+    /// The app on this host, as the acts on its units need it.
+    fn stage(&self) -> Stage<'_> {
+        let own_units = self.settings.apps.get(&self.order.app).map_or(&[][..], |settings| &settings.units);
+        Stage { host: &self.host, layout: &self.layout, app: &self.order.app, own_units }
+    }
+
+    /// What is remembered of the app.
+    fn memory(&self) -> Result<AppMemory, Failure> {
+        Ok(self.states.read(&self.order.app)?)
+    }
+
+    /// A prepared release that the order names.
+    fn release(&self, release: &ReleaseRef) -> Result<Release, Failure> {
+        let memory = self.memory()?;
+        let listed = memory.singletons.get(&release.id).map_or(&[][..], Vec::as_slice);
+        Release::load_exactly(&self.layout, &self.order.app, release, listed)
+    }
+
+    /// A prepared release by its id.
+    fn release_by_id(&self, id: &ReleaseId) -> Result<Release, Failure> {
+        let memory = self.memory()?;
+        let listed = memory.singletons.get(id).map_or(&[][..], Vec::as_slice);
+        Release::load(&self.layout, &self.order.app, id, listed)
+    }
+
+    /// The release that serves, by the link.
+    fn current(&self) -> Option<ReleaseId> {
+        crate::facts::current(&self.layout, &self.order.app)
+    }
+
+    /// Ends a step early when it was called off.
+    fn go_on(&self) -> Result<(), Failure> {
+        if self.cancelled.is_cancelled() {
+            return Err(Failure::new(FailureKind::Cancelled, "the step was called off", "a newer order follows, or the deadline passed"));
+        }
+        Ok(())
+    }
+}
+
 /// Runs one step; the note tells people in one line what it did.
 pub(crate) async fn run(step: StepName, context: &StepContext) -> Result<String, Failure> {
-    let _ = context;
-    Err(Failure::new(FailureKind::Host, format!("the step {step} is not there yet"), "upgrade the agent"))
+    context.go_on()?;
+    match step {
+        StepName::Preflight => preflight::run(context).await,
+        StepName::Prune => prune::run(context).await,
+        StepName::Fetch => fetch::run(context).await,
+        StepName::Verify => verify::run(context).await,
+        StepName::Unpack => unpack::run(context).await,
+        StepName::Venv => venv::run(context).await,
+        StepName::Configure => configure::run(context).await,
+        StepName::Collectstatic => collectstatic::run(context).await,
+        StepName::Migrate => migrate::run(context).await,
+        StepName::Candidate => candidate::run(context).await,
+        StepName::Cutover => cutover::run(context).await,
+        StepName::Proof => proof::run(context).await,
+        StepName::Health => health::run(context).await,
+        StepName::Confirm => confirm::run(context).await,
+        StepName::Revert => revert::run(context).await,
+    }
 }
 
 /// Undoes one step, from whatever it left behind.
 pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Failure> {
-    let _ = (step, context);
-    Ok(())
+    match step {
+        StepName::Candidate => candidate::undo(context).await,
+        StepName::Cutover => cutover::undo(context).await,
+        // What the others leave lies on disk and helps a second attempt, or cannot be undone.
+        StepName::Preflight
+        | StepName::Prune
+        | StepName::Fetch
+        | StepName::Verify
+        | StepName::Unpack
+        | StepName::Venv
+        | StepName::Configure
+        | StepName::Collectstatic
+        | StepName::Migrate
+        | StepName::Proof
+        | StepName::Health
+        | StepName::Confirm
+        | StepName::Revert => Ok(()),
+    }
 }
 
 /// Brings an app to what `current` says after a start of the agent or the host: sockets there, units running.
 pub(crate) async fn reconcile(host: &Host, layout: &Layout, app: &AppName) -> Result<AppState, Failure> {
-    let _ = (host, layout, app);
-    Ok(AppState::default())
+    reconcile::run(host, layout, app).await
 }

@@ -263,6 +263,13 @@ impl Worker {
         let facts = self.facts().await;
         self.means.outbox.push(Outgoing::Facts(Box::new(facts)));
         self.go_on(name).await;
+        self.rest().await;
+    }
+
+    async fn rest(&self) {
+        if self.apps.values().all(|app| matches!(app.work, Work::None)) {
+            self.means.hands.rest().await;
+        }
     }
 
     async fn forget(&self, name: &AppName, keys: Vec<OrderKey>) {
@@ -321,6 +328,7 @@ impl Worker {
         }
         self.app(name).work = Work::None;
         self.go_on(name).await;
+        self.rest().await;
     }
 
     async fn hello(&self) -> Hello {
@@ -403,6 +411,4 @@ fn reconcile_too_late(name: &AppName) -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
-pub(crate) use tests::rig::some_order as tests_order;
+pub(crate) mod tests;

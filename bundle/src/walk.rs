@@ -1,7 +1,7 @@
 //! Going through a tree in a store: every folder and file once, within the limits that hold for a whole release.
 
 use roadstead_model::{Digest, limits};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::manifest::{EntryKind, Manifest, Node, TreeRef};
 use crate::node::{InvalidNode, link_stays_within};
@@ -162,4 +162,27 @@ pub fn check(store: &Store, manifest: &Manifest) -> Result<u64, TreeError> {
         bytes = bytes.saturating_add(*size);
     }
     Ok(bytes)
+}
+
+/// Everything that can be reached from these roots, as far as it is there and readable: what a clean-up must not touch.
+#[must_use]
+pub fn reachable(store: &Store, roots: impl IntoIterator<Item = Digest>) -> HashSet<Digest> {
+    // Apart from files: a file may hold the very bytes of a folder's node.
+    let (mut folders, mut reached) = (HashSet::new(), HashSet::new());
+    let mut waiting: Vec<Digest> = roots.into_iter().collect();
+    while let Some(digest) = waiting.pop() {
+        if !folders.insert(digest) {
+            continue;
+        }
+        let node = store.read_checked(&digest, limits::TREE_NODE_BYTES_MAX).ok().and_then(|bytes| Node::decode(&bytes).ok());
+        for entry in node.into_iter().flat_map(|node| node.0) {
+            match entry.kind {
+                EntryKind::Folder { digest } => waiting.push(digest),
+                EntryKind::File { digest, .. } => drop(reached.insert(digest)),
+                EntryKind::Link { .. } => {}
+            }
+        }
+    }
+    reached.extend(folders);
+    reached
 }

@@ -137,5 +137,5 @@ impl Tree {
 }
 
 fn decode(digest: &Digest, bytes: &[u8]) -> Result<Node, TreeError> {
-    serde_json::from_slice(bytes).map_err(|error| TreeError::Malformed { digest: *digest, why: error.to_string() })
+    Node::decode(bytes).map_err(|error| TreeError::Malformed { digest: *digest, why: error.to_string() })
 }

@@ -140,14 +140,53 @@ pub(crate) fn program(bin: &Path, command: &[String]) -> Result<Vec<String>, Arg
 }
 
 const GUNICORN_RESERVED: &[&str] = &[
-    "-b", "--bind", "-c", "--config", "-D", "--daemon", "-p", "--pid", "-u", "--user", "-g", "--group", "-m", "--umask", "--chdir", "--pythonpath",
-    "--paste", "--paster", "-e", "--env", "--reload", "--control-socket", "--no-control-socket", "--graceful-timeout", "--check-config", "--print-config",
+    "-b",
+    "--bind",
+    "-c",
+    "--config",
+    "-D",
+    "--daemon",
+    "-p",
+    "--pid",
+    "-u",
+    "--user",
+    "-g",
+    "--group",
+    "-m",
+    "--umask",
+    "--chdir",
+    "--pythonpath",
+    "--paste",
+    "--paster",
+    "-e",
+    "--env",
+    "--reload",
+    "--control-socket",
+    "--no-control-socket",
+    "--graceful-timeout",
+    "--check-config",
+    "--print-config",
 ];
 const UVICORN_RESERVED: &[&str] =
     &["--host", "--port", "--uds", "--fd", "--app-dir", "--env-file", "--reload", "--timeout-graceful-shutdown"];
 const DAPHNE_RESERVED: &[&str] = &["-b", "--bind", "-p", "--port", "-u", "--unix-socket", "--fd", "-e", "--endpoint"];
-const CELERY_RESERVED: &[&str] =
-    &["-A", "--app", "-n", "--hostname", "-D", "--detach", "--pidfile", "--workdir", "--uid", "--gid", "--umask", "--config", "--loader", "-s", "--schedule"];
+const CELERY_RESERVED: &[&str] = &[
+    "-A",
+    "--app",
+    "-n",
+    "--hostname",
+    "-D",
+    "--detach",
+    "--pidfile",
+    "--workdir",
+    "--uid",
+    "--gid",
+    "--umask",
+    "--config",
+    "--loader",
+    "-s",
+    "--schedule",
+];
 
 fn check(server: &'static str, arguments: &[String], reserved: &[&str]) -> Result<(), ArgvError> {
     let meant = |argument: &str, option: &str| {
@@ -218,7 +257,10 @@ mod tests {
             line(samples::uvicorn(), Some(Bind::Inherited)).unwrap(),
             "/venv/bin/python -m uvicorn --workers 2 --timeout-graceful-shutdown 29 --fd 3 config.asgi:application"
         );
-        assert_eq!(line(samples::daphne(), unix()).unwrap(), "/venv/bin/python -m daphne --unix-socket /run/web/1.sock config.asgi:application");
+        assert_eq!(
+            line(samples::daphne(), unix()).unwrap(),
+            "/venv/bin/python -m daphne --unix-socket /run/web/1.sock config.asgi:application"
+        );
     }
 
     #[test]

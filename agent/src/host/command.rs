@@ -37,8 +37,8 @@ pub(crate) struct Command {
     pub(crate) working_directory: PathBuf,
     /// `NAME=value`.
     pub(crate) environment: Vec<String>,
-    /// Read by systemd when it starts.
-    pub(crate) environment_file: Option<PathBuf>,
+    /// Read by systemd when it starts; later ones win.
+    pub(crate) environment_files: Vec<PathBuf>,
     /// Folders that it may write; all others are read-only for the app's user.
     pub(crate) writable: Vec<PathBuf>,
     /// Folders that it does not see.
@@ -114,9 +114,8 @@ impl Command {
             ("CPUWeight", Variant::from(50_u64)),
             ("OOMScoreAdjust", Variant::from(500_i32)),
         ];
-        if let Some(file) = &self.environment_file {
-            properties.push(("EnvironmentFiles", Variant::from(vec![(file.display().to_string(), false)])));
-        }
+        let files: Vec<(String, bool)> = self.environment_files.iter().map(|file| (file.display().to_string(), false)).collect();
+        properties.push(("EnvironmentFiles", Variant::from(files)));
         if let Some(bytes) = self.memory_max {
             properties.push(("MemoryMax", Variant::from(bytes)));
         }

@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let nasty = ["", "a b", " lead and trail ", "$HOME `id` \"q\" 'q' \\ \\n", "-----BEGIN-----\nline\n-----END-----\n", "é\t%h", "a\\\nb"];
+        let nasty =
+            ["", "a b", " lead and trail ", "$HOME `id` \"q\" 'q' \\ \\n", "-----BEGIN-----\nline\n-----END-----\n", "é\t%h", "a\\\nb"];
         let variables: BTreeMap<_, _> = nasty.iter().enumerate().map(|(i, v)| (name(&format!("V{i}")), (*v).to_owned())).collect();
         assert_eq!(parse(&render(&variables).unwrap()).unwrap(), variables);
     }
@@ -244,9 +245,27 @@ mod tests {
     #[test]
     fn no_order_sets_what_steers_code() {
         for bad in [
-            "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONSTARTUP", "pythonpath", "PATH", "GUNICORN_CMD_ARGS", "UVICORN_APP", "PIP_INDEX_URL",
-            "UV_INDEX", "PGSERVICEFILE", "PGPASSFILE", "BASH_ENV", "ENV", "IFS", "DJANGO_SETTINGS_MODULE", "CELERY_CONFIG_MODULE", "CELERY_LOADER",
-            "ROADSTEAD_RELEASE", "NOTIFY_SOCKET", "HOME",
+            "LD_PRELOAD",
+            "LD_LIBRARY_PATH",
+            "PYTHONPATH",
+            "PYTHONSTARTUP",
+            "pythonpath",
+            "PATH",
+            "GUNICORN_CMD_ARGS",
+            "UVICORN_APP",
+            "PIP_INDEX_URL",
+            "UV_INDEX",
+            "PGSERVICEFILE",
+            "PGPASSFILE",
+            "BASH_ENV",
+            "ENV",
+            "IFS",
+            "DJANGO_SETTINGS_MODULE",
+            "CELERY_CONFIG_MODULE",
+            "CELERY_LOADER",
+            "ROADSTEAD_RELEASE",
+            "NOTIFY_SOCKET",
+            "HOME",
         ] {
             assert!(dangerous(&name(bad)).is_some(), "{bad}");
         }

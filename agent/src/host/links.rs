@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::files::sync_folder;
 
@@ -28,13 +28,6 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A relative link target that leads from the folder of `link` (below `root`) to `target`: as many `..` as there are folders between.
-pub(crate) fn relative(root: &Path, link: &Path, target: &Path) -> Option<PathBuf> {
-    let depth = link.strip_prefix(root).ok()?.components().count().checked_sub(1)?;
-    let rest = target.strip_prefix(root).ok()?;
-    Some(std::iter::repeat_n(Path::new(".."), depth).collect::<PathBuf>().join(rest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,13 +43,5 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         remove(&link).unwrap();
         remove(&link).unwrap();
-    }
-
-    #[test]
-    fn relative_targets_climb_to_the_root() {
-        let root = Path::new("/srv/erp");
-        let link = relative(root, Path::new("/srv/erp/releases/1/app/media"), Path::new("/srv/erp/shared/media"));
-        assert_eq!(link.unwrap(), Path::new("../../../shared/media"));
-        assert_eq!(relative(root, Path::new("/else"), root), None);
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP checks of an app: over its unix socket or a TCP address of this host, bounded in time and bytes, no redirects, no cookies.
 
+use async_trait::async_trait;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Bytes;
 use hyper::{Request, Response};
@@ -75,15 +76,22 @@ pub(crate) enum ProbeError {
     Unaskable(String),
 }
 
+/// What is looked at between attempts.
+#[async_trait]
+pub(crate) trait Alive: Send {
+    /// What is told when it is over.
+    type Dead: Send;
+    /// Looks: an error ends the waiting, for who has died will not answer any more.
+    async fn look(&mut self) -> Result<(), Self::Dead>;
+}
+
 /// Asks until as many successes in a row have come as the check wants, or its time is over: then why the last attempt failed.
-///
-/// `alive` is asked between attempts; what it returns ends the waiting (a unit that has died will not answer any more).
-pub(crate) async fn until_passed<Dead>(
+pub(crate) async fn until_passed<A: Alive>(
     address: &Address,
     question: &Question<'_>,
     within: Duration,
-    mut alive: impl AsyncFnMut() -> Result<(), Dead>,
-) -> Result<Result<u32, ProbeError>, Dead> {
+    mut alive: A,
+) -> Result<Result<u32, ProbeError>, A::Dead> {
     let end = Instant::now() + within;
     let wanted = question.check.successes.max(1);
     let (mut attempts, mut successes, mut pause) = (0, 0, PAUSE_MIN);
@@ -104,7 +112,7 @@ pub(crate) async fn until_passed<Dead>(
                 }
             }
         }
-        alive().await?;
+        alive.look().await?;
         sleep(pause).await;
         pause = (pause * 3 / 2).min(PAUSE_MAX);
     }

@@ -1,5 +1,6 @@
 //! Proof of who serves: the processes of a unit's cgroup, and what each of them shows of the release that it runs.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::systemd::UnitState;
@@ -49,6 +50,14 @@ pub(crate) enum ProofError {
         /// Its program.
         found: String,
     },
+    /// The unit has no part in a port.
+    #[error("no process of {unit} holds the socket that listens on {address}")]
+    NotListening {
+        /// What was asked.
+        address: String,
+        /// Who should.
+        unit: String,
+    },
     /// Someone else listens.
     #[error("{address} is served by process {pid}, which is not of {unit}")]
     OtherListener {
@@ -88,6 +97,46 @@ pub(crate) fn prove_listener(root: &Path, socket: &Path, unit: &str, state: &Uni
     let pid = peer.map_or(0, |peer| peer.pid());
     let of_unit = u32::try_from(pid).is_ok_and(|pid| pid == state.main_pid || processes(root, &state.control_group).contains(&pid));
     if of_unit { Ok(()) } else { Err(ProofError::OtherListener { address: socket.display().to_string(), pid, unit: unit.to_owned() }) }
+}
+
+/// Shows that a process of the unit holds the socket that listens on a TCP address: the instances of a cutover share it.
+pub(crate) fn prove_connection(root: &Path, address: SocketAddr, unit: &str, state: &UnitState) -> Result<(), ProofError> {
+    let inodes = listening(root, address);
+    let mut pids = processes(root, &state.control_group);
+    pids.push(state.main_pid);
+    let holds = |pid: &u32| {
+        let fds = std::fs::read_dir(root.join("proc").join(pid.to_string()).join("fd")).into_iter().flatten().flatten();
+        fds.filter_map(|fd| std::fs::read_link(fd.path()).ok())
+            .any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
+    };
+    if pids.iter().any(holds) {
+        return Ok(());
+    }
+    Err(ProofError::NotListening { address: address.to_string(), unit: unit.to_owned() })
+}
+
+/// The sockets that listen on an address, as links in `/proc/PID/fd` name them (proc_net_tcp(5): state 0A listens).
+fn listening(root: &Path, address: SocketAddr) -> Vec<String> {
+    let (table, wanted) = match address {
+        SocketAddr::V4(v4) => ("proc/net/tcp", format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port())),
+        SocketAddr::V6(v6) => {
+            let words: String = v6
+                .ip()
+                .octets()
+                .chunks_exact(4)
+                .map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]])))
+                .collect();
+            ("proc/net/tcp6", format!("{words}:{:04X}", v6.port()))
+        }
+    };
+    let text = std::fs::read_to_string(root.join(table)).unwrap_or_default();
+    let listens = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.get(1) == Some(&wanted.as_str()) && fields.get(3) == Some(&"0A"))
+            .then(|| fields.get(9).map(|inode| format!("socket:[{inode}]")))
+            .flatten()
+    };
+    text.lines().filter_map(listens).collect()
 }
 
 /// The processes of a cgroup and those below it, on hosts with one hierarchy and with the older layout.
@@ -152,6 +201,19 @@ mod tests {
         assert!(matches!(other, Err(ProofError::OtherProgram { .. })), "{other:?}");
         let gone = Fake::new("/srv/erp/releases/2", "/usr/bin/python3.11").prove("failed");
         assert!(matches!(gone, Err(ProofError::NoProcess { .. })), "{gone:?}");
+    }
+
+    #[test]
+    fn a_port_is_served_by_who_holds_its_socket() {
+        let listeners = [std::net::TcpListener::bind("127.0.0.1:0").unwrap(), std::net::TcpListener::bind("[::1]:0").unwrap()];
+        let state = |main_pid| UnitState { main_pid, ..UnitState::default() };
+        for listener in &listeners {
+            let address = listener.local_addr().unwrap();
+            assert_eq!(prove_connection(Path::new("/"), address, "web", &state(std::process::id())), Ok(()));
+            assert!(prove_connection(Path::new("/"), address, "web", &state(1)).is_err());
+        }
+        let closed = "127.0.0.1:1".parse().unwrap();
+        assert!(prove_connection(Path::new("/"), closed, "web", &state(std::process::id())).is_err());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use roadstead_bundle::spec::{Service, ServiceKind};
 use roadstead_model::{AppName, ReleaseId, ServiceName};
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -25,10 +24,8 @@ pub(crate) struct UnitInput<'a> {
     pub(crate) argv: &'a [String],
     /// The current directory: the real path, so that a process shows which release it is of.
     pub(crate) working_directory: &'a Path,
-    /// The environment file of the release.
-    pub(crate) environment_file: &'a Path,
-    /// Variables beside those of the file; these win.
-    pub(crate) environment: &'a BTreeMap<String, String>,
+    /// Environment files; later ones win.
+    pub(crate) environment_files: &'a [PathBuf],
     /// Folders that it may write.
     pub(crate) writable: &'a [PathBuf],
     /// The unix socket that it makes.
@@ -57,11 +54,6 @@ pub(crate) fn release_of_unit(app: &AppName, unit: &str) -> Option<ReleaseId> {
     let rest = unit.strip_prefix(app.as_str())?.strip_prefix('-')?;
     let (_, instance) = rest.strip_suffix(".service")?.split_once('@')?;
     ReleaseId::parse(&quote::from_instance(instance)?).ok()
-}
-
-/// The slice of an app: all its processes together.
-pub(crate) fn slice_name(app: &AppName) -> String {
-    format!("roadstead-{}.slice", app.as_str().replace('-', "\\x2d"))
 }
 
 /// The unit of an instance.
@@ -127,9 +119,8 @@ fn start(unit: &mut Text, input: &UnitInput<'_>) {
     }
     unit.set("User", input.user);
     unit.set("WorkingDirectory", &quote::line(&input.working_directory.display().to_string()));
-    unit.set("EnvironmentFile", &quote::line(&input.environment_file.display().to_string()));
-    for (name, value) in input.environment {
-        unit.set("Environment", &quote::word(&format!("{name}={value}")));
+    for file in input.environment_files {
+        unit.set("EnvironmentFile", &quote::line(&file.display().to_string()));
     }
     if let Some(name) = input.socket_unit {
         unit.set("Sockets", name);

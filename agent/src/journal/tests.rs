@@ -140,6 +140,30 @@ fn any_other_damage_is_named_with_its_line() {
 }
 
 #[test]
+fn no_altered_byte_leads_to_another_story() {
+    let place = Place::new();
+    let path = place.write(1);
+    let whole = fs::read(&path).unwrap();
+    let mut prefixes = Vec::new();
+    for end in (0..whole.len()).filter(|index| whole[*index] == b'\n') {
+        fs::write(&path, &whole[..=end]).unwrap();
+        prefixes.push(JournalFile::open(&path).unwrap().unwrap().1);
+    }
+    for index in 0..whole.len() {
+        for bit in [0x01, 0x20, 0x80] {
+            let mut bytes = whole.clone();
+            bytes[index] ^= bit;
+            fs::write(&path, &bytes).unwrap();
+            match JournalFile::open(&path) {
+                Err(JournalError::Damaged { .. }) => {}
+                Ok(Some((_, status))) => assert!(prefixes.contains(&status), "byte {index}"),
+                other => panic!("byte {index}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn records_that_hold_but_make_no_sense_are_refused() {
     let place = Place::new();
     let order = order(1);

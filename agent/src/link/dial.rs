@@ -1,8 +1,14 @@
 //! Reaching the controller.
 
 use async_trait::async_trait;
+use hyper_util::rt::TokioIo;
+use roadstead_pki::ClientTls;
+use std::sync::Arc;
 use tokio::time::Duration;
 use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use crate::identity::Identity;
 
 /// Bytes that may be on their way to the agent in one call, and in all together: what keeps a fetch from filling the memory.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -35,6 +41,38 @@ pub(crate) enum DialError {
 pub(crate) trait Dial: Send + Sync + std::fmt::Debug {
     /// Connects: the channel is one connection, which is not made again when it breaks.
     async fn dial(&self) -> Result<Channel, DialError>;
+}
+
+/// The way to the controller with the identity of this host: each connection shows the newest certificate.
+#[derive(Debug)]
+pub(crate) struct TlsDial {
+    address: String,
+    identity: Arc<Identity>,
+}
+
+impl TlsDial {
+    /// The way to the controller at this address.
+    pub(crate) const fn new(address: String, identity: Arc<Identity>) -> Self {
+        Self { address, identity }
+    }
+}
+
+#[async_trait]
+impl Dial for TlsDial {
+    async fn dial(&self) -> Result<Channel, DialError> {
+        connect(&self.address, self.identity.tls().clone()).await
+    }
+}
+
+/// Connects to a controller, which must show a certificate of the authority that is expected.
+pub(crate) async fn connect(address: &str, tls: ClientTls) -> Result<Channel, DialError> {
+    let to = address.to_owned();
+    let connector = service_fn(move |_| {
+        let (to, tls) = (to.clone(), tls.clone());
+        async move { roadstead_pki::connect(&to, &tls).await.map(TokioIo::new) }
+    });
+    let connected = endpoint(address)?.connect_with_connector(connector).await;
+    connected.map_err(|source| DialError::Unreached { address: address.to_owned(), source: source.into() })
 }
 
 /// How every connection of the agent is set up.

@@ -65,7 +65,7 @@ impl From<Status> for SessionError {
 }
 
 /// What a status says, with what lies beneath it.
-pub(super) fn spoken(status: &Status) -> String {
+pub(crate) fn spoken(status: &Status) -> String {
     let mut text: String = status.message().chars().filter(|c| !c.is_control()).take(400).collect();
     if text.is_empty() {
         text = status.code().to_string();

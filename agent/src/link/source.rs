@@ -5,13 +5,12 @@ use roadstead_model::{Digest, Failure, FailureKind, limits};
 use roadstead_proto::v1::{self, fleet_client::FleetClient};
 use std::collections::BTreeSet;
 use std::path::Path;
-use tokio::sync::watch;
 use tokio::time::{Duration, sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::session::spoken;
-use super::{chance, wait_before};
+use super::{OpenChannel, chance, wait_before};
 use crate::failure::host_failure;
 use crate::fetch::receive::{Encoding, Part, ReceiveError, Receiver, Want};
 use crate::fetch::shelf::Shelf;
@@ -33,7 +32,7 @@ const REQUEST_BYTES: u64 = 64 * 1024 * 1024;
 /// The controller as the place where releases come from.
 #[derive(Debug)]
 pub(crate) struct ControllerSource {
-    channel: watch::Receiver<Option<Channel>>,
+    channel: OpenChannel,
 }
 
 /// Why a call did not end well.
@@ -99,7 +98,7 @@ struct Progress<'a> {
 
 impl ControllerSource {
     /// The controller behind a link's channel.
-    pub(crate) const fn new(channel: watch::Receiver<Option<Channel>>) -> Self {
+    pub(crate) const fn new(channel: OpenChannel) -> Self {
         Self { channel }
     }
 

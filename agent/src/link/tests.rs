@@ -3,3 +3,4 @@
 mod controller;
 mod fetches;
 mod sessions;
+mod whole;

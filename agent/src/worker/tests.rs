@@ -2,5 +2,5 @@
 
 mod crashes;
 mod orders;
-pub(super) mod rig;
+pub(crate) mod rig;
 mod silence;

@@ -46,6 +46,26 @@ async fn ask_with(server: &Server, change: impl FnOnce(&mut HttpCheck)) -> Resul
     ask(&server.address, &Question { check: &check, any_answer: false }).await
 }
 
+struct Always;
+
+#[async_trait]
+impl Alive for Always {
+    type Dead = ();
+    async fn look(&mut self) -> Result<(), ()> {
+        Ok(())
+    }
+}
+
+struct Died;
+
+#[async_trait]
+impl Alive for Died {
+    type Dead = &'static str;
+    async fn look(&mut self) -> Result<(), &'static str> {
+        Err("died")
+    }
+}
+
 #[tokio::test]
 async fn a_good_answer_passes() {
     let good = says("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{\"ok\":1");
@@ -124,7 +144,7 @@ async fn successes_must_come_in_a_row() {
     let mut check = samples::check("/");
     check.successes = 2;
     let question = Question { check: &check, any_answer: false };
-    let passed = until_passed(&server.address, &question, Duration::from_secs(30), async || Ok::<(), ()>(())).await;
+    let passed = until_passed(&server.address, &question, Duration::from_secs(30), Always).await;
     assert_eq!(passed, Ok(Ok(4)));
 }
 
@@ -133,11 +153,11 @@ async fn waiting_ends_with_the_last_answer_or_with_the_unit() {
     let server = says("HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nTraceback");
     let check = samples::check("/");
     let question = Question { check: &check, any_answer: true };
-    let ended = until_passed(&server.address, &question, Duration::from_millis(200), async || Ok::<(), ()>(())).await;
+    let ended = until_passed(&server.address, &question, Duration::from_millis(200), Always).await;
     assert!(matches!(ended, Ok(Err(ProbeError::Wrong { status: 500, ref shown, .. })) if shown == "Traceback"), "{ended:?}");
-    let died = until_passed(&server.address, &question, Duration::from_secs(30), async || Err("died")).await;
+    let died = until_passed(&server.address, &question, Duration::from_secs(30), Died).await;
     assert_eq!(died, Err("died"));
     let nobody = Address::Unix("/nowhere/sock".into());
-    let ended = until_passed(&nobody, &question, Duration::ZERO, async || Ok::<(), ()>(())).await;
+    let ended = until_passed(&nobody, &question, Duration::ZERO, Always).await;
     assert!(matches!(ended, Ok(Err(ProbeError::Connect(_)))), "{ended:?}");
 }

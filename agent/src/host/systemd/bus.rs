@@ -13,9 +13,6 @@ use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant, connection};
 pub(crate) enum Bus {
     /// The system bus; systemd's own socket when there is no bus.
     System,
-    /// A socket at which it answers directly.
-    #[cfg(test)]
-    Direct(std::path::PathBuf),
 }
 
 const PRIVATE_SOCKET: &str = "/run/systemd/private";
@@ -27,8 +24,6 @@ impl Bus {
                 Ok(connection) => connection,
                 Err(error) => direct(Path::new(PRIVATE_SOCKET), answer_timeout).await.map_err(|_| error)?,
             },
-            #[cfg(test)]
-            Self::Direct(socket) => direct(socket, answer_timeout).await?,
         };
         let manager = ManagerProxy::builder(&connection).cache_properties(CacheProperties::No).build().await?;
         // Without it systemd sends no signals about jobs.
@@ -64,8 +59,7 @@ pub(super) async fn properties(manager: &ManagerProxy<'_>, unit: &OwnedObjectPat
 }
 
 /// A unit as `ListUnitsByPatterns` tells it; only the name is used.
-pub(super) type ListedUnit =
-    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+pub(super) type ListedUnit = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",

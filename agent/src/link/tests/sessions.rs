@@ -57,8 +57,9 @@ impl Agent {
                 }
             }
         });
-        let link = Link::new(Arc::new(PlainDial(controller.address)), Arc::clone(&outbox), Arc::clone(&contact), events, tasks.clone());
-        tasks.spawn("link", link.run());
+        let dialer = Arc::new(PlainDial(controller.address));
+        let (link, _) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), tasks.clone());
+        tasks.spawn("link", link.run(events));
         Self { orders, outbox, contact, tasks }
     }
 }
@@ -79,7 +80,7 @@ async fn a_session_begins_with_facts_and_outcomes_and_carries_orders_and_reports
     assert_eq!(HostFacts::try_from(session.hello.facts.clone().unwrap()).unwrap(), facts());
     assert_eq!(Report::try_from(session.hello.outcomes[0].clone()).unwrap(), outcome(1));
 
-    let order = crate::worker::tests_order();
+    let order = crate::worker::tests::rig::some_order();
     session.tell.send(told(controller_message::Kind::Order(order.clone().into()))).await.unwrap();
     assert_eq!(timeout(SOON, agent.orders.recv()).await.unwrap().unwrap(), order);
 
@@ -98,7 +99,7 @@ async fn an_order_that_makes_no_sense_is_refused_and_the_session_lives_on() {
     let mut controller = Controller::start(Manner::default()).await;
     let mut agent = Agent::start(&controller);
     let mut session = opened(&mut controller).await;
-    let good = crate::worker::tests_order();
+    let good = crate::worker::tests::rig::some_order();
     let bad = v1::Order { app: "../../etc".into(), ..good.clone().into() };
     for order in [v1::Order::default(), bad, good.clone().into()] {
         session.tell.send(told(controller_message::Kind::Order(order))).await.unwrap();

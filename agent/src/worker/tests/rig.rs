@@ -20,24 +20,24 @@ use crate::worker::{Event, Hello, Means, Worker};
 
 /// What was done to the made-up host.
 #[derive(Debug, Default)]
-pub(super) struct World {
-    pub(super) effects: BTreeSet<(AppName, StepName)>,
-    pub(super) fails: BTreeSet<StepName>,
-    pub(super) undo_fails: BTreeSet<StepName>,
-    pub(super) waits: BTreeSet<StepName>,
-    pub(super) ignores_cancel: bool,
-    pub(super) log: Vec<String>,
+pub(crate) struct World {
+    pub(crate) effects: BTreeSet<(AppName, StepName)>,
+    pub(crate) fails: BTreeSet<StepName>,
+    pub(crate) undo_fails: BTreeSet<StepName>,
+    pub(crate) waits: BTreeSet<StepName>,
+    pub(crate) ignores_cancel: bool,
+    pub(crate) log: Vec<String>,
 }
 
 #[derive(Debug)]
-pub(super) struct FakeHands {
-    pub(super) world: Mutex<World>,
+pub(crate) struct FakeHands {
+    pub(crate) world: Mutex<World>,
     /// Counted up with each entry of the log.
     changed: watch::Sender<usize>,
 }
 
 impl FakeHands {
-    pub(super) fn new(world: World) -> Arc<Self> {
+    pub(crate) fn new(world: World) -> Arc<Self> {
         Arc::new(Self { world: Mutex::new(world), changed: watch::Sender::new(0) })
     }
 
@@ -46,18 +46,18 @@ impl FakeHands {
         self.changed.send_modify(|n| *n += 1);
     }
 
-    pub(super) fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         self.world.lock().unwrap().log.clone()
     }
 
     /// Waits until the host's log holds a line.
-    pub(super) async fn saw(&self, line: &str) {
+    pub(crate) async fn saw(&self, line: &str) {
         let mut changed = self.changed.subscribe();
         changed.wait_for(|_| self.log().iter().any(|l| l == line)).await.unwrap();
     }
 
     /// Lets waiting steps go on.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         self.world.lock().unwrap().waits.clear();
         self.changed.send_modify(|n| *n += 1);
     }
@@ -119,26 +119,28 @@ impl Hands for FakeHands {
             apps: apps.into_iter().map(|app| (app, AppState::default())).collect::<BTreeMap<_, _>>(),
         }
     }
+
+    async fn rest(&self) {}
 }
 
-pub(super) fn release() -> ReleaseRef {
+pub(crate) fn release() -> ReleaseRef {
     let manifest = Digest::of(b"manifest");
     ReleaseRef { id: ReleaseId::of(&Version::parse("1.0").unwrap(), &manifest), manifest }
 }
 
-pub(super) fn prepare() -> OrderKind {
+pub(crate) fn prepare() -> OrderKind {
     OrderKind::Prepare { release: release(), variables: [].into(), singletons: vec![], keep: 3 }
 }
 
-pub(super) fn activate() -> OrderKind {
+pub(crate) fn activate() -> OrderKind {
     OrderKind::Activate { release: release(), expected: None, confirm_within: Millis(60_000) }
 }
 
-pub(super) fn confirm() -> OrderKind {
+pub(crate) fn confirm() -> OrderKind {
     OrderKind::Confirm { release: release() }
 }
 
-pub(super) fn order(rollout: u64, sequence: u32, kind: OrderKind) -> Order {
+pub(crate) fn order(rollout: u64, sequence: u32, kind: OrderKind) -> Order {
     Order {
         fence: Fence { term: 1, rollout: RolloutId(rollout), sequence },
         environment: EnvironmentName::parse("staging").unwrap(),
@@ -153,29 +155,29 @@ pub(crate) fn some_order() -> Order {
     order(1, 1, activate())
 }
 
-pub(super) fn of_app(mut order: Order, app: &str) -> Order {
+pub(crate) fn of_app(mut order: Order, app: &str) -> Order {
     order.app = AppName::parse(app).unwrap();
     order
 }
 
 /// A running worker on a made-up host.
-pub(super) struct Rig {
-    pub(super) hands: Arc<FakeHands>,
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) contact: Arc<Contact>,
-    pub(super) events: mpsc::Sender<Event>,
-    pub(super) tasks: Tasks,
+pub(crate) struct Rig {
+    pub(crate) hands: Arc<FakeHands>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) contact: Arc<Contact>,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) tasks: Tasks,
 }
 
 impl Rig {
     /// Starts a worker on the disk below `root`.
-    pub(super) async fn start(root: &Path, hands: Arc<FakeHands>) -> Self {
+    pub(crate) async fn start(root: &Path, hands: Arc<FakeHands>) -> Self {
         let layout = Layout::new(root);
         let contact = Arc::new(Contact::new(Monotonic::start()));
         let (outbox, tasks) = (Arc::<Outbox>::default(), Tasks::default());
         let means = Means {
             hands: Arc::clone(&hands) as Arc<dyn Hands>,
-            journals: Journals::new(layout.agent_state().join("journal")),
+            journals: Journals::of_agent(&layout),
             states: Arc::new(States::new(layout)),
             outbox: Arc::clone(&outbox),
             contact: Arc::clone(&contact),
@@ -187,12 +189,12 @@ impl Rig {
         Self { hands, outbox, contact, events, tasks }
     }
 
-    pub(super) async fn order(&self, order: Order) {
+    pub(crate) async fn order(&self, order: Order) {
         self.events.send(Event::Order(Box::new(order))).await.unwrap();
     }
 
     /// The next outcome or refusal.
-    pub(super) async fn outcome(&self) -> Report {
+    pub(crate) async fn outcome(&self) -> Report {
         loop {
             if let Outgoing::Report(report @ (Report::Order { .. } | Report::Refused { .. } | Report::WentBack { .. })) =
                 self.outbox.next().await
@@ -202,14 +204,14 @@ impl Rig {
         }
     }
 
-    pub(super) async fn hello(&self) -> Hello {
+    pub(crate) async fn hello(&self) -> Hello {
         let (reply, hello) = tokio::sync::oneshot::channel();
         self.events.send(Event::Hello(reply)).await.unwrap();
         hello.await.unwrap()
     }
 
     /// Stops the worker as a graceful stop does.
-    pub(super) async fn stop(self) -> Arc<FakeHands> {
+    pub(crate) async fn stop(self) -> Arc<FakeHands> {
         self.tasks.stop();
         assert!(self.tasks.finish(std::time::Duration::from_secs(60)).await);
         self.hands

@@ -1,0 +1,97 @@
+//! `roadstead-agent run`: puts the parts together, and takes them apart again.
+
+use std::path::Path;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
+use tokio::time::Duration;
+
+use crate::clock::Monotonic;
+use crate::contact::Contact;
+use crate::facts;
+use crate::files::{FileError, create_private_folder};
+use crate::hands::{Hands, RealHands};
+use crate::host::Host;
+use crate::identity::{Identity, IdentityError};
+use crate::journal::Journals;
+use crate::layout::Layout;
+use crate::link::{ControllerSource, Link, Renewal, TlsDial};
+use crate::notify::{self, Watchdog};
+use crate::output::Outbox;
+use crate::settings::{Settings, SettingsError};
+use crate::state::States;
+use crate::tasks::{Tasks, blocking};
+use crate::worker::{Means, Worker};
+
+/// How long the parts may take to end: below what systemd grants.
+const STOP_AT_MOST: Duration = Duration::from_secs(20);
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The host has no identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The agent's own files.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Signals cannot be received.
+    #[error("the agent cannot listen for signals")]
+    Signals(#[source] std::io::Error),
+    /// A part ended by a bug, or did not end in time.
+    #[error("the agent did not stop cleanly; its journals tell where it stood")]
+    Unclean,
+}
+
+/// Runs the agent until it is told to stop.
+pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
+    let settings = Arc::new(Settings::read(config)?);
+    create_private_folder(&layout.agent_state())?;
+    let identity = Arc::new(Identity::load(&layout)?);
+    let address = settings.controller.clone().unwrap_or_else(|| identity.controller().to_owned());
+    tracing::info!(host = %identity.host(), controller = address, version = env!("CARGO_PKG_VERSION"), "agent starts");
+
+    let tasks = Tasks::default();
+    let (outbox, contact) = (Arc::<Outbox>::default(), Arc::new(Contact::new(Monotonic::start())));
+    let states = Arc::new(States::new(layout.clone()));
+    let dialer = Arc::new(TlsDial::new(address, Arc::clone(&identity)));
+    let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), tasks.clone());
+    let hands: Arc<dyn Hands> = Arc::new(RealHands {
+        layout: layout.clone(),
+        host: Arc::new(Host::new()),
+        releases: Arc::new(ControllerSource::new(channel.clone())),
+        settings,
+        states: Arc::clone(&states),
+        sweeping: Arc::default(),
+        systemd: OnceCell::new(),
+    });
+    let means = Means { hands, journals: Journals::of_agent(&layout), states, outbox, contact, tasks: tasks.clone() };
+    let (mut worker, events) = Worker::new(means);
+    let on_disk = blocking(move || facts::apps_on_disk(&layout)).await;
+    worker.start(on_disk).await;
+    tasks.spawn("worker", worker.run(Watchdog::of_systemd()));
+    tasks.spawn("link", link.run(events));
+    tasks.spawn("renewal", Renewal::new(identity, channel, tasks.stopping().clone()).run());
+    notify::ready();
+    notify::status("Waiting for the controller");
+
+    wait_for_the_end(&tasks).await?;
+    tracing::info!("agent stops");
+    notify::stopping();
+    tasks.stop();
+    if tasks.finish(STOP_AT_MOST).await { Ok(()) } else { Err(RunError::Unclean) }
+}
+
+async fn wait_for_the_end(tasks: &Tasks) -> Result<(), RunError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = tasks.stopping().cancelled() => {}
+    }
+    Ok(())
+}

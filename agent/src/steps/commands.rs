@@ -1,0 +1,83 @@
+//! Commands of a release: as the app's user, in the release's folder, with its environment, in a transient unit.
+
+use roadstead_model::{Failure, FailureKind, Millis, StepName};
+use std::path::PathBuf;
+
+use super::StepContext;
+use super::account;
+use super::release::Release;
+use crate::host::argv::program;
+use crate::host::command::{self, Command, Finished};
+
+/// What is particular to one command.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// The step that it belongs to.
+    pub(crate) step: StepName,
+    /// A word for it within the step; with the order's number it names the unit.
+    pub(crate) name: String,
+    /// How long it may take.
+    pub(crate) within: Millis,
+    /// Folders that it may write beside those of every process.
+    pub(crate) writable: Vec<PathBuf>,
+}
+
+/// Runs a program of the virtual environment to its end, whatever that is. Its output goes to the step's, each line also to `line`.
+pub(crate) async fn run(
+    context: &StepContext,
+    release: &Release,
+    words: &[String],
+    task: &Task,
+    mut line: impl FnMut(&str),
+) -> Result<Finished, Failure> {
+    let layout = &context.layout;
+    let account = account::of(layout, &context.order.app)?;
+    let unfit =
+        |error: crate::host::argv::ArgvError| Failure::new(FailureKind::Unfit, error.to_string(), "correct roadstead.toml and build again");
+    let argv = program(&release.bin(layout), words).map_err(unfit)?;
+    let fence = context.order.fence;
+    let mut writable = release.writable(layout);
+    writable.extend(task.writable.iter().cloned());
+    let command = Command {
+        unit: format!("roadstead-{}-{}-{}-{}.service", context.order.app, task.name, fence.rollout, fence.sequence),
+        description: format!("{} {} of {}", context.order.app, task.name, release.id),
+        argv,
+        user: Some(account.name),
+        working_directory: release.root(layout),
+        environment: vec![format!("ROADSTEAD_STEP={}", task.step)],
+        environment_files: vec![release.environment_file(layout)],
+        writable,
+        hidden: vec![layout.agent_state(), layout.configuration()],
+        within: task.within.to_duration(),
+        memory_max: release.manifest.spec.steps.memory_max,
+    };
+    let finished = command::run(&context.host, &command, &context.cancelled, |text| {
+        context.output.line(task.step, text);
+        line(text);
+    });
+    finished.await.map_err(|error| error.failure())
+}
+
+/// Runs a command of `roadstead.toml`; it has to end well.
+pub(crate) async fn hook(context: &StepContext, release: &Release, words: &[String], task: &Task) -> Result<(), Failure> {
+    let finished = run(context, release, words, task, |_| {}).await?;
+    expect_success(&finished, &words.join(" "))
+}
+
+/// The failure of a command that did not end well.
+pub(crate) fn expect_success(finished: &Finished, what: &str) -> Result<(), Failure> {
+    use crate::host::command::Stopped;
+    if finished.is_success() {
+        return Ok(());
+    }
+    let (kind, hint) = match (finished.stopped, finished.state.result.as_str()) {
+        (Some(Stopped::Cancelled), _) => (FailureKind::Cancelled, "a newer order follows, or the order's deadline passed"),
+        (Some(Stopped::Deadline), _) | (None, "timeout") => {
+            (FailureKind::Deadline, "find out what it waits for, or raise its timeout under [steps] in roadstead.toml")
+        }
+        (None, "oom-kill") => (FailureKind::Command, "raise memory_max under [steps] in roadstead.toml, or let it use less"),
+        _ => (FailureKind::Command, "its last output is below"),
+    };
+    let shown: String = what.chars().take(200).collect();
+    Err(Failure::new(kind, format!("'{shown}' {}", finished.words()), hint).with_detail(&finished.tail))
+}

@@ -1,0 +1,38 @@
+//! Cutover: the release gets the traffic, and `current` names it. Undoing it gives both back to the release that the order expected.
+
+use roadstead_model::{Failure, FailureKind, OrderKind};
+
+use super::StepContext;
+use super::candidate::expect_current;
+use super::revert::go_back;
+use super::serve::{Why, serve, stop_serving};
+
+/// Runs the step.
+pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
+    let OrderKind::Activate { release, expected, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let release = context.release(release)?;
+    expect_current(context)?;
+    if !release.tree(&context.layout).is_dir() {
+        let summary = format!("{} is not complete on this host", release.id);
+        return Err(Failure::new(FailureKind::Host, summary, "prepare the release again"));
+    }
+    // Before the link moves: whoever comes after a crash knows the way back.
+    if let Some(before) = expected.as_ref().filter(|before| **before != release.id) {
+        let before = before.clone();
+        context.states.update(&context.order.app, |memory| memory.previous = Some(before))?;
+    }
+    serve(&context.stage(), &release, Why::Move).await
+}
+
+/// Gives the traffic back.
+pub(crate) async fn undo(context: &StepContext) -> Result<(), Failure> {
+    let OrderKind::Activate { release, expected, .. } = &context.order.kind else { return Ok(()) };
+    if context.current().as_ref() != Some(&release.id) || expected.as_ref() == Some(&release.id) {
+        // It never had it, or it had it before the order: nothing to give back.
+        return Ok(());
+    }
+    match expected {
+        Some(before) => go_back(context, &context.release_by_id(before)?, true).await.map(drop),
+        None => stop_serving(&context.stage()).await,
+    }
+}

@@ -1,0 +1,116 @@
+//! The variables of a release on this host, pure: which are set, by whom, and which are refused or missing.
+
+use roadstead_bundle::spec::AppSpec;
+use roadstead_model::{Failure, FailureKind, VariableName};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::host::environment_file::dangerous;
+
+/// What the variables of a release are made of.
+#[derive(Debug)]
+pub(crate) struct Sources<'a> {
+    /// What the manifest declares.
+    pub(crate) spec: &'a AppSpec,
+    /// What the environment's order sets.
+    pub(crate) ordered: &'a BTreeMap<VariableName, String>,
+    /// What the host's operator set in a file of root's.
+    pub(crate) local: &'a BTreeMap<VariableName, String>,
+    /// Where that file is, for messages.
+    pub(crate) local_file: &'a Path,
+}
+
+/// The variables that the app declares, as they are set here. Later wins: the manifest's defaults, the order's values, the host's file.
+///
+/// What an order may set is what the signed manifest declares, without what steers which code runs. Whatever the host's file has is taken:
+/// root wrote it.
+pub(crate) fn declared(sources: &Sources<'_>) -> Result<BTreeMap<VariableName, String>, Failure> {
+    let spec = sources.spec;
+    for name in sources.ordered.keys() {
+        let refusal = match spec.variables.get(name) {
+            None => Some("roadstead.toml of the release does not declare it".to_owned()),
+            Some(variable) if variable.fixed => Some("roadstead.toml of the release fixes it".to_owned()),
+            Some(_) => dangerous(name).map(|why| format!("no environment may set it: {why}")),
+        };
+        if let Some(why) = refusal {
+            let summary = format!("the environment sets {name}, but {why}");
+            return Err(Failure::new(
+                FailureKind::Unfit,
+                summary,
+                format!("remove {name} from the environment, or declare it in roadstead.toml"),
+            ));
+        }
+    }
+    let defaults = spec.variables.iter().filter_map(|(name, variable)| Some((name.clone(), variable.default.clone()?)));
+    let mut values: BTreeMap<VariableName, String> = defaults.collect();
+    values.extend(sources.ordered.iter().chain(sources.local).map(|(name, value)| (name.clone(), value.clone())));
+    let missing: Vec<&str> = spec
+        .variables
+        .iter()
+        .filter(|(name, variable)| variable.required && !values.contains_key(*name))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if missing.is_empty() {
+        return Ok(values);
+    }
+    let summary = format!("required variables are not set: {}", missing.join(", "));
+    let hint = format!("set them in the environment's variables, or (secrets) as root in {} on the host", sources.local_file.display());
+    Err(Failure::new(FailureKind::Unfit, summary, hint))
+}
+
+/// Everything that a process of the release gets: the agent's own settings around those that the app declares.
+pub(crate) fn complete(
+    declared: BTreeMap<VariableName, String>,
+    overridable: &[(&'static str, String)],
+    fixed: &[(&'static str, String)],
+) -> BTreeMap<VariableName, String> {
+    let named = |list: &[(&'static str, String)]| {
+        list.iter().filter_map(|(name, value)| Some((VariableName::parse(name).ok()?, value.clone()))).collect::<Vec<_>>()
+    };
+    let mut all: BTreeMap<VariableName, String> = named(overridable).into_iter().collect();
+    all.extend(declared);
+    all.extend(named(fixed));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::samples;
+    use roadstead_bundle::spec::Variable;
+
+    fn variables(list: &[(&str, &str)]) -> BTreeMap<VariableName, String> {
+        list.iter().map(|(name, value)| (VariableName::parse(name).unwrap(), (*value).to_owned())).collect()
+    }
+
+    fn with(spec: &AppSpec, ordered: &[(&str, &str)], local: &[(&str, &str)]) -> Result<BTreeMap<VariableName, String>, Failure> {
+        let (ordered, local) = (variables(ordered), variables(local));
+        declared(&Sources { spec, ordered: &ordered, local: &local, local_file: Path::new("/etc/roadstead/apps/erp.env") })
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let spec = samples::spec();
+        let got = with(&spec, &[("SECRET_KEY", "a"), ("DEBUG", "True")], &[("DEBUG", "No"), ("LOCAL", "x")]).unwrap();
+        assert_eq!(got, variables(&[("SECRET_KEY", "a"), ("DEBUG", "No"), ("LOCAL", "x")]));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let failure = with(&samples::spec(), &[], &[]).unwrap_err();
+        assert_eq!(failure.summary, "required variables are not set: SECRET_KEY");
+        assert!(failure.hint.contains("/etc/roadstead/apps/erp.env"));
+    }
+
+    #[test]
+    fn an_order_sets_only_what_the_manifest_lets_it() {
+        let mut spec = samples::spec();
+        spec.variables.insert(VariableName::parse("PYTHONPATH").unwrap(), Variable::default());
+        spec.variables.insert(VariableName::parse("BACKEND").unwrap(), Variable { fixed: true, ..Variable::default() });
+        for (name, why) in [("OTHER", "does not declare"), ("BACKEND", "fixes"), ("PYTHONPATH", "no environment may")] {
+            let failure = with(&spec, &[("SECRET_KEY", "a"), (name, "x")], &[]).unwrap_err();
+            assert!(failure.summary.contains(why), "{}", failure.summary);
+        }
+        assert!(with(&spec, &[("SECRET_KEY", "a")], &[("PYTHONPATH", "/x")]).is_ok());
+    }
+}

@@ -1,0 +1,79 @@
+//! Fetch: the manifest and the blobs that the host lacks. Nothing is fetched for a manifest that is not trusted.
+
+use roadstead_bundle::manifest::{Manifest, TreeRef};
+use roadstead_bundle::store::{Form, Store};
+use roadstead_model::{Digest, Failure, FailureKind, OrderKind};
+
+use super::StepContext;
+use super::util::{disk, io_failure, on_disk};
+use super::verify::{self, Kept};
+use crate::files::{create_private_folder, write_atomically};
+use crate::host::disk::free;
+use crate::layout::Layout;
+
+/// Bytes that stay free beside what is fetched.
+const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Runs the step.
+pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
+    let OrderKind::Prepare { release, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    // From the first blob until its manifest lies where the sweep looks, nothing is swept.
+    let _no_sweep = context.sweeping.read().await;
+    let received = context.releases.release(release.manifest).await?;
+    let (layout, app, release) = (context.layout.clone(), context.order.app.clone(), release.clone());
+    let manifest = disk(move || {
+        let kept = Kept::of(received)?;
+        let verified = verify::trusted(&layout, &app, &release, &kept)?;
+        let path = layout.received(&app, &release.id);
+        create_private_folder(path.parent().unwrap_or(&path)).map_err(|error| on_disk(&error))?;
+        write_atomically(&path, &kept.encode(), 0o600).map_err(|error| on_disk(&error))?;
+        room_for(&layout, verified.manifest())?;
+        Ok(verified.manifest().clone())
+    })
+    .await?;
+    let roots: Vec<Digest> = manifest.trees().map(|tree| tree.root).collect();
+    let bases = bases(context);
+    let fetched = context.releases.fetch(&roots, &bases, &context.layout.blobs(), &context.progress).await?;
+    Ok(match fetched.blobs {
+        0 => "everything was here".to_owned(),
+        blobs => format!("{blobs} blobs, {} over the wire", size(fetched.wire_bytes)),
+    })
+}
+
+/// Trees of the serving release, in the same order: most files are the same, and the rest is sent as a difference to them.
+fn bases(context: &StepContext) -> Vec<Digest> {
+    let current = context.current().and_then(|id| context.release_by_id(&id).ok());
+    current.map(|release| release.manifest.trees().map(|tree| tree.root).collect()).unwrap_or_default()
+}
+
+/// Whether what is missing fits the disk. Trees that are here already cost nothing.
+fn room_for(layout: &Layout, manifest: &Manifest) -> Result<(), Failure> {
+    let blobs = layout.blobs();
+    let store =
+        Store::open(&blobs, Form::Raw).map_err(|error| Failure::new(FailureKind::Host, error.to_string(), "see the host's disk"))?;
+    let missing: Vec<&TreeRef> = manifest.trees().filter(|tree| !store.has(&tree.root)).collect();
+    let (bytes, files) = missing.iter().fold((RESERVE_BYTES, 0_u64), |(bytes, files), tree| {
+        (bytes.saturating_add(tree.bytes), files.saturating_add(tree.entries.saturating_mul(2)))
+    });
+    let space = free(&blobs).map_err(|error| io_failure("look at the disk of", &blobs, &error))?;
+    if space.free_bytes >= bytes && space.free_inodes >= files {
+        return Ok(());
+    }
+    let summary = format!(
+        "the release may need {} and {files} files on the disk of {}, {} and {} are left",
+        size(bytes),
+        blobs.display(),
+        size(space.free_bytes),
+        space.free_inodes
+    );
+    Err(Failure::new(FailureKind::Unfit, summary, "make room on the host (df -h, df -i), or keep fewer releases, then deploy again"))
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{}.{} KiB", bytes >> 10, (bytes % 1024) * 10 / 1024),
+        _ => format!("{}.{} MiB", bytes >> 20, (bytes % 1_048_576) * 10 / 1_048_576),
+    }
+}

@@ -1,0 +1,86 @@
+//! Health: the checks pass on the public address, the workers stay up, and the hooks after the cutover have run.
+
+use roadstead_bundle::spec::{HttpCheck, ServiceKind};
+use roadstead_model::{Failure, FailureKind, OrderKind, StepName};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+use super::StepContext;
+use super::commands::{self, Task};
+use super::release::{Release, Role, role};
+use super::serve::start_time;
+use super::stage::Stage;
+use crate::host::proof::processes;
+
+/// How long a worker has to live to count as up: what cannot be imported is dead by then.
+const SETTLE: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs the step.
+pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
+    let OrderKind::Activate { release, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let release = context.release(release)?;
+    let stage = context.stage();
+    let passed = tokio::select! {
+        () = context.cancelled.cancelled() => return context.go_on().map(|()| String::new()),
+        checked = checks(&stage, &release) => checked?,
+    };
+    workers_stay(&stage, &release).await?;
+    let hooks = &release.manifest.spec.hooks.after_cutover;
+    for (index, hook) in hooks.iter().enumerate() {
+        let within = release.manifest.spec.steps.command_timeout;
+        let task = Task { step: StepName::Health, name: format!("hook{index}"), within, writable: Vec::new() };
+        commands::hook(context, &release, hook, &task).await?;
+    }
+    Ok(match hooks.len() {
+        0 => format!("{passed} checks passed"),
+        hooks => format!("{passed} checks passed, {hooks} hooks ran"),
+    })
+}
+
+/// The health checks on the public addresses.
+pub(crate) async fn checks(stage: &Stage<'_>, release: &Release) -> Result<usize, Failure> {
+    let mut passed = 0;
+    for (name, service, address) in release.listening(stage.layout) {
+        let unit = release.unit(name);
+        let unit = (role(service) != Role::Own).then_some(unit.as_str());
+        let of_service: Vec<&HttpCheck> = release.manifest.spec.checks.health.iter().filter(|check| check.service == *name).collect();
+        if of_service.is_empty() {
+            stage.answers(unit, &address, name, start_time(service)).await?;
+            passed += 1;
+        }
+        for check in of_service {
+            stage.check(unit, &address, check, check.within.to_duration()).await?;
+            passed += 1;
+        }
+    }
+    Ok(passed)
+}
+
+/// Workers answer no request: they are up when they stay up.
+async fn workers_stay(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
+    let settled = Instant::now() + SETTLE;
+    for (name, service) in release.services() {
+        if !matches!(role(service), Role::Worker | Role::Single) {
+            continue;
+        }
+        let unit = release.unit(name);
+        loop {
+            let state = stage.host.systemd.unit(&unit).await.map_err(|error| error.failure())?;
+            if !state.is_active() || state.restarts > 0 {
+                let failure = stage.unit_failure(&unit, "does not stay up").await;
+                return Err(
+                    failure.unwrap_or_else(|| Failure::new(FailureKind::Unit, format!("{unit} does not stay up"), "see its journal"))
+                );
+            }
+            // A celery worker forks its processes once it has imported the app.
+            let forks = matches!(service.kind, ServiceKind::CeleryWorker { .. });
+            let up = forks && processes(&stage.host.root, &state.control_group).len() > 1;
+            if up || Instant::now() >= settled {
+                break;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Prune: what no rollback can need any more goes from the disk. It runs before a fetch, so that a full disk is no reason to fail.
+
+use roadstead_bundle::manifest::Manifest;
+use roadstead_bundle::walk::reachable;
+use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind, ReleaseId, limits};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::StepContext;
+use super::release::Release;
+use super::revert::mark_bad;
+use super::serve::forget_units;
+use super::stage::Other;
+use super::unpack::{blobs, remove_tree};
+use super::util::{disk, io_failure};
+use crate::facts::apps_on_disk;
+use crate::files::read_bounded;
+use crate::host::links;
+use crate::host::unit_file::release_of_unit;
+use crate::layout::Layout;
+
+/// Runs the step.
+pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
+    let (keep, prepared) = match &context.order.kind {
+        OrderKind::Prepare { release, keep, .. } => (*keep, Some(&release.id)),
+        OrderKind::Abandon { release, condemn } => {
+            if *condemn {
+                mark_bad(context, &release.id)?;
+            }
+            // What was prepared stays for another attempt, unless it is bad.
+            (u32::MAX, (!condemn).then_some(&release.id))
+        }
+        _ => return Ok("nothing to do".to_owned()),
+    };
+    let mut needed = needed(context, keep, prepared)?;
+    let mut leftovers: Vec<Other> = Vec::new();
+    for other in context.stage().others(None).await? {
+        let state = context.host.systemd.unit(&other.unit).await.map_err(|error| error.failure())?;
+        if state.is_down() {
+            leftovers.push(other);
+        } else {
+            needed.insert(other.release);
+        }
+    }
+    leftovers.retain(|other| !needed.contains(&other.release));
+    forget_units(&context.stage(), &leftovers).await?;
+    context.states.update(&context.order.app, |memory| {
+        memory.singletons.retain(|id, _| needed.contains(id));
+        memory.good.retain(|id| needed.contains(id));
+    })?;
+    let _alone = context.sweeping.write().await;
+    let (layout, app) = (context.layout.clone(), context.order.app.clone());
+    let swept = disk(move || sweep(&layout, &app, &needed)).await?;
+    Ok(match swept {
+        Swept { releases: 0, bytes: 0 } => "nothing to remove".to_owned(),
+        Swept { releases, bytes } => format!("{releases} releases removed, {} MiB freed", bytes >> 20),
+    })
+}
+
+/// The releases that stay: the serving one, the one before, the newest good ones, and the one that is prepared.
+fn needed(context: &StepContext, keep: u32, prepared: Option<&ReleaseId>) -> Result<BTreeSet<ReleaseId>, Failure> {
+    let memory = context.memory()?;
+    let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+    let good = memory.good.iter().rev().take(keep);
+    let fixed = [context.current(), memory.previous.clone(), prepared.cloned()].into_iter().flatten();
+    Ok(fixed.chain(good.cloned()).collect())
+}
+
+struct Swept {
+    releases: u64,
+    bytes: u64,
+}
+
+fn sweep(layout: &Layout, app: &AppName, needed: &BTreeSet<ReleaseId>) -> Result<Swept, Failure> {
+    let mut swept = Swept { releases: 0, bytes: 0 };
+    let venvs: BTreeSet<String> = needed.iter().filter_map(|id| Some(Release::load(layout, app, id, &[]).ok()?.venv_name())).collect();
+    for (folder, kept) in [(layout.releases(app), 1), (layout.collected(app), 0)] {
+        for name in names(&folder) {
+            if ReleaseId::parse(&name).is_ok_and(|id| needed.contains(&id)) {
+                continue;
+            }
+            remove_tree(&folder.join(name))?;
+            swept.releases += kept;
+        }
+    }
+    for name in names(&layout.venvs(app)) {
+        if !venvs.contains(&name) {
+            remove_tree(&layout.venvs(app).join(name))?;
+        }
+    }
+    let received = layout.app_state(app).join("received");
+    for folder in [layout.manifests(app), received, layout.environment_files(app)] {
+        for name in names(&folder) {
+            if !needed.iter().any(|id| belongs(&name, id)) {
+                remove_file(&folder.join(name))?;
+            }
+        }
+    }
+    for name in names(&layout.units()) {
+        if release_of_unit(app, &name).is_some_and(|id| !needed.contains(&id) && is_ours(layout, app, &name)) {
+            remove_file(&layout.units().join(name))?;
+        }
+    }
+    swept.bytes = sweep_blobs(layout)?;
+    Ok(swept)
+}
+
+/// Whether a small file is of this release: `ID.json`, `ID.env`, `ID.SERVICE.env`.
+fn belongs(name: &str, id: &ReleaseId) -> bool {
+    name.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// An app's name may begin with another's: a unit is this app's when it says so in its description.
+fn is_ours(layout: &Layout, app: &AppName, unit: &str) -> bool {
+    let text = fs::read_to_string(layout.units().join(unit)).unwrap_or_default();
+    text.lines().any(|line| line.strip_prefix("Description=").is_some_and(|rest| rest.split(' ').next() == Some(app.as_str())))
+}
+
+/// Removes blobs that no release of any app on this host has. Nobody fetches meanwhile.
+fn sweep_blobs(layout: &Layout) -> Result<u64, Failure> {
+    let store = blobs(layout)?;
+    let mut roots: Vec<Digest> = Vec::new();
+    for app in apps_on_disk(layout) {
+        for folder in [layout.manifests(&app), layout.app_state(&app).join("received")] {
+            for name in names(&folder) {
+                roots.extend(trees_of(&folder.join(name)));
+            }
+        }
+    }
+    let keep = reachable(&store, roots);
+    store.remove_all_but(&keep).map_err(|error| Failure::new(FailureKind::Host, error.to_string(), "see the host's disk"))
+}
+
+/// Roots that a kept manifest names, verified or as it was received.
+fn trees_of(path: &Path) -> Vec<Digest> {
+    #[derive(serde::Deserialize)]
+    struct Received {
+        manifest: String,
+    }
+    let Ok(bytes) = read_bounded(path, 4 * limits::MANIFEST_BYTES_MAX) else { return Vec::new() };
+    let inner = serde_json::from_slice::<Received>(&bytes).map(|received| received.manifest.into_bytes()).unwrap_or(bytes);
+    Manifest::decode(&inner).map(|manifest| manifest.trees().map(|tree| tree.root).collect()).unwrap_or_default()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+}
+
+fn remove_file(path: &Path) -> Result<(), Failure> {
+    links::remove(path).map_err(|error| io_failure("remove", path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::samples;
+
+    #[test]
+    fn what_is_needed_stays_and_the_rest_goes_with_all_that_belongs_to_it() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        let app = samples::app();
+        let (kept, gone) = (samples::manifest("2.0"), samples::manifest("1.0"));
+        let store = blobs(&layout).unwrap();
+        let stray = store.put(b"stray").unwrap();
+        for manifest in [&kept, &gone] {
+            let id = manifest.release_id();
+            fs::create_dir_all(layout.release(&app, &id)).unwrap();
+            fs::create_dir_all(layout.manifests(&app)).unwrap();
+            fs::write(layout.manifest(&app, &id), manifest.encode()).unwrap();
+            fs::create_dir_all(layout.environment_files(&app)).unwrap();
+            fs::write(layout.environment_files(&app).join(format!("{id}.web.env")), "").unwrap();
+        }
+        fs::create_dir_all(layout.releases(&app).join(".new-3.0-000000000000")).unwrap();
+        fs::create_dir_all(layout.venvs(&app).join("unused")).unwrap();
+        let swept = sweep(&layout, &app, &BTreeSet::from([kept.release_id()])).unwrap();
+        assert_eq!(swept.releases, 2);
+        assert!(layout.release(&app, &kept.release_id()).exists() && layout.manifest(&app, &kept.release_id()).exists());
+        assert_eq!(names(&layout.releases(&app)), [kept.release_id().as_str()]);
+        assert_eq!(names(&layout.environment_files(&app)).len(), 1);
+        assert!(names(&layout.venvs(&app)).is_empty() && !store.has(&stray));
+    }
+}

@@ -1,0 +1,279 @@
+//! Serving: a release becomes the one that has the traffic and runs the workers. Forwards and backwards are the same act.
+//!
+//! The links come first: that is all that web services behind a unix socket need, and it takes a millisecond. Everything after it
+//! looks at what runs and moves it; a second run finds nothing to do. A failure does not keep the rest from being moved: the first is told.
+
+use futures_util::future::{BoxFuture, join_all};
+use roadstead_bundle::spec::{Service, ServiceKind, UnitCutover};
+use roadstead_model::{Failure, FailureKind, Millis, ServiceName};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::collectstatic;
+use super::configure::write_boot_files;
+use super::release::{Release, Role, role};
+use super::stage::{Other, Stage};
+use super::util::{disk, io_failure, on_disk};
+use crate::files::write_atomically;
+use crate::host::links;
+use crate::host::probe::Address;
+use crate::host::unit_file::socket_unit;
+
+/// Why a release is made to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It gets the traffic, forwards or backwards.
+    Move,
+    /// It has it already, and is brought up after a start of the host or the agent.
+    Reconcile,
+}
+
+/// How long a stop may take of an instance whose release is not on the disk any more.
+const UNKNOWN_STOP: Millis = Millis::from_secs(60);
+/// How long a unit of the team's own may take to restart.
+const OWN_UNIT_RESTART: Millis = Millis::from_secs(120);
+
+/// Makes a release serve. What it was told on the way is in the failure of the first thing that did not work.
+pub(crate) async fn serve(stage: &Stage<'_>, release: &Release, why: Why) -> Result<String, Failure> {
+    point_links(stage, release)?;
+    let mut outcome = Outcome::default();
+    let others = outcome.of(stage.others(Some(&release.id)).await).unwrap_or_default();
+    let roles = Roles::of(stage, &others);
+    outcome.of(serve_tcp(stage, release, &others, &roles).await);
+    if why == Why::Reconcile {
+        outcome.of(start_all(stage, release, |role| role == Role::WebUnix).await);
+    } else {
+        outcome.of(move_own_units(stage, release).await);
+    }
+    // Never two: the old ones are gone before the new ones start.
+    outcome.of(stop_all(stage, &others, &roles, |role| role == Some(Role::Single)).await);
+    outcome.of(start_all(stage, release, |role| role == Role::Single).await);
+    outcome.of(start_all(stage, release, |role| role == Role::Worker).await);
+    // They take no more work and end what they have; whoever confirms waits for them.
+    for other in others.iter().filter(|other| roles.role(other) == Some(Role::Worker)) {
+        outcome.of(stage.host.systemd.ask_to_stop(&other.unit).await.map_err(|error| error.failure()));
+    }
+    outcome.of(start_at_boot(stage, release, &others).await);
+    let (layout, moved) = (stage.layout.clone(), release.clone());
+    outcome.of(disk(move || collectstatic::prefer(&layout, &moved)).await);
+    match outcome.first {
+        Some(failure) => Err(failure),
+        None => Ok(format!("{} units", release.services().count())),
+    }
+}
+
+/// The app serves nothing any more: links go, instances stop.
+pub(crate) async fn stop_serving(stage: &Stage<'_>) -> Result<(), Failure> {
+    let (current, sockets) = (stage.layout.current(stage.app), stage.layout.sockets(stage.app));
+    links::remove(&current).map_err(|error| io_failure("remove", &current, &error))?;
+    for entry in std::fs::read_dir(&sockets).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            links::remove(&entry.path()).map_err(|error| io_failure("remove", &entry.path(), &error))?;
+        }
+    }
+    write_boot_files(stage, None)?;
+    let mut outcome = Outcome::default();
+    let others = stage.others(None).await?;
+    let roles = Roles::of(stage, &others);
+    outcome.of(stop_all(stage, &others, &roles, |_| true).await);
+    outcome.of(forget_units(stage, &others).await);
+    outcome.first.map_or(Ok(()), Err)
+}
+
+/// The first failure of several acts that are all tried.
+#[derive(Default)]
+struct Outcome {
+    first: Option<Failure>,
+}
+
+impl Outcome {
+    fn of<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(failure) => {
+                tracing::warn!(failure = %failure.summary, "a part of the move failed");
+                self.first.get_or_insert(failure);
+                None
+            }
+        }
+    }
+}
+
+/// What the instances of other releases are, by their own manifests.
+pub(crate) struct Roles(BTreeMap<String, (Option<Role>, Millis)>);
+
+impl Roles {
+    pub(crate) fn of(stage: &Stage<'_>, others: &[Other]) -> Self {
+        let describe = |other: &Other| {
+            let release = Release::load(stage.layout, stage.app, &other.release, &[]).ok()?;
+            let name = ServiceName::parse(other.service.strip_suffix("-trial").unwrap_or(&other.service)).ok()?;
+            let exact = ServiceName::parse(&other.service).ok();
+            let services = &release.manifest.spec.services;
+            let service = exact.and_then(|exact| services.get(&exact)).or_else(|| services.get(&name))?;
+            Some((Some(role(service)), service.stop_timeout))
+        };
+        Self(others.iter().map(|other| (other.unit.clone(), describe(other).unwrap_or((None, UNKNOWN_STOP)))).collect())
+    }
+
+    /// What an instance is; `None` when its release is not on the disk any more.
+    pub(crate) fn role(&self, other: &Other) -> Option<Role> {
+        self.0.get(&other.unit).and_then(|(role, _)| *role)
+    }
+
+    fn stop_timeout(&self, other: &Other) -> Millis {
+        self.0.get(&other.unit).map_or(UNKNOWN_STOP, |(_, timeout)| *timeout)
+    }
+}
+
+/// `current`, then the public sockets. Each is one rename.
+fn point_links(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
+    let current = stage.layout.current(stage.app);
+    let target = Path::new("releases").join(release.id.as_str());
+    links::point(&current, &target, true).map_err(|error| io_failure("move the link", &current, &error))?;
+    for (name, _) in release.services().filter(|(_, service)| role(service) == Role::WebUnix) {
+        let public = stage.layout.public_socket(stage.app, name);
+        let target = Path::new(name.as_str()).join(format!("{}.sock", release.id));
+        links::point(&public, &target, false).map_err(|error| io_failure("move the link", &public, &error))?;
+    }
+    Ok(())
+}
+
+/// Services on TCP: the new instance joins the socket that systemd holds, then the old ones leave it.
+async fn serve_tcp(stage: &Stage<'_>, release: &Release, others: &[Other], roles: &Roles) -> Result<(), Failure> {
+    for (name, service) in release.services() {
+        let Role::WebTcp(address) = role(service) else { continue };
+        hold_socket(stage, release, name, address).await?;
+        stage.start(&release.unit(name), service).await?;
+        // It was tried on its private socket before: connections that come while its workers boot wait in the shared backlog.
+        stage.answers(Some(&release.unit(name)), &Address::Tcp(address), name, start_time(service)).await?;
+    }
+    stop_all(stage, others, roles, |role| matches!(role, Some(Role::WebTcp(_)))).await
+}
+
+/// The socket unit is there, belongs to this release, and listens.
+async fn hold_socket(stage: &Stage<'_>, release: &Release, name: &ServiceName, address: SocketAddr) -> Result<(), Failure> {
+    let systemd = &stage.host.systemd;
+    let unit = release.socket(name);
+    let path = stage.layout.units().join(&unit);
+    let text = socket_unit(stage.app, name, address, &release.unit(name));
+    let before = std::fs::read_to_string(&path).ok();
+    if before.as_deref() != Some(text.as_str()) {
+        write_atomically(&path, text.as_bytes(), 0o644).map_err(|error| on_disk(&error))?;
+        systemd.link(&[&path]).await.map_err(|error| error.failure())?;
+        systemd.daemon_reload().await.map_err(|error| error.failure())?;
+    }
+    let moved = before.is_some_and(|before| !before.contains(&format!("ListenStream={address}\n")));
+    if moved {
+        // Another address: this once the socket closes and opens.
+        systemd.stop(&unit, UNKNOWN_STOP.to_duration()).await.map_err(|error| error.failure())?;
+    }
+    if systemd.unit(&unit).await.map_err(|error| error.failure())?.is_active() {
+        return Ok(());
+    }
+    systemd.start(&unit, UNKNOWN_STOP.to_duration()).await.map_err(|_| {
+        let summary = format!("{unit} cannot listen on {address}");
+        Failure::new(FailureKind::Unfit, summary, format!("see who has the port: ss -ltnp 'sport = :{}'", address.port()))
+    })
+}
+
+/// The team's own units, which run what `current` names.
+async fn move_own_units(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
+    for (_, service) in release.services() {
+        let ServiceKind::Units { units, cutover, .. } = &service.kind else { continue };
+        for unit in units {
+            permitted(stage, unit)?;
+            let within = OWN_UNIT_RESTART.to_duration();
+            let moved = match cutover {
+                UnitCutover::Restart => stage.host.systemd.restart(unit, within).await,
+                UnitCutover::Reload => stage.host.systemd.reload(unit, within).await,
+            };
+            if let Err(error) = moved {
+                return Err(stage.unit_failure(unit, "did not come to the new release").await.unwrap_or_else(|| error.failure()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the host's operator lets the app's releases touch a unit.
+pub(crate) fn permitted(stage: &Stage<'_>, unit: &str) -> Result<(), Failure> {
+    if stage.own_units.iter().any(|allowed| allowed == unit) {
+        return Ok(());
+    }
+    let summary = format!("the release wants to restart {unit}, which this host does not let the app {} touch", stage.app);
+    let hint = format!("write units = [\"{unit}\"] under [apps.{}] in agent.toml on the host, and restart roadstead-agent", stage.app);
+    Err(Failure::new(FailureKind::Unfit, summary, hint))
+}
+
+async fn start_all(stage: &Stage<'_>, release: &Release, chosen: impl Fn(Role) -> bool) -> Result<(), Failure> {
+    let mut starts: Vec<BoxFuture<'_, Result<(), Failure>>> = Vec::new();
+    for (name, service) in release.services().filter(|(_, service)| chosen(role(service))) {
+        let unit = release.unit(name);
+        starts.push(Box::pin(async move { stage.start(&unit, service).await }));
+    }
+    join_all(starts).await.into_iter().collect()
+}
+
+pub(crate) async fn stop_all(
+    stage: &Stage<'_>,
+    others: &[Other],
+    roles: &Roles,
+    chosen: impl Fn(Option<Role>) -> bool,
+) -> Result<(), Failure> {
+    let mut stops: Vec<BoxFuture<'_, Result<(), Failure>>> = Vec::new();
+    for other in others.iter().filter(|other| chosen(roles.role(other))) {
+        stops.push(Box::pin(stage.stop(&other.unit, roles.stop_timeout(other))));
+    }
+    join_all(stops).await.into_iter().collect()
+}
+
+/// The serving release's units start at boot, those of others do not. All stay known, so that they can be started again.
+async fn start_at_boot(stage: &Stage<'_>, release: &Release, others: &[Other]) -> Result<(), Failure> {
+    write_boot_files(stage, Some(release))?;
+    let path_of = |unit: &str| stage.layout.units().join(unit);
+    let mut ours: Vec<PathBuf> = Vec::new();
+    for (name, service) in release.services() {
+        let unit = match role(service) {
+            Role::Own => continue,
+            Role::WebTcp(_) => {
+                ours.push(path_of(&release.socket(name)));
+                release.unit(name)
+            }
+            Role::WebUnix | Role::Worker | Role::Single => release.unit(name),
+        };
+        ours.push(path_of(&unit));
+    }
+    let systemd = &stage.host.systemd;
+    let theirs: Vec<&str> = others.iter().map(|other| other.unit.as_str()).collect();
+    let their_files: Vec<PathBuf> = theirs.iter().map(|unit| path_of(unit)).filter(|path| path.exists()).collect();
+    let (ours, their_files) = (paths(&ours), paths(&their_files));
+    if !theirs.is_empty() {
+        systemd.disable(&theirs).await.map_err(|error| error.failure())?;
+    }
+    if !their_files.is_empty() {
+        systemd.link(&their_files).await.map_err(|error| error.failure())?;
+    }
+    if !ours.is_empty() {
+        systemd.enable(&ours).await.map_err(|error| error.failure())?;
+    }
+    Ok(())
+}
+
+/// Units of instances that will not run again: their links and files go.
+pub(crate) async fn forget_units(stage: &Stage<'_>, others: &[Other]) -> Result<(), Failure> {
+    let units: Vec<&str> = others.iter().map(|other| other.unit.as_str()).collect();
+    if !units.is_empty() {
+        stage.host.systemd.disable(&units).await.map_err(|error| error.failure())?;
+    }
+    Ok(())
+}
+
+fn paths(list: &[PathBuf]) -> Vec<&Path> {
+    list.iter().map(PathBuf::as_path).collect()
+}
+
+/// The time that a service has until it counts as not coming up.
+pub(crate) fn start_time(service: &Service) -> std::time::Duration {
+    service.start_timeout.to_duration()
+}
