@@ -1,0 +1,192 @@
+//! Releases: taking them in, and showing them.
+
+use roadstead_bundle::manifest::{FORMAT, Manifest, Node, TreeRef};
+use roadstead_bundle::store::Store as Blobs;
+use roadstead_model::{AppName, Digest, limits};
+use roadstead_proto::v1;
+use std::collections::HashSet;
+use tonic::Status;
+
+use super::super::Context;
+use super::super::status::{internal, invalid, not_now, stored, unknown};
+use super::Admin;
+use crate::clock;
+use crate::store::{ReleaseRecord, SignatureRecord};
+
+/// Sizes of a signature and of the id of its key.
+const SIGNATURE_BYTES: usize = 64;
+const KEY_ID_BYTES: usize = 16;
+/// Releases that one answer shows.
+const SHOWN_MAX: u32 = 500;
+/// A reason that someone gives.
+const REASON_BYTES_MAX: usize = 1024;
+
+/// A reason as it came, when it is one.
+pub(super) fn reason(text: &str) -> Result<String, Status> {
+    if text.len() > REASON_BYTES_MAX {
+        return Err(invalid(format!("the reason is longer than {REASON_BYTES_MAX} bytes")));
+    }
+    Ok(crate::store::printable(text))
+}
+
+pub(super) async fn publish(context: &Context, admin: &Admin, request: v1::PublishReleaseRequest) -> Result<v1::Release, Status> {
+    if request.manifest.len() as u64 > limits::MANIFEST_BYTES_MAX {
+        return Err(invalid(format!("the manifest is larger than {} bytes", limits::MANIFEST_BYTES_MAX)));
+    }
+    let manifest = read(&request.manifest)?;
+    let mut signatures = signatures(request.signatures)?;
+    let digest = Digest::of(&request.manifest);
+    let (blobs, trees) = (context.blobs.clone(), trees(&manifest));
+    let whole = tokio::task::spawn_blocking(move || check_trees(&blobs, &trees)).await.map_err(internal)?;
+    whole.map_err(|why| not_now(why, "push it again: what is missing is sent then"))?;
+    let now = clock::now();
+    let known = context.store.release(&digest).await.map_err(stored)?;
+    if let Some(known) = &known {
+        signatures.extend(
+            known.signatures.iter().filter(|old| !signatures.iter().any(|new| new.key_id == old.key_id)).cloned().collect::<Vec<_>>(),
+        );
+        signatures.truncate(limits::SIGNATURES_MAX);
+    }
+    let unchanged = known.as_ref().is_some_and(|known| same(&known.signatures, &signatures));
+    let mut release = ReleaseRecord {
+        digest,
+        bytes: request.manifest,
+        manifest,
+        signatures,
+        published_at: now,
+        published_by: admin.actor(),
+        bad: String::new(),
+    };
+    if !unchanged {
+        context.store.publish(release.clone(), now).await.map_err(stored)?;
+    }
+    if let Some(known) = known {
+        release = ReleaseRecord { signatures: release.signatures, ..known };
+    }
+    shown(context, &release).await
+}
+
+fn same(a: &[SignatureRecord], b: &[SignatureRecord]) -> bool {
+    a.len() == b.len() && a.iter().all(|signature| b.contains(signature))
+}
+
+fn read(bytes: &[u8]) -> Result<Manifest, Status> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        format: u32,
+    }
+    let head: Head = serde_json::from_slice(bytes).map_err(|e| invalid(format!("the manifest cannot be read: {e}")))?;
+    if head.format > FORMAT {
+        let text = format!("the manifest is of format {}, this controller knows {FORMAT}", head.format);
+        return Err(not_now(text, "upgrade the controller"));
+    }
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| invalid(format!("the manifest cannot be read: {e}")))?;
+    if manifest.encode() != bytes {
+        return Err(invalid("the manifest is not in canonical form"));
+    }
+    Ok(manifest)
+}
+
+fn signatures(wire: Vec<v1::Signature>) -> Result<Vec<SignatureRecord>, Status> {
+    if wire.is_empty() {
+        return Err(not_now("the release is not signed, and no host would take it", "sign it: `roadstead build --sign KEY`"));
+    }
+    if wire.len() > limits::SIGNATURES_MAX {
+        return Err(invalid("it has more signatures than a release may have"));
+    }
+    if wire.iter().any(|s| s.key_id.len() != KEY_ID_BYTES || s.signature.len() != SIGNATURE_BYTES) {
+        return Err(invalid("one of the signatures is malformed"));
+    }
+    Ok(wire.into_iter().map(|s| SignatureRecord { key_id: s.key_id, signature: s.signature }).collect())
+}
+
+fn trees(manifest: &Manifest) -> Vec<TreeRef> {
+    let packages = &manifest.packages;
+    let others = [&packages.installed, &packages.wheels, &manifest.statics];
+    std::iter::once(&manifest.code).chain(others.into_iter().flatten()).cloned().collect()
+}
+
+/// Checks that everything that the trees name is there, every folder is well-formed, and nothing is beyond its bound.
+fn check_trees(blobs: &Blobs, trees: &[TreeRef]) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    let mut open: Vec<(Digest, usize)> = trees.iter().map(|tree| (tree.root, 0)).collect();
+    let mut entries: u64 = 0;
+    while let Some((digest, depth)) = open.pop() {
+        if depth > limits::TREE_DEPTH_MAX {
+            return Err(format!("its folders are nested deeper than {}", limits::TREE_DEPTH_MAX));
+        }
+        if !seen.insert(digest) {
+            continue;
+        }
+        let bytes = blobs.read_checked(&digest, limits::TREE_NODE_BYTES_MAX).map_err(|e| e.to_string())?;
+        let node = Node::decode(&bytes).map_err(|e| e.to_string())?;
+        entries += node.0.len() as u64;
+        if entries > limits::RELEASE_ENTRIES_MAX {
+            return Err(format!("it has more than {} files", limits::RELEASE_ENTRIES_MAX));
+        }
+        for entry in &node.0 {
+            use roadstead_bundle::manifest::EntryKind::{File, Folder, Link};
+            match &entry.kind {
+                Folder { digest } => open.push((*digest, depth + 1)),
+                File { digest, .. } if !blobs.has(digest) => return Err(format!("file {:?} ({}) is not here", entry.name, digest.short())),
+                File { .. } | Link { .. } => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn list(context: &Context, request: v1::ListReleasesRequest) -> Result<v1::ListReleasesResponse, Status> {
+    let limit = if request.limit == 0 { SHOWN_MAX } else { request.limit.min(SHOWN_MAX) };
+    let mut releases = Vec::new();
+    for release in context.store.releases(&request.app, limit).await.map_err(stored)? {
+        releases.push(shown(context, &release).await?);
+    }
+    Ok(v1::ListReleasesResponse { releases })
+}
+
+pub(super) async fn get(context: &Context, request: v1::GetReleaseRequest) -> Result<v1::GetReleaseResponse, Status> {
+    let app = AppName::parse(&request.app).map_err(invalid)?;
+    let release = meant(context, &app, &request.release).await?;
+    let signatures = release.signatures.iter().map(|s| v1::Signature { key_id: s.key_id.clone(), signature: s.signature.clone() });
+    let signatures = signatures.collect();
+    Ok(v1::GetReleaseResponse { release: Some(shown(context, &release).await?), manifest: release.bytes, signatures })
+}
+
+/// The release that a person means by an id, a version, or the beginning of its manifest's digest.
+pub(super) async fn meant(context: &Context, app: &AppName, text: &str) -> Result<ReleaseRecord, Status> {
+    if text.is_empty() || text.len() > 128 {
+        return Err(invalid("name a release by its id, its version, or the beginning of its digest"));
+    }
+    let mut found = context.store.releases_named(app.as_str(), text).await.map_err(stored)?;
+    match found.len() {
+        0 => Err(unknown(format!("there is no release {text:?} of {app}"), "see `roadstead release list`; `roadstead push` brings one")),
+        1 => Ok(found.remove(0)),
+        count => {
+            let ids: Vec<String> = found.iter().map(|release| release.id().to_string()).collect();
+            Err(not_now(format!("{text} may be {count} releases: {}", ids.join(", ")), "give the whole id"))
+        }
+    }
+}
+
+async fn shown(context: &Context, release: &ReleaseRecord) -> Result<v1::Release, Status> {
+    let manifest = &release.manifest;
+    let environments = context.store.environments("").await.map_err(stored)?;
+    let current = environments.iter().filter(|e| e.spec.app == manifest.app && e.current == Some(release.digest));
+    Ok(v1::Release {
+        app: manifest.app.to_string(),
+        id: release.id().to_string(),
+        manifest: release.digest.as_bytes().to_vec(),
+        version: manifest.version.to_string(),
+        commit: manifest.source.commit.clone(),
+        branch: manifest.source.branch.clone().unwrap_or_default(),
+        author: manifest.source.author.clone(),
+        committed_at_ms: manifest.source.committed_at.0,
+        published_at_ms: release.published_at.0,
+        published_by: release.published_by.clone(),
+        dirty: manifest.source.dirty,
+        bytes: trees(manifest).iter().map(|tree| tree.bytes).fold(0, u64::saturating_add),
+        bad: release.bad.clone(),
+        current_in: current.map(|e| e.spec.name.to_string()).collect(),
+    })
+}

@@ -1,0 +1,104 @@
+//! Rollouts: starting, ending, going back, watching.
+
+use roadstead_model::{AppName, EnvironmentName, ReleaseId, RolloutId};
+use roadstead_proto::v1;
+use std::sync::Arc;
+use tonic::Status;
+
+use super::super::Context;
+use super::super::status::{invalid, refused, stored, unknown};
+use super::releases::{meant, reason};
+use super::{Admin, Lines, put};
+use crate::driver::{StartRequest, Verb, view_of};
+
+/// Rollouts that one answer shows.
+const SHOWN_MAX: u32 = 200;
+/// A key of a request.
+const KEY_BYTES_MAX: usize = 128;
+
+async fn place(context: &Context, environment: &str, app: &str) -> Result<(EnvironmentName, AppName), Status> {
+    let environment = EnvironmentName::parse(environment).map_err(invalid)?;
+    if !app.is_empty() {
+        return Ok((environment, AppName::parse(app).map_err(invalid)?));
+    }
+    // Without an app, the one that the environment has is meant.
+    let records = context.store.environments(environment.as_str()).await.map_err(stored)?;
+    match records.as_slice() {
+        [only] => Ok((environment, only.spec.app.clone())),
+        [] => Err(unknown(format!("there is no environment {environment}"), "see `roadstead env list`")),
+        several => {
+            let apps: Vec<&str> = several.iter().map(|r| r.spec.app.as_str()).collect();
+            Err(invalid(format!("{environment} has several apps: name one of {}", apps.join(", "))))
+        }
+    }
+}
+
+pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRolloutRequest) -> Result<v1::Rollout, Status> {
+    let (environment, app) = place(context, &request.environment, &request.app).await?;
+    if request.idempotency_key.len() > KEY_BYTES_MAX {
+        return Err(invalid("the idempotency key is too long"));
+    }
+    let release = meant(context, &app, &request.release).await?.id();
+    let start = StartRequest {
+        environment,
+        app,
+        release,
+        reason: reason(&request.reason)?,
+        by: admin.actor(),
+        idempotency_key: request.idempotency_key,
+    };
+    ask(context, Verb::Start(start)).await
+}
+
+async fn ask(context: &Context, verb: Verb) -> Result<v1::Rollout, Status> {
+    let snapshot = context.driver.ask(verb).await.map_err(refused)?;
+    Ok(Arc::unwrap_or_clone(snapshot))
+}
+
+pub(super) async fn abort(context: &Context, admin: &Admin, request: v1::AbortRolloutRequest) -> Result<v1::Rollout, Status> {
+    let rollout = RolloutId(request.rollout);
+    ask(context, Verb::Abort { rollout, reason: reason(&request.reason)?, by: admin.actor() }).await
+}
+
+pub(super) async fn rollback(context: &Context, admin: &Admin, request: v1::RollbackRequest) -> Result<v1::Rollout, Status> {
+    let (environment, app) = place(context, &request.environment, &request.app).await?;
+    let to: Option<ReleaseId> = match request.to.as_str() {
+        "" => None,
+        text => Some(meant(context, &app, text).await?.id()),
+    };
+    ask(context, Verb::Rollback { environment, app, to, reason: reason(&request.reason)?, by: admin.actor() }).await
+}
+
+pub(super) async fn list(context: &Context, request: v1::ListRolloutsRequest) -> Result<v1::ListRolloutsResponse, Status> {
+    let limit = if request.limit == 0 { SHOWN_MAX } else { request.limit.min(SHOWN_MAX) };
+    let records = context.store.rollouts(&request.environment, limit).await.map_err(stored)?;
+    Ok(v1::ListRolloutsResponse { rollouts: records.iter().map(view_of).collect() })
+}
+
+pub(super) async fn get(context: &Context, rollout: u64) -> Result<v1::Rollout, Status> {
+    if let Some(running) = context.announcements.follow(RolloutId(rollout)) {
+        return Ok(running.borrow().as_ref().clone());
+    }
+    let record = context.store.rollout(RolloutId(rollout)).await.map_err(stored)?;
+    let record = record.ok_or_else(|| unknown(format!("there is no rollout r-{rollout}"), "see `roadstead rollout list`"))?;
+    Ok(view_of(&record))
+}
+
+/// The rollout now, then again whenever it changes, until it has ended.
+pub(super) async fn watch(context: Arc<Context>, rollout: u64, lines: Lines<v1::Rollout>) -> Result<(), Status> {
+    let Some(mut changes) = context.announcements.follow(RolloutId(rollout)) else {
+        return put(&lines, get(&context, rollout).await?).await;
+    };
+    loop {
+        let now = changes.borrow_and_update().as_ref().clone();
+        let ended = now.ended_at_ms != 0;
+        put(&lines, now).await?;
+        if ended {
+            return Ok(());
+        }
+        if changes.changed().await.is_err() {
+            // It ended meanwhile: its last state is what was saved.
+            return put(&lines, get(&context, rollout).await?).await;
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Blobs on their way in: decoded, counted and checked while they stream.
+
+use roadstead_bundle::store::{Incoming, Store as Blobs};
+use roadstead_model::{Digest, limits};
+use roadstead_proto::v1;
+use std::io::{self, Read};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::super::Context;
+use super::super::status::{internal, invalid, status};
+use super::Admin;
+
+/// Digests that one question may name.
+const QUESTION_MAX: usize = 16 * 1024;
+/// Parts that wait for the disk.
+const QUEUE: usize = 16;
+/// The largest window that a frame may ask the decoder to hold, as a power of two: 8 MiB.
+const WINDOW_LOG_MAX: u32 = 23;
+
+pub(super) async fn missing(context: &Context, request: v1::MissingBlobsRequest) -> Result<v1::MissingBlobsResponse, Status> {
+    if request.digests.len() > QUESTION_MAX {
+        return Err(invalid(format!("one question may name {QUESTION_MAX} blobs")));
+    }
+    let digests = request.digests.iter().map(|d| Digest::from_slice(d)).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+    let blobs = context.blobs.clone();
+    let lacking = move || digests.into_iter().filter(|d| !blobs.has(d)).map(|d| d.as_bytes().to_vec()).collect();
+    Ok(v1::MissingBlobsResponse { digests: tokio::task::spawn_blocking(lacking).await.map_err(internal)? })
+}
+
+pub(super) async fn take(
+    context: &Context,
+    admin: &Admin,
+    mut parts: Streaming<v1::UploadPart>,
+) -> Result<v1::UploadBlobsResponse, Status> {
+    let (queue, waiting) = mpsc::channel(QUEUE);
+    let blobs = context.blobs.clone();
+    let storing = tokio::task::spawn_blocking(move || store_all(&blobs, waiting));
+    loop {
+        let part = tokio::select! {
+            part = parts.message() => part?,
+            () = admin.cut.cancelled() => return Err(super::super::status::denied(crate::access::Denied::Revoked)),
+        };
+        let Some(part) = part else { break };
+        // The other side ends early only with an error, which is told below.
+        if queue.send(part).await.is_err() {
+            break;
+        }
+    }
+    drop(queue);
+    let stored = storing.await.map_err(internal)??;
+    Ok(v1::UploadBlobsResponse { stored })
+}
+
+/// Stores blob after blob, then makes all of them durable at once.
+fn store_all(blobs: &Blobs, parts: mpsc::Receiver<v1::UploadPart>) -> Result<u64, Status> {
+    let mut source = Source { parts, current: None };
+    let mut stored = 0;
+    while let Some((digest, size)) = source.next_blob()? {
+        if blobs.has(&digest) {
+            io::copy(&mut source, &mut io::sink()).map_err(broken)?;
+        } else {
+            let incoming = blobs.begin(digest, size).map_err(refused)?;
+            store_one(incoming, &mut source)?;
+            stored += 1;
+        }
+    }
+    blobs.sync().map_err(internal)?;
+    Ok(stored)
+}
+
+fn store_one(mut incoming: Incoming, source: &mut Source) -> Result<(), Status> {
+    let mut decoder = zstd::stream::read::Decoder::new(&mut *source).map_err(internal)?;
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(internal)?;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = decoder.read(&mut buffer).map_err(broken)?;
+        if read == 0 {
+            break;
+        }
+        incoming.write(&buffer[..read]).map_err(refused)?;
+    }
+    drop(decoder);
+    incoming.finish().map_err(refused)
+}
+
+fn broken(error: io::Error) -> Status {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return status(tonic::Code::Aborted, "the upload ended in the middle of a blob", "push again: what arrived stays");
+    }
+    invalid(format!("a blob cannot be decoded: {error}"))
+}
+
+fn refused(error: roadstead_bundle::store::StoreError) -> Status {
+    use roadstead_bundle::store::StoreError;
+    match error {
+        StoreError::Mismatch { .. } | StoreError::TooLarge { .. } => invalid(error),
+        StoreError::Io { .. } => {
+            status(tonic::Code::ResourceExhausted, error.to_string(), "make room on the controller's disk, then push again")
+        }
+        other => internal(other),
+    }
+}
+
+/// The encoded bytes of one blob after the other.
+struct Source {
+    parts: mpsc::Receiver<v1::UploadPart>,
+    current: Option<Current>,
+}
+
+struct Current {
+    digest: Vec<u8>,
+    data: Vec<u8>,
+    at: usize,
+    last: bool,
+}
+
+impl Source {
+    /// Goes to the next blob; nothing when the upload has ended.
+    fn next_blob(&mut self) -> Result<Option<(Digest, u64)>, Status> {
+        if self.current.as_ref().is_some_and(|current| !current.last) {
+            // The decoder saw the end of its frame before the last part: what is left of the blob is empty, or junk.
+            let junk = io::copy(self, &mut io::sink()).map_err(broken)?;
+            if junk > 0 {
+                return Err(invalid("there are bytes behind the end of a blob"));
+            }
+        }
+        let Some(part) = self.parts.blocking_recv() else { return Ok(None) };
+        let digest = Digest::from_slice(&part.digest).map_err(invalid)?;
+        if part.size > limits::BLOB_BYTES_MAX {
+            return Err(invalid(format!("a blob of {} bytes is larger than allowed", part.size)));
+        }
+        let size = part.size;
+        self.current = Some(Current { digest: part.digest, data: part.data, at: 0, last: part.last });
+        Ok(Some((digest, size)))
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(current) = &mut self.current else { return Ok(0) };
+            let rest = &current.data[current.at..];
+            if !rest.is_empty() {
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                current.at += count;
+                return Ok(count);
+            }
+            if current.last {
+                return Ok(0);
+            }
+            let part = self.parts.blocking_recv().ok_or(io::ErrorKind::UnexpectedEof)?;
+            if !part.digest.is_empty() && part.digest != current.digest {
+                return Err(io::Error::other("another blob began before this one ended"));
+            }
+            (current.data, current.at, current.last) = (part.data, 0, part.last);
+        }
+    }
+}

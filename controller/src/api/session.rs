@@ -1,0 +1,168 @@
+//! One session of a host: hello, then orders down and reports up, with a heartbeat that both sides watch.
+
+use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, StepName, limits};
+use roadstead_proto::v1::{self, agent_message, controller_message};
+use roadstead_proto::{PROTOCOL, PROTOCOL_OLDEST};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, Streaming};
+
+use super::Context;
+use super::status::{invalid, malformed, status};
+use crate::driver::Event;
+use crate::outputs::OutputPart;
+use crate::sessions::{Downward, Epoch, Opened};
+
+/// How long a host may take to say hello.
+const HELLO_AT_MOST: Duration = Duration::from_secs(20);
+/// Heartbeats that may be missed before a host counts as lost.
+const SILENT_HEARTBEATS: u32 = 3;
+/// Messages that the connection has not taken yet.
+const QUEUE: usize = 4;
+/// Outcomes of a hello.
+const OUTCOMES_MAX: usize = 4096;
+
+type Down = mpsc::Sender<Result<v1::ControllerMessage, Status>>;
+
+/// Opens a session; it runs in a task of its own until one side ends it.
+pub(super) fn open(
+    context: Arc<Context>,
+    host: HostId,
+    messages: Streaming<v1::AgentMessage>,
+) -> ReceiverStream<Result<v1::ControllerMessage, Status>> {
+    let (down, stream) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        if let Err(status) = run(&context, &host, messages, &down).await {
+            tracing::info!(%host, why = status.message(), "a session ended");
+            // The host may have gone.
+            drop(down.try_send(Err(status)));
+        }
+    });
+    ReceiverStream::new(stream)
+}
+
+async fn run(context: &Context, host: &HostId, mut messages: Streaming<v1::AgentMessage>, down: &Down) -> Result<(), Status> {
+    let first = tokio::time::timeout(HELLO_AT_MOST, messages.message()).await;
+    let first = first.map_err(|_| status(Code::DeadlineExceeded, "the host did not say hello", "see the agent's log"))??;
+    let Some(agent_message::Kind::Hello(hello)) = first.and_then(|message| message.kind) else {
+        return Err(invalid("the first message is no hello"));
+    };
+    if !(PROTOCOL_OLDEST..=PROTOCOL).contains(&hello.protocol) {
+        let text = format!("the agent speaks protocol {}, this controller {PROTOCOL_OLDEST} to {PROTOCOL}", hello.protocol);
+        return Err(status(Code::FailedPrecondition, text, "upgrade the older of the two"));
+    }
+    let facts: HostFacts = hello.facts.ok_or_else(|| invalid("the hello has no facts"))?.try_into().map_err(malformed)?;
+    let outcomes = outcomes(hello.outcomes)?;
+    let session = context.sessions.open(host);
+    let epoch = session.epoch;
+    tracing::info!(%host, name = %facts.host_name, "a session opened");
+    let welcome = v1::Welcome { protocol: PROTOCOL, term: context.term, heartbeat_every_ms: context.heartbeat.0 };
+    let carried = async {
+        put(down, controller_message::Kind::Welcome(welcome)).await?;
+        context.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(facts), outcomes }).await;
+        carry(context, host, messages, session, down).await
+    }
+    .await;
+    if context.sessions.close(host, epoch) {
+        context.driver.tell(Event::Gone { host: host.clone() }).await;
+    }
+    carried
+}
+
+fn outcomes(reports: Vec<v1::Report>) -> Result<Vec<(OrderKey, OrderOutcome)>, Status> {
+    if reports.len() > OUTCOMES_MAX {
+        return Err(invalid("the hello has more outcomes than an agent remembers"));
+    }
+    let mut outcomes = Vec::with_capacity(reports.len());
+    for report in reports {
+        if let Report::Order { key, outcome } = report.try_into().map_err(malformed)? {
+            outcomes.push((key, outcome));
+        }
+    }
+    Ok(outcomes)
+}
+
+async fn put(down: &Down, kind: controller_message::Kind) -> Result<(), Status> {
+    down.send(Ok(v1::ControllerMessage { kind: Some(kind) })).await.map_err(|_| Status::cancelled("the host has gone"))
+}
+
+/// Carries messages both ways until the session ends.
+async fn carry(
+    context: &Context,
+    host: &HostId,
+    mut messages: Streaming<v1::AgentMessage>,
+    mut session: Opened,
+    down: &Down,
+) -> Result<(), Status> {
+    let silence = context.heartbeat.to_duration() * SILENT_HEARTBEATS;
+    let mut heard = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            biased;
+            () = context.stopping.cancelled() => return Err(status(Code::Unavailable, "the controller stops", "the agent connects again by itself")),
+            () = session.cut.cancelled() => return Err(cut(context, host)),
+            message = messages.message() => {
+                let Some(message) = message? else { return Ok(()) };
+                heard = tokio::time::Instant::now();
+                context.sessions.heard(host);
+                receive(context, host, session.epoch, message).await?;
+            }
+            message = session.messages.recv() => {
+                let Some(message) = message else { return Ok(()) };
+                let kind = match message {
+                    Downward::Order(order) => controller_message::Kind::Order((*order).into()),
+                    Downward::Acknowledge(sequence) => controller_message::Kind::Acknowledge(v1::Acknowledge { sequence }),
+                    Downward::Heartbeat(sequence) => controller_message::Kind::Heartbeat(v1::Heartbeat { sequence }),
+                };
+                // A connection that takes nothing for so long is lost.
+                let put = tokio::time::timeout(silence, put(down, kind)).await;
+                put.map_err(|_| status(Code::DeadlineExceeded, "the host takes no messages", "see the network"))??;
+            }
+            () = tokio::time::sleep_until(heard + silence) => {
+                return Err(status(Code::DeadlineExceeded, "the host was silent", "see the network"));
+            }
+        }
+    }
+}
+
+fn cut(context: &Context, host: &HostId) -> Status {
+    if context.access.host_is_in(host) {
+        Status::aborted("another session of this host took over")
+    } else {
+        super::status::denied(crate::access::Denied::Revoked)
+    }
+}
+
+async fn receive(context: &Context, host: &HostId, epoch: Epoch, message: v1::AgentMessage) -> Result<(), Status> {
+    match message.kind {
+        Some(agent_message::Kind::Heartbeat(beat)) => {
+            context.sessions.send(host, Downward::Heartbeat(beat.sequence));
+        }
+        Some(agent_message::Kind::Report(report)) => {
+            let sequence = report.sequence;
+            let report = Box::new(Report::try_from(report).map_err(malformed)?);
+            context.driver.tell(Event::Report { host: host.clone(), epoch, sequence, report }).await;
+        }
+        Some(agent_message::Kind::Output(output)) => take_output(context, host, output)?,
+        Some(agent_message::Kind::Facts(facts)) => {
+            let facts = Box::new(HostFacts::try_from(facts).map_err(malformed)?);
+            context.driver.tell(Event::Facts { host: host.clone(), facts }).await;
+        }
+        Some(agent_message::Kind::Hello(_)) => return Err(invalid("a second hello")),
+        // A kind that a newer agent knows means nothing to this controller.
+        None => {}
+    }
+    Ok(())
+}
+
+fn take_output(context: &Context, host: &HostId, output: v1::Output) -> Result<(), Status> {
+    if output.text.len() > limits::MESSAGE_BYTES_MAX {
+        return Err(invalid("a part of output is too large"));
+    }
+    let key: OrderKey = output.key.ok_or_else(|| invalid("output without its order"))?.into();
+    let step: StepName = output.step.parse().map_err(invalid)?;
+    context.outputs.take(key.rollout, OutputPart { host: host.clone(), step, text: output.text, dropped: output.dropped });
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! What callers are told when something is not done: a code, words, and what to do next.
+
+use roadstead_proto::Invalid;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+
+use crate::access::Denied;
+use crate::driver::Refused;
+use crate::store::{StoreError, TokenRefused};
+
+/// The metadata key of the hint.
+const HINT: &str = "roadstead-hint";
+
+/// A status with a hint.
+pub(super) fn status(code: Code, message: impl Into<String>, hint: &str) -> Status {
+    let mut status = Status::new(code, crate::store::printable(&message.into()));
+    if let Ok(value) = MetadataValue::try_from(hint) {
+        status.metadata_mut().insert(HINT, value);
+    }
+    status
+}
+
+/// Something in the request makes no sense.
+pub(super) fn invalid(error: impl std::fmt::Display) -> Status {
+    status(Code::InvalidArgument, error.to_string(), "look at what was asked for")
+}
+
+/// A conversion failed.
+pub(super) fn malformed(error: Invalid) -> Status {
+    status(Code::InvalidArgument, error.to_string(), "are both sides of the same version?")
+}
+
+/// There is no such thing.
+pub(super) fn unknown(message: impl Into<String>, hint: &str) -> Status {
+    status(Code::NotFound, message, hint)
+}
+
+/// Something else must be done first.
+pub(super) fn not_now(message: impl Into<String>, hint: &str) -> Status {
+    status(Code::FailedPrecondition, message, hint)
+}
+
+/// The controller itself fails.
+pub(super) fn internal(error: impl std::fmt::Display) -> Status {
+    tracing::error!(%error, "a call failed");
+    status(Code::Internal, error.to_string(), "see `journalctl -u roadstead-controller`")
+}
+
+/// The database fails.
+pub(super) fn stored(error: StoreError) -> Status {
+    match error {
+        StoreError::Stopping => status(Code::Unavailable, error.to_string(), "try again in a moment"),
+        other => internal(other),
+    }
+}
+
+/// The caller is not welcome.
+pub(super) fn denied(denied: Denied) -> Status {
+    match denied {
+        Denied::Nobody => status(Code::Unauthenticated, denied.to_string(), "enroll the host, or `roadstead login`, first"),
+        Denied::Expired => status(Code::Unauthenticated, denied.to_string(), "enroll or log in again with a new token"),
+        Denied::Revoked => status(Code::PermissionDenied, denied.to_string(), "an admin can make a new token"),
+        Denied::WrongKind => status(Code::PermissionDenied, denied.to_string(), "hosts and admins have calls of their own"),
+    }
+}
+
+/// The token lets nobody in.
+pub(super) fn token_refused(refused: TokenRefused) -> Status {
+    status(Code::PermissionDenied, refused.to_string(), "make a new one with `roadstead host token` or `roadstead admin token`")
+}
+
+/// The driver does not do it.
+pub(super) fn refused(refused: Refused) -> Status {
+    let text = refused.to_string();
+    match refused {
+        Refused::NoEnvironment(..) => unknown(text, "see `roadstead env list`; `roadstead env apply -f FILE` makes one"),
+        Refused::NoRelease(..) => unknown(text, "see `roadstead release list`; `roadstead push` brings one"),
+        Refused::Bad { .. } => not_now(text, "build and push a corrected release"),
+        Refused::Busy(rollout, ..) => {
+            not_now(text, &format!("watch it with `roadstead rollout watch {rollout}`, or end it with `roadstead rollout abort {rollout}`"))
+        }
+        Refused::NothingBefore(..) => not_now(text, "name a release: `roadstead rollback --to RELEASE`"),
+        Refused::RunsAlready(..) => not_now(text, "see `roadstead env list`"),
+        Refused::NotRunning(_) => not_now(text, "see `roadstead rollout list`"),
+        Refused::IsRollback(_) => not_now(text, "wait for its end, then deploy what you want"),
+        Refused::Made(_) => internal(text),
+        Refused::Plan(_) => not_now(text, "see `roadstead host list`"),
+        Refused::Store(error) => stored(error),
+    }
+}

@@ -1,0 +1,360 @@
+//! The driver: receive, decide, save, send. One task owns every unfinished rollout.
+//!
+//! Nothing leaves before what it follows from is durable. Orders are a function of the saved state, so that a crash anywhere
+//! only sends them again.
+
+mod announce;
+mod fleet;
+mod level;
+mod planning;
+mod running;
+#[cfg(test)]
+mod tests;
+mod verbs;
+mod view;
+
+use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::outputs::Outputs;
+use crate::sessions::{Downward, Epoch, Sessions};
+use crate::store::{Changes, Store, StoreError};
+
+pub(crate) use announce::{Announcements, Snapshot};
+use running::Running;
+pub(crate) use verbs::{Refused, StartRequest, Verb};
+pub(crate) use view::view_of;
+
+/// Events that wait; whoever brings one more waits with it.
+const QUEUE: usize = 1024;
+/// Events that are decided before one save.
+const EVENTS_MAX: usize = 512;
+/// How long until a save that failed is tried again.
+const SAVE_AGAIN: Duration = Duration::from_millis(500);
+/// The clock may jump: it is looked at this often while a rollout runs.
+const LOOK_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Something that happens to the driver.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A host's session opened.
+    Hello {
+        /// Which host.
+        host: HostId,
+        /// Which of its sessions.
+        epoch: Epoch,
+        /// What it says of itself.
+        facts: Box<HostFacts>,
+        /// The outcomes that it remembers.
+        outcomes: Vec<(OrderKey, OrderOutcome)>,
+    },
+    /// A host's session closed.
+    Gone {
+        /// Which host.
+        host: HostId,
+    },
+    /// A host's facts changed.
+    Facts {
+        /// Which host.
+        host: HostId,
+        /// What it says now.
+        facts: Box<HostFacts>,
+    },
+    /// A host reported.
+    Report {
+        /// Which host.
+        host: HostId,
+        /// Which of its sessions is to hear that the report is durable.
+        epoch: Epoch,
+        /// The report's number in that session.
+        sequence: u64,
+        /// What it says.
+        report: Box<Report>,
+    },
+    /// A host was cut off for good.
+    Revoked {
+        /// Which host.
+        host: HostId,
+    },
+    /// Someone wants something.
+    Verb {
+        /// What.
+        verb: Verb,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Arc<Snapshot>, Refused>>,
+    },
+}
+
+/// The way to the driver.
+#[derive(Debug, Clone)]
+pub(crate) struct Driver {
+    events: mpsc::Sender<Event>,
+}
+
+impl Driver {
+    /// Tells the driver something; waits while it is busy.
+    pub(crate) async fn tell(&self, event: Event) {
+        if self.events.send(event).await.is_err() {
+            tracing::debug!("the driver has stopped");
+        }
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub(crate) async fn ask(&self, verb: Verb) -> Result<Arc<Snapshot>, Refused> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Event::Verb { verb, answer }).await;
+        answered.await.map_err(|_| Refused::Store(StoreError::Stopping))?
+    }
+}
+
+/// What the driver needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    /// Where everything is saved.
+    pub(crate) store: Store,
+    /// Where orders go.
+    pub(crate) sessions: Sessions,
+    /// Where output is kept.
+    pub(crate) outputs: Outputs,
+    /// Where changes are told.
+    pub(crate) announcements: Announcements,
+    /// The term of this start.
+    pub(crate) term: u64,
+}
+
+/// The task's own state.
+#[derive(Debug)]
+struct Loop {
+    parts: Parts,
+    running: BTreeMap<RolloutId, Running>,
+    facts: HashMap<HostId, HostFacts>,
+    next_rollout: u64,
+    /// Orders that went out in the session that is open.
+    sent: HashMap<HostId, (Epoch, HashSet<(RolloutId, u32)>)>,
+    /// Hosts for which it was tried to bring them level, and with what: tried once, until they change.
+    levelled: HashSet<(HostId, RolloutTarget)>,
+    work: Work,
+}
+
+type RolloutTarget = (roadstead_model::AppName, roadstead_model::ReleaseId);
+
+/// What a round of events brought about, to be saved and then told.
+#[derive(Debug, Default)]
+struct Work {
+    changes: Changes,
+    touched: HashSet<RolloutId>,
+    /// Touched in ways that need not survive a crash, such as progress.
+    lightly: HashSet<RolloutId>,
+    acknowledge: Vec<(HostId, Epoch, u64)>,
+    answers: Vec<Answer>,
+    look_for_level: bool,
+}
+
+#[derive(Debug)]
+struct Answer {
+    to: oneshot::Sender<Result<Arc<Snapshot>, Refused>>,
+    rollout: RolloutId,
+}
+
+/// Starts the driver; it takes up every rollout that has not ended.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(crate) async fn start(parts: Parts, stopping: CancellationToken) -> Result<(Driver, tokio::task::JoinHandle<()>), StoreError> {
+    let (events, queue) = mpsc::channel(QUEUE);
+    let driver = Loop::load(parts).await?;
+    let task = tokio::spawn(driver.run(queue, stopping));
+    Ok((Driver { events }, task))
+}
+
+impl Loop {
+    async fn load(parts: Parts) -> Result<Self, StoreError> {
+        let hosts = parts.store.hosts(None).await?;
+        let mut this = Self {
+            running: BTreeMap::new(),
+            facts: hosts.into_iter().map(|host| (host.id, host.facts)).collect(),
+            next_rollout: parts.store.last_rollout().await? + 1,
+            sent: HashMap::new(),
+            levelled: HashSet::new(),
+            work: Work::default(),
+            parts,
+        };
+        for record in this.parts.store.unfinished_rollouts().await? {
+            let rollout = record.state.plan.rollout;
+            this.parts.outputs.restore(rollout, this.parts.store.outputs(rollout).await?);
+            this.running.insert(rollout, Running::new(record));
+            this.take_up(rollout);
+        }
+        Ok(this)
+    }
+
+    /// A rollout goes on after a start: no session is open yet.
+    fn take_up(&mut self, rollout: RolloutId) {
+        tracing::info!(%rollout, "an unfinished rollout is taken up");
+        let hosts: Vec<HostId> = self.running.get(&rollout).map(|r| r.state().hosts.keys().cloned().collect()).unwrap_or_default();
+        for host in hosts {
+            self.decide(rollout, roadstead_rollout::Event::HostGone { host }, clock::now());
+        }
+    }
+
+    async fn run(mut self, mut queue: mpsc::Receiver<Event>, stopping: CancellationToken) {
+        let mut events = Vec::new();
+        self.finish_round(&stopping).await;
+        loop {
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                count = queue.recv_many(&mut events, EVENTS_MAX) => if count == 0 { break },
+                () = tokio::time::sleep(wake) => {}
+            }
+            for event in events.drain(..) {
+                self.take(event, &stopping).await;
+            }
+            self.tick();
+            self.finish_round(&stopping).await;
+        }
+        for (rollout, outputs) in self.parts.outputs.all() {
+            if let Err(error) = self.parts.store.keep_outputs(rollout, outputs).await {
+                tracing::warn!(%error, "the output of steps was not written down");
+            }
+        }
+    }
+
+    async fn take(&mut self, event: Event, stopping: &CancellationToken) {
+        match event {
+            Event::Hello { host, epoch, facts, outcomes } => self.hello(&host, epoch, *facts, &outcomes),
+            Event::Gone { host } => self.gone(&host),
+            Event::Facts { host, facts } => self.take_facts(&host, *facts),
+            Event::Report { host, epoch, sequence, report } => self.report(&host, epoch, sequence, *report),
+            Event::Revoked { host } => self.revoked(&host),
+            Event::Verb { verb, answer } => {
+                // What was decided before is saved first: a verb reads the database.
+                self.finish_round(stopping).await;
+                match self.verb(verb).await {
+                    Ok(rollout) => self.work.answers.push(Answer { to: answer, rollout }),
+                    Err(Refused::Made(record)) => drop(answer.send(Ok(Arc::new(view_of(&record))))),
+                    Err(refused) => drop(answer.send(Err(refused))),
+                }
+                self.finish_round(stopping).await;
+            }
+        }
+    }
+
+    /// How long until a rollout has to be looked at.
+    fn wake(&self) -> Duration {
+        let now = clock::now();
+        let next = self.running.values().filter_map(|r| roadstead_rollout::waiting(r.state())).map(|w| w.until).min();
+        match next {
+            None => Duration::from_secs(3600),
+            // A little later than the deadline, so that it has passed.
+            Some(until) => (until.since(now).to_duration() + Duration::from_millis(1)).min(LOOK_AT_MOST),
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = clock::now();
+        let due = |r: &Running| roadstead_rollout::waiting(r.state()).is_none_or(|w| w.until <= now);
+        let due: Vec<RolloutId> = self.running.iter().filter(|(_, r)| due(r)).map(|(id, _)| *id).collect();
+        for rollout in due {
+            self.decide(rollout, roadstead_rollout::Event::Tick, now);
+        }
+    }
+
+    /// Saves what was decided, then tells it: acknowledgements, orders, watchers, answers.
+    async fn finish_round(&mut self, stopping: &CancellationToken) {
+        loop {
+            let mut work = std::mem::take(&mut self.work);
+            let ended = self.collect(&mut work).await;
+            if !self.save(&work.changes, stopping).await {
+                return;
+            }
+            self.tell(work, &ended).await;
+            if !self.work.look_for_level {
+                return;
+            }
+            self.work.look_for_level = false;
+            if let Err(error) = self.bring_level().await {
+                tracing::error!(%error, "hosts that are not level were not looked for");
+                return;
+            }
+        }
+    }
+
+    /// Saves; tries until it works. What is not durable is neither acknowledged nor sent.
+    async fn save(&self, changes: &Changes, stopping: &CancellationToken) -> bool {
+        if changes.is_empty() {
+            return true;
+        }
+        loop {
+            match self.parts.store.save(changes.clone()).await {
+                Ok(()) => return true,
+                Err(error) => tracing::error!(%error, "a decision is not saved yet; nothing is sent until it is"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SAVE_AGAIN) => {}
+                () = stopping.cancelled() => return false,
+            }
+        }
+    }
+
+    async fn tell(&mut self, work: Work, ended: &[RolloutId]) {
+        for (host, epoch, sequence) in work.acknowledge {
+            if self.parts.sessions.epoch(&host) == Some(epoch) {
+                self.parts.sessions.send(&host, Downward::Acknowledge(sequence));
+            }
+        }
+        for rollout in work.touched.iter().chain(&work.lightly) {
+            self.send_orders(*rollout);
+            self.announce(*rollout);
+        }
+        for answer in work.answers {
+            if let Some(running) = self.running.get(&answer.rollout) {
+                drop(answer.to.send(Ok(Arc::new(view_of(running.record())))));
+            }
+        }
+        for rollout in ended {
+            if let Some(running) = self.running.remove(rollout) {
+                let plan = &running.state().plan;
+                let target = (plan.app.clone(), plan.release.id.clone());
+                self.levelled.extend(running::not_again(running.state()).map(|host| (host.clone(), target.clone())));
+            }
+            self.parts.announcements.end(*rollout);
+            let outputs = self.parts.outputs.end(*rollout);
+            if let Err(error) = self.parts.store.keep_outputs(*rollout, outputs).await {
+                tracing::warn!(%error, "the output of steps was not written down");
+            }
+        }
+        self.work.look_for_level |= work.look_for_level || !ended.is_empty();
+    }
+
+    fn announce(&self, rollout: RolloutId) {
+        if let Some(running) = self.running.get(&rollout) {
+            self.parts.announcements.tell(view_of(running.record()));
+        }
+    }
+
+    fn send_orders(&mut self, rollout: RolloutId) {
+        let Some(running) = self.running.get(&rollout) else { return };
+        for (host, order) in roadstead_rollout::orders(running.state(), self.parts.term) {
+            let Some(epoch) = self.parts.sessions.epoch(&host) else { continue };
+            let (of_epoch, sent) = self.sent.entry(host.clone()).or_insert_with(|| (epoch, HashSet::new()));
+            if *of_epoch != epoch {
+                // A hello of this session is on its way here: with it the host gets its orders.
+                continue;
+            }
+            if sent.insert((rollout, order.fence.sequence)) {
+                tracing::info!(%rollout, %host, verb = order.kind.verb(), "an order goes out");
+                self.parts.sessions.send(&host, Downward::Order(Box::new(order)));
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What hosts say, brought to the rollouts that they are part of.
+
+use roadstead_model::{AppName, HostFacts, HostId, OrderKey, OrderOutcome, ReleaseId, Report, RolloutId};
+use roadstead_rollout::Event;
+use std::collections::HashSet;
+
+use super::Loop;
+use crate::clock;
+use crate::sessions::Epoch;
+use crate::store::NewEvent;
+
+impl Loop {
+    fn rollouts_of(&self, host: &HostId) -> Vec<RolloutId> {
+        self.running.iter().filter(|(_, r)| r.state().hosts.contains_key(host)).map(|(id, _)| *id).collect()
+    }
+
+    /// A session opened: every rollout of the host learns where it stands, and the host gets what is outstanding.
+    pub(super) fn hello(&mut self, host: &HostId, epoch: Epoch, facts: HostFacts, outcomes: &[(OrderKey, OrderOutcome)]) {
+        if self.parts.sessions.epoch(host) != Some(epoch) {
+            return;
+        }
+        self.sent.insert(host.clone(), (epoch, HashSet::new()));
+        let now = clock::now();
+        let text = format!("{} connected: agent {}, {}", facts.host_name, facts.agent_version, facts.operating_system);
+        self.work.changes.events.push(NewEvent::new(now, format!("host:{host}"), "host-connected", format!("host:{host}"), text));
+        self.work.changes.seen.push((host.clone(), now));
+        let changed = self.facts.get(host).is_none_or(|known| known.boot_id != facts.boot_id || known.agent_version != facts.agent_version);
+        if changed {
+            self.levelled.retain(|(levelled, _)| levelled != host);
+        }
+        self.work.changes.facts.push((host.clone(), facts.clone()));
+        self.facts.insert(host.clone(), facts);
+        for rollout in self.rollouts_of(host) {
+            let current = self.current_of(host, rollout);
+            let outcomes = outcomes.to_vec();
+            self.decide(rollout, Event::HostSeen { host: host.clone(), current, outcomes }, now);
+            // Even when nothing changed, the new session has no orders yet.
+            self.work.lightly.insert(rollout);
+        }
+        self.work.look_for_level = true;
+    }
+
+    fn current_of(&self, host: &HostId, rollout: RolloutId) -> Option<ReleaseId> {
+        let app = &self.running.get(&rollout)?.state().plan.app;
+        self.facts.get(host)?.apps.get(app)?.current.clone()
+    }
+
+    /// A session closed.
+    pub(super) fn gone(&mut self, host: &HostId) {
+        if self.parts.sessions.is_open(host) {
+            return;
+        }
+        let now = clock::now();
+        self.sent.remove(host);
+        self.work.changes.seen.push((host.clone(), now));
+        self.work.changes.events.push(NewEvent::new(now, format!("host:{host}"), "host-gone", format!("host:{host}"), "the session ended"));
+        for rollout in self.rollouts_of(host) {
+            self.decide(rollout, Event::HostGone { host: host.clone() }, now);
+        }
+    }
+
+    /// Facts changed within a session.
+    pub(super) fn take_facts(&mut self, host: &HostId, facts: HostFacts) {
+        self.work.changes.facts.push((host.clone(), facts.clone()));
+        self.facts.insert(host.clone(), facts);
+    }
+
+    /// A report: to its rollout, and acknowledged once that is durable.
+    pub(super) fn report(&mut self, host: &HostId, epoch: Epoch, sequence: u64, report: Report) {
+        self.work.acknowledge.push((host.clone(), epoch, sequence));
+        let rollout = match &report {
+            Report::Step(step) => step.key.rollout,
+            Report::Order { key, .. } | Report::Refused { key, .. } | Report::WentBack { key, .. } => key.rollout,
+        };
+        self.learn(host, rollout, &report);
+        let now = clock::now();
+        let is_part = self.running.get(&rollout).is_some_and(|r| r.state().hosts.contains_key(host));
+        if is_part {
+            self.decide(rollout, Event::Report { host: host.clone(), report }, now);
+        } else if let Report::WentBack { why, .. } = report {
+            let text = format!("went back by itself: {}", why.summary);
+            let event = NewEvent::new(now, format!("host:{host}"), "host-went-back", format!("host:{host}"), text).of(rollout);
+            self.work.changes.events.push(event);
+            self.work.look_for_level = true;
+        }
+    }
+
+    /// What a report says about the releases on the host.
+    fn learn(&mut self, host: &HostId, rollout: RolloutId, report: &Report) {
+        let current = match report {
+            Report::Order { outcome, .. } => match outcome {
+                OrderOutcome::Done { current } | OrderOutcome::Failed { current, .. } => current,
+                OrderOutcome::Stuck { current: current @ Some(_), .. } => current,
+                OrderOutcome::Stuck { current: None, .. } => return,
+            },
+            Report::WentBack { current, .. } => current,
+            Report::Step(_) | Report::Refused { .. } => return,
+        };
+        let app: AppName = match (report, self.running.get(&rollout)) {
+            (Report::WentBack { app, .. }, _) => app.clone(),
+            (_, Some(running)) => running.state().plan.app.clone(),
+            (_, None) => return,
+        };
+        let Some(facts) = self.facts.get_mut(host) else { return };
+        let state = facts.apps.entry(app).or_default();
+        if state.current != *current {
+            let before = std::mem::replace(&mut state.current, current.clone());
+            state.previous = before;
+            if let Some(release) = current.as_ref().filter(|r| !state.releases.contains(r)) {
+                state.releases.push(release.clone());
+            }
+            self.work.changes.facts.push((host.clone(), facts.clone()));
+        }
+    }
+
+    /// A host was cut off for good.
+    pub(super) fn revoked(&mut self, host: &HostId) {
+        self.parts.sessions.cut(host);
+        for rollout in self.rollouts_of(host) {
+            self.decide(rollout, Event::HostRevoked { host: host.clone() }, clock::now());
+        }
+        self.facts.remove(host);
+    }
+}

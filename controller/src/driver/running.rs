@@ -1,0 +1,141 @@
+//! One unfinished rollout in memory: what is saved of it, and deciding about it.
+
+use roadstead_model::{Digest, FailureKind, HostId, RolloutId, Timestamp};
+use roadstead_rollout::{Event, Note, Outcome, RolloutKind, Stage, State, decide};
+use std::sync::Arc;
+
+use super::{Loop, Work};
+use crate::store::{NewEvent, RolloutRecord, StoreError};
+
+/// One unfinished rollout.
+#[derive(Debug)]
+pub(super) struct Running(Arc<RolloutRecord>);
+
+impl Running {
+    pub(super) fn new(record: RolloutRecord) -> Self {
+        Self(Arc::new(record))
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.0.state
+    }
+
+    pub(super) fn record(&self) -> &RolloutRecord {
+        &self.0
+    }
+
+    pub(super) fn shared(&self) -> Arc<RolloutRecord> {
+        Arc::clone(&self.0)
+    }
+
+    fn set(&mut self, state: State) {
+        Arc::make_mut(&mut self.0).state = state;
+    }
+}
+
+impl Loop {
+    /// Decides what an event does to a rollout, and notes what is to be saved.
+    pub(super) fn decide(&mut self, rollout: RolloutId, event: Event, now: Timestamp) {
+        let lightly = is_progress(&event);
+        let Some(running) = self.running.get_mut(&rollout) else { return };
+        match decide(running.state(), event, now) {
+            Ok(decision) => {
+                if decision.state == *running.state() {
+                    return;
+                }
+                let notes = decision.notes;
+                running.set(decision.state);
+                let touched = if lightly && notes.is_empty() { &mut self.work.lightly } else { &mut self.work.touched };
+                touched.insert(rollout);
+                let record = running.shared();
+                self.work.changes.events.extend(notes.into_iter().map(|note| told(&record.state, note, now)));
+            }
+            Err(rejected) => tracing::warn!(%rollout, why = %rejected, "an event does not fit the rollout"),
+        }
+    }
+
+    /// Adds the touched rollouts to what is to be saved, and says which of them have ended.
+    pub(super) async fn collect(&self, work: &mut Work) -> Vec<RolloutId> {
+        let mut ended = Vec::new();
+        for rollout in work.touched.iter().copied().collect::<Vec<_>>() {
+            let Some(running) = self.running.get(&rollout) else { continue };
+            let begins = work.changes.started.iter().any(|r| r.state.plan.rollout == rollout);
+            if begins {
+                work.changes.started.retain(|r| r.state.plan.rollout != rollout);
+                work.changes.started.push(running.shared());
+            } else {
+                work.changes.moved.push(running.shared());
+            }
+            if running.state().outcome().is_some() {
+                ended.push(rollout);
+                if let Err(error) = self.conclude(running.state(), work).await {
+                    tracing::error!(%rollout, %error, "the end of a rollout is not fully noted");
+                }
+            }
+        }
+        ended
+    }
+
+    /// What the end of a rollout means for its environment and its release.
+    async fn conclude(&self, state: &State, work: &mut Work) -> Result<(), StoreError> {
+        let plan = &state.plan;
+        match state.outcome() {
+            Some(Outcome::Done) if plan.kind != RolloutKind::Level => {
+                let previous = self.good_before(state).await?;
+                work.changes.serving.push((plan.environment.clone(), plan.app.clone(), plan.release.manifest, previous));
+            }
+            Some(Outcome::RolledBack | Outcome::Failed) if state.condemn => {
+                let release_is_at_fault = |kind| matches!(kind, FailureKind::Command | FailureKind::Unit | FailureKind::Check);
+                if let Some(failure) = state.failure.as_ref().filter(|f| release_is_at_fault(f.kind)) {
+                    work.changes.bad.push((plan.release.manifest, crate::store::printable(&failure.summary)));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The good release before the one that serves now. After a rollback it is the one before that, not the one that was left.
+    async fn good_before(&self, state: &State) -> Result<Option<Digest>, StoreError> {
+        let plan = &state.plan;
+        if plan.kind != RolloutKind::Rollback {
+            let unchanged = plan.previous.as_ref() == Some(&plan.release);
+            if unchanged {
+                let environment = self.parts.store.environment(&plan.environment, &plan.app).await?;
+                return Ok(environment.and_then(|e| e.previous));
+            }
+            return Ok(plan.previous.as_ref().map(|r| r.manifest));
+        }
+        let earlier = self.parts.store.rollouts(plan.environment.as_str(), 200).await?;
+        let brought = earlier.iter().map(|r| &r.state).find(|s| {
+            s.plan.app == plan.app
+                && s.plan.kind == RolloutKind::Rollout
+                && s.outcome() == Some(Outcome::Done)
+                && s.plan.release == plan.release
+        });
+        Ok(brought.and_then(|s| s.plan.previous.as_ref()).map(|r| r.manifest))
+    }
+}
+
+/// Events whose only trace is what a host does right now.
+fn is_progress(event: &Event) -> bool {
+    use roadstead_model::{Report, StepState};
+    matches!(event, Event::Report { report: Report::Step(step), .. } if matches!(step.state, StepState::Started | StepState::Progress { .. }))
+}
+
+/// A note of the core as a line of the history.
+fn told(state: &State, note: Note, now: Timestamp) -> NewEvent {
+    let rollout = state.plan.rollout;
+    let name = |id: &HostId| state.plan.hosts.get(id).map_or_else(|| id.to_string(), |host| host.name.to_string());
+    let (actor, subject, text) = match &note.host {
+        Some(id) => (format!("host:{id}"), format!("host:{id}"), format!("{}: {}", name(id), note.text)),
+        None => ("controller".to_owned(), rollout.to_string(), note.text),
+    };
+    NewEvent::new(now, actor, note.kind, subject, text).of(rollout)
+}
+
+/// Hosts that ended the rollout in a way that bringing them level at once would only repeat.
+pub(super) fn not_again(state: &State) -> impl Iterator<Item = &HostId> {
+    let repeats = |stage: Stage| matches!(stage, Stage::Failed | Stage::Stuck | Stage::Abandoned | Stage::Reverted);
+    state.hosts.iter().filter(move |(_, host)| repeats(host.stage)).map(|(id, _)| id)
+}

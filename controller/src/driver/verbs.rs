@@ -1,0 +1,259 @@
+//! What operators ask for: start, roll back, abort.
+
+use roadstead_model::{AppName, EnvironmentName, ReleaseId, RolloutId};
+use roadstead_rollout::{Event, InvalidPlan, Phase, Plan, RolloutKind, State};
+
+use super::Loop;
+use super::planning::{all_have, declared, migrates};
+use super::running::Running;
+use crate::clock;
+use crate::store::{EnvironmentRecord, NewEvent, ReleaseRecord, RolloutRecord, StoreError};
+
+/// Something that is asked for, and by whom.
+#[derive(Debug)]
+pub(crate) enum Verb {
+    /// A release to an environment.
+    Start(StartRequest),
+    /// Back to an earlier release.
+    Rollback {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which app.
+        app: AppName,
+        /// To which release; the previous good one when nothing is said.
+        to: Option<ReleaseId>,
+        /// Why.
+        reason: String,
+        /// Who.
+        by: String,
+    },
+    /// End a rollout and go back.
+    Abort {
+        /// Which.
+        rollout: RolloutId,
+        /// Why.
+        reason: String,
+        /// Who.
+        by: String,
+    },
+}
+
+/// A release to an environment.
+#[derive(Debug)]
+pub(crate) struct StartRequest {
+    /// Where to.
+    pub(crate) environment: EnvironmentName,
+    /// Which app.
+    pub(crate) app: AppName,
+    /// Which release.
+    pub(crate) release: ReleaseId,
+    /// Why.
+    pub(crate) reason: String,
+    /// Who.
+    pub(crate) by: String,
+    /// A repeat with the same key starts nothing.
+    pub(crate) idempotency_key: String,
+}
+
+/// Why something is not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// There is no such environment.
+    #[error("there is no environment {0} of {1}")]
+    NoEnvironment(EnvironmentName, AppName),
+    /// There is no such release.
+    #[error("there is no release {0} of {1}")]
+    NoRelease(ReleaseId, AppName),
+    /// It was marked bad.
+    #[error("{release} is not rolled out again: {why}")]
+    Bad {
+        /// Which.
+        release: ReleaseId,
+        /// Why.
+        why: String,
+    },
+    /// Another rollout runs.
+    #[error("{0} of {1} to {2} has not ended")]
+    Busy(RolloutId, AppName, EnvironmentName),
+    /// There is nothing to go back to.
+    #[error("{1} has no good release of {0} to go back to")]
+    NothingBefore(AppName, EnvironmentName),
+    /// It runs already.
+    #[error("{0} is what {1} runs")]
+    RunsAlready(ReleaseId, EnvironmentName),
+    /// There is no such rollout, or it has ended.
+    #[error("{0} does not run")]
+    NotRunning(RolloutId),
+    /// A rollback cannot be ended before it is through.
+    #[error("{0} is a rollback: it goes on to its end")]
+    IsRollback(RolloutId),
+    /// A request with the same key made this one.
+    #[error("the request was carried out before")]
+    Made(Box<RolloutRecord>),
+    /// No plan can be made.
+    #[error(transparent)]
+    Plan(#[from] InvalidPlan),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What is wanted of a new rollout.
+struct Wanted {
+    kind: RolloutKind,
+    reason: String,
+    by: String,
+    idempotency_key: String,
+}
+
+impl Loop {
+    /// Does what is asked for and says which rollout it is about.
+    pub(super) async fn verb(&mut self, verb: Verb) -> Result<RolloutId, Refused> {
+        match verb {
+            Verb::Start(request) => self.start(request).await,
+            Verb::Rollback { environment, app, to, reason, by } => self.rollback(environment, app, to, reason, by).await,
+            Verb::Abort { rollout, reason, by } => self.abort(rollout, reason, by),
+        }
+    }
+
+    pub(super) fn unfinished(&self, environment: &EnvironmentName, app: &AppName) -> Option<RolloutId> {
+        let same = |r: &Running| r.state().plan.environment == *environment && r.state().plan.app == *app;
+        self.running.iter().find(|(_, r)| same(r)).map(|(id, _)| *id)
+    }
+
+    async fn known(&self, environment: &EnvironmentName, app: &AppName) -> Result<EnvironmentRecord, Refused> {
+        let known = self.parts.store.environment(environment, app).await?;
+        known.ok_or_else(|| Refused::NoEnvironment(environment.clone(), app.clone()))
+    }
+
+    async fn start(&mut self, request: StartRequest) -> Result<RolloutId, Refused> {
+        let StartRequest { environment, app, release, reason, by, idempotency_key } = request;
+        if let Some(made) = self.parts.store.rollout_by_key(&idempotency_key).await? {
+            return Err(Refused::Made(Box::new(made)));
+        }
+        if let Some(busy) = self.unfinished(&environment, &app) {
+            return Err(Refused::Busy(busy, app, environment));
+        }
+        let environment = self.known(&environment, &app).await?;
+        let found = self.parts.store.release_by_id(&app, &release).await?;
+        let release = found.ok_or(Refused::NoRelease(release, app))?;
+        let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key };
+        self.begin(&environment, &release, wanted).await
+    }
+
+    async fn rollback(
+        &mut self,
+        environment: EnvironmentName,
+        app: AppName,
+        to: Option<ReleaseId>,
+        reason: String,
+        by: String,
+    ) -> Result<RolloutId, Refused> {
+        if let Some(busy) = self.unfinished(&environment, &app) {
+            return match self.running.get(&busy).map(|r| r.state().plan.kind) {
+                Some(RolloutKind::Rollout | RolloutKind::Level) if to.is_none() => self.abort(busy, reason, by),
+                _ => Err(Refused::Busy(busy, app, environment)),
+            };
+        }
+        let known = self.known(&environment, &app).await?;
+        let target = match to {
+            Some(id) => self.parts.store.release_by_id(&app, &id).await?.ok_or(Refused::NoRelease(id, app))?,
+            None => {
+                let previous = match known.previous {
+                    Some(digest) => self.parts.store.release(&digest).await?,
+                    None => None,
+                };
+                previous.ok_or(Refused::NothingBefore(app, environment))?
+            }
+        };
+        if known.current == Some(target.digest) {
+            return Err(Refused::RunsAlready(target.id(), known.spec.name));
+        }
+        let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new() };
+        self.begin(&known, &target, wanted).await
+    }
+
+    fn abort(&mut self, rollout: RolloutId, reason: String, by: String) -> Result<RolloutId, Refused> {
+        let running = self.running.get(&rollout).ok_or(Refused::NotRunning(rollout))?;
+        if running.state().plan.kind == RolloutKind::Rollback {
+            return Err(Refused::IsRollback(rollout));
+        }
+        if matches!(running.state().phase, Phase::Ended { .. }) {
+            return Err(Refused::NotRunning(rollout));
+        }
+        let now = clock::now();
+        let event = NewEvent::new(now, by.clone(), "rollout-aborted", rollout.to_string(), &reason).of(rollout);
+        self.work.changes.events.push(event);
+        self.decide(rollout, Event::Abort { by, reason }, now);
+        Ok(rollout)
+    }
+
+    /// Plans a rollout and notes it to be saved.
+    async fn begin(&mut self, environment: &EnvironmentRecord, release: &ReleaseRecord, mut wanted: Wanted) -> Result<RolloutId, Refused> {
+        if !release.bad.is_empty() {
+            return Err(Refused::Bad { release: release.id(), why: release.bad.clone() });
+        }
+        let spec = &environment.spec;
+        let hosts = self.candidates(spec).await?;
+        let homes = self.homes(spec, &release.manifest, &hosts).await?;
+        let mut candidates = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            candidates.push(self.candidate(&spec.app, host, &homes).await?);
+        }
+        let current = self.current(environment).await?;
+        let mut migrate = migrates(&release.manifest, current.as_ref().map(|c| &c.manifest));
+        if wanted.kind == RolloutKind::Rollback && !all_have(&self.facts, &spec.app, &candidates, &release.reference()) {
+            // Where a host has no more of the release than its name, it is brought there as any other.
+            wanted.kind = RolloutKind::Rollout;
+            migrate = false;
+        }
+        let previous = current.map(|c| c.reference());
+        let rollout = RolloutId(self.next_rollout);
+        let mut plan = Plan::new(rollout, wanted.kind, spec, release.reference(), previous, candidates, migrate)?;
+        let (variables, others) = declared(&release.manifest, std::mem::take(&mut plan.variables));
+        plan.variables = variables;
+        self.next_rollout += 1;
+        for (service, host) in homes {
+            self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
+        }
+        self.enter(plan, wanted, &others);
+        Ok(rollout)
+    }
+
+    fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[roadstead_model::VariableName]) {
+        let (now, rollout) = (clock::now(), plan.rollout);
+        let line = |actor: &str, kind: &str, text: String| NewEvent::new(now, actor, kind, rollout.to_string(), text).of(rollout);
+        let kind = match plan.kind {
+            RolloutKind::Rollout => "rollout-started",
+            RolloutKind::Rollback => "rollback-started",
+            RolloutKind::Level => "level-started",
+        };
+        let text = format!("{} {} to {} ({} hosts): {}", plan.app, plan.release.id, plan.environment, plan.hosts.len(), wanted.reason);
+        self.work.changes.events.push(line(&wanted.by, kind, text));
+        if !others.is_empty() {
+            let names: Vec<&str> = others.iter().map(roadstead_model::VariableName::as_str).collect();
+            let text = format!("the release does not take these variables of the environment: {}", names.join(", "));
+            self.work.changes.events.push(line("controller", "variables-unused", text));
+        }
+        let sessions = &self.parts.sessions;
+        let state = State::new(plan, now, |host| sessions.is_open(host));
+        let Wanted { reason, by, idempotency_key, .. } = wanted;
+        let running = Running::new(RolloutRecord { state, reason, started_by: by, idempotency_key });
+        self.work.changes.started.push(running.shared());
+        self.work.touched.insert(rollout);
+        self.parts.outputs.begin(rollout);
+        self.running.insert(rollout, running);
+    }
+
+    /// Starts bringing hosts level with what their environment runs.
+    pub(super) fn begin_level(&mut self, plan: Plan, others: &[roadstead_model::VariableName]) {
+        self.next_rollout += 1;
+        let wanted = Wanted {
+            kind: RolloutKind::Level,
+            reason: "hosts come level with their environment".to_owned(),
+            by: "controller".to_owned(),
+            idempotency_key: String::new(),
+        };
+        self.enter(plan, wanted, others);
+    }
+}

@@ -1,0 +1,73 @@
+//! A rollout as operators see it.
+
+use roadstead_model::HostId;
+use roadstead_proto::v1;
+use roadstead_rollout::{Host, Phase, RolloutKind, Stage, State, waiting};
+
+use crate::store::RolloutRecord;
+
+/// The rollout as it is shown.
+pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
+    let state = &record.state;
+    let plan = &state.plan;
+    let waiting = waiting(state);
+    let mut hosts: Vec<v1::RolloutHost> = state.hosts.iter().map(|(id, host)| host_of(state, id, host)).collect();
+    hosts.sort_by(|a, b| (a.batch, &a.host_name).cmp(&(b.batch, &b.host_name)));
+    v1::Rollout {
+        id: plan.rollout.0,
+        environment: plan.environment.to_string(),
+        app: plan.app.to_string(),
+        release: plan.release.id.to_string(),
+        previous: plan.previous.as_ref().map(|r| r.id.to_string()).unwrap_or_default(),
+        kind: kind(plan.kind).to_owned(),
+        phase: state.phase.word().to_owned(),
+        waiting_for: waiting.as_ref().map(|w| w.what.clone()).unwrap_or_default(),
+        waiting_until_ms: waiting.map_or(0, |w| w.until.0),
+        reason: record.reason.clone(),
+        started_by: record.started_by.clone(),
+        started_at_ms: state.started_at.0,
+        ended_at_ms: if let Phase::Ended { at, .. } = state.phase { at.0 } else { 0 },
+        failure: state.failure.clone().map(Into::into),
+        hosts,
+        batches: plan.batches,
+        revision: state.revision,
+    }
+}
+
+const fn kind(kind: RolloutKind) -> &'static str {
+    match kind {
+        RolloutKind::Rollout => "rollout",
+        RolloutKind::Rollback => "rollback",
+        RolloutKind::Level => "level",
+    }
+}
+
+fn host_of(state: &State, id: &HostId, host: &Host) -> v1::RolloutHost {
+    let planned = state.plan.hosts.get(id);
+    let (step, step_done, step_total) = host.step.map_or_else(Default::default, |(step, done, total)| (step.to_string(), done, total));
+    let time = |(step, took, note): &(roadstead_model::StepName, roadstead_model::Millis, String)| v1::StepTime {
+        step: step.to_string(),
+        took_ms: took.0,
+        note: note.clone(),
+    };
+    v1::RolloutHost {
+        host_id: id.to_string(),
+        host_name: planned.map(|p| p.name.to_string()).unwrap_or_default(),
+        batch: planned.map_or(0, |p| p.batch),
+        state: word(state, host).to_owned(),
+        step,
+        step_done,
+        step_total,
+        failure: host.failure.clone().map(Into::into),
+        times: host.times.iter().map(time).collect(),
+    }
+}
+
+fn word(state: &State, host: &Host) -> &'static str {
+    let running = state.outcome().is_none();
+    match host.stage {
+        Stage::Left => "level-later",
+        stage if running && host.away_since.is_some() && !stage.is_final() && !stage.is_lost() => "away",
+        stage => stage.word(),
+    }
+}

@@ -1,0 +1,122 @@
+//! `/etc/roadstead/controller.toml`: everything has a default, what is not known is refused.
+
+use roadstead_model::{Millis, limits};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// What the operator may set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// Where agents and admins connect.
+    pub(crate) listen: SocketAddr,
+    /// Where everything is kept.
+    pub(crate) state: PathBuf,
+    /// How agents and admins reach this machine, `HOST:PORT`; goes into credentials. By default the host name and the port above.
+    pub(crate) address: Option<String>,
+    /// How often agents say that they are there, in seconds.
+    pub(crate) heartbeat_seconds: u32,
+    /// Connections at a time.
+    pub(crate) connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 7443)),
+            state: PathBuf::from("/var/lib/roadstead-controller"),
+            address: None,
+            heartbeat_seconds: 10,
+            connections: 20_000,
+        }
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read {path}", path = path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is larger than any such file.
+    #[error("{path} has {bytes} bytes; it may have {max}", path = path.display(), max = limits::CONFIG_FILE_BYTES_MAX)]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The file holds something that is not known or does not fit.
+    #[error("{path} cannot be used: {message}", path = path.display())]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, with line and column.
+        message: String,
+    },
+}
+
+impl Settings {
+    /// Reads the file; without one everything is as by default.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub(crate) fn read(path: &Path) -> Result<Self, SettingsError> {
+        let unreadable = |source| SettingsError::Unreadable { path: path.to_path_buf(), source };
+        let bytes = match std::fs::metadata(path) {
+            Ok(meta) => meta.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(unreadable(error)),
+        };
+        if bytes > limits::CONFIG_FILE_BYTES_MAX {
+            return Err(SettingsError::TooLarge { path: path.to_path_buf(), bytes });
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text).map_err(|message| SettingsError::Invalid { path: path.to_path_buf(), message })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let settings: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if !(1..=300).contains(&settings.heartbeat_seconds) {
+            return Err(format!("heartbeat-seconds = {}: it is 1 to 300", settings.heartbeat_seconds));
+        }
+        if settings.connections == 0 {
+            return Err("connections = 0: then nobody could connect".to_owned());
+        }
+        Ok(settings)
+    }
+
+    /// How often agents say that they are there.
+    pub(crate) const fn heartbeat(&self) -> Millis {
+        // As `u64::from`, which a const function cannot call.
+        Millis::from_secs(self.heartbeat_seconds as u64)
+    }
+
+    /// How agents and admins reach this machine.
+    pub(crate) fn reachable_at(&self) -> String {
+        self.address.clone().unwrap_or_else(|| {
+            let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+            format!("{}:{}", name.unwrap_or_else(|| "localhost".to_owned()), self.listen.port())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_a_default_and_unknown_keys_are_refused() {
+        assert_eq!(Settings::parse("").unwrap(), Settings::default());
+        assert_eq!(Settings::parse("heartbeat-seconds = 3").unwrap().heartbeat(), Millis(3000));
+        let error = Settings::parse("listen = \"0.0.0.0:1\"\nlissten = 1").unwrap_err();
+        assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
+        assert!(Settings::parse("heartbeat-seconds = 0").is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! What the controller must not forget: one SQLite database, one writer, many readers.
+//!
+//! Every change goes through the writer, which commits many at once and answers each when it is durable. Every change that
+//! someone made is in the history with who made it: both are one transaction.
+
+mod admins;
+mod environments;
+mod events;
+mod hosts;
+mod outputs;
+mod releases;
+mod rollouts;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod writer;
+
+use roadstead_model::Timestamp;
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::watch;
+
+pub(crate) use environments::{Applied, EnvironmentRecord};
+pub(crate) use events::{EventRecord, NewEvent, printable};
+pub(crate) use hosts::{CertificateRecord, HostRecord};
+pub(crate) use outputs::OutputRecord;
+pub(crate) use releases::{ReleaseRecord, SignatureRecord};
+pub(crate) use rollouts::{Changes, RolloutRecord};
+pub(crate) use tokens::{NewToken, TokenPurpose, TokenRefused};
+
+/// Connections that read at a time.
+const READERS: u32 = 4;
+/// How long a connection waits for another one's lock. Only `init` beside a running daemon ever meets one.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Why the store does not do as told.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// SQLite refused.
+    #[error("the database {path} refuses: {why}; look at the disk's free space and the file's owner", path = path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// A newer controller wrote it.
+    #[error("the database is of format {found}, this controller knows {known}: install the newer controller again")]
+    TooNew {
+        /// Its format.
+        found: i64,
+        /// The newest that is known.
+        known: i64,
+    },
+    /// Something in it cannot be read.
+    #[error("the database holds a {what} that cannot be read: {why}; restore it from a backup")]
+    Damaged {
+        /// What.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// The writer is gone: the daemon stops.
+    #[error("the controller is stopping")]
+    Stopping,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database { path: PathBuf::from("roadstead.db"), why: error.to_string() }
+    }
+}
+
+impl StoreError {
+    pub(crate) fn damaged(what: &'static str, why: impl std::fmt::Display) -> Self {
+        Self::Damaged { what, why: why.to_string() }
+    }
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    readers: SqlitePool,
+    writer: writer::Writer,
+}
+
+impl Store {
+    /// Opens the database, makes it where there is none, and brings it to the newest format.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let named = |error: sqlx::Error| StoreError::Database { path: path.to_path_buf(), why: error.to_string() };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        let mut connection = sqlx::ConnectOptions::connect(&options).await.map_err(named)?;
+        schema::migrate(&mut connection).await?;
+        let writer = writer::Writer::start(connection).await?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await.map_err(named)?;
+        Ok(Self { readers, writer })
+    }
+
+    /// Counts the term up: orders of this start outrank those of every earlier one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn begin_term(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |batch| {
+            Box::pin(async move {
+                let sql =
+                    "INSERT INTO meta (key, value) VALUES ('term', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value";
+                let term: i64 = sqlx::query_scalar(sql).fetch_one(batch.connection()).await?;
+                batch.tell(NewEvent::new(now, "controller", "started", format!("term {term}"), "the controller started"));
+                Ok(unsigned(term))
+            })
+        })
+        .await
+    }
+
+    /// The number of the newest event that is durable, and of each later one.
+    pub(crate) fn newest_event(&self) -> watch::Receiver<u64> {
+        self.writer.newest_event()
+    }
+
+    /// Waits until everything that was asked for is durable, and closes the files.
+    pub(crate) async fn close(self) {
+        self.writer.stop().await;
+        self.readers.close().await;
+    }
+}
+
+/// SQLite's integers are signed; ours never reach the sign.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,143 @@
+//! Environments: their policy as it was applied, and what they run.
+
+use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, Timestamp};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::hosts::json;
+use super::{NewEvent, Store, StoreError, signed, unsigned};
+
+/// An environment of an app.
+#[derive(Debug, Clone)]
+pub(crate) struct EnvironmentRecord {
+    /// Its policy.
+    pub(crate) spec: EnvironmentSpec,
+    /// When it was applied.
+    pub(crate) applied_at: Timestamp,
+    /// By whom.
+    pub(crate) applied_by: String,
+    /// The manifest of the release that it runs.
+    pub(crate) current: Option<Digest>,
+    /// The manifest of the one before.
+    pub(crate) previous: Option<Digest>,
+}
+
+/// What applying did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// It was not there.
+    Created,
+    /// These things are different now.
+    Changed(Vec<String>),
+    /// Nothing is different.
+    Unchanged,
+}
+
+pub(super) fn digest(row: &SqliteRow, column: &str) -> Result<Option<Digest>, StoreError> {
+    let bytes: Option<Vec<u8>> = row.try_get(column)?;
+    bytes.map(|b| Digest::from_slice(&b).map_err(|e| StoreError::damaged("digest", e))).transpose()
+}
+
+impl EnvironmentRecord {
+    fn of_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        let spec: String = row.try_get("spec")?;
+        Ok(Self {
+            spec: serde_json::from_str(&spec).map_err(|e| StoreError::damaged("environment", e))?,
+            applied_at: Timestamp(unsigned(row.try_get("applied_at")?)),
+            applied_by: row.try_get("applied_by")?,
+            current: digest(row, "current")?,
+            previous: digest(row, "previous")?,
+        })
+    }
+}
+
+impl Store {
+    /// Every environment, by name; those of one name (one for each app), or all.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn environments(&self, name: &str) -> Result<Vec<EnvironmentRecord>, StoreError> {
+        let sql = "SELECT * FROM environments WHERE ?1 = '' OR name = ?1 ORDER BY name, app";
+        sqlx::query(sql).bind(name.to_owned()).fetch_all(&self.readers).await?.iter().map(EnvironmentRecord::of_row).collect()
+    }
+
+    /// One environment of one app.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn environment(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<EnvironmentRecord>, StoreError> {
+        let sql = "SELECT * FROM environments WHERE name = ? AND app = ?";
+        let row = sqlx::query(sql).bind(name.as_str().to_owned()).bind(app.as_str().to_owned()).fetch_optional(&self.readers).await?;
+        row.as_ref().map(EnvironmentRecord::of_row).transpose()
+    }
+
+    /// Applies a policy.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn apply(&self, spec: EnvironmentSpec, by: String, now: Timestamp) -> Result<Applied, StoreError> {
+        self.write(move |batch| {
+            Box::pin(async move {
+                let (name, app) = (spec.name.as_str(), spec.app.as_str());
+                let sql = "SELECT * FROM environments WHERE name = ? AND app = ?";
+                let before = sqlx::query(sql).bind(name).bind(app).fetch_optional(batch.connection()).await?;
+                let before = before.as_ref().map(EnvironmentRecord::of_row).transpose()?;
+                let applied = match &before {
+                    None => Applied::Created,
+                    Some(before) if before.spec == spec => return Ok(Applied::Unchanged),
+                    Some(before) => Applied::Changed(differences(&before.spec, &spec)?),
+                };
+                sqlx::query(
+                    "INSERT INTO environments (name, app, spec, applied_at, applied_by) VALUES (?1, ?2, ?3, ?4, ?5) \
+                     ON CONFLICT (name, app) DO UPDATE SET spec = ?3, applied_at = ?4, applied_by = ?5",
+                )
+                .bind(name)
+                .bind(app)
+                .bind(json(&spec)?)
+                .bind(signed(now.0))
+                .bind(&by)
+                .execute(batch.connection())
+                .await?;
+                let text = match &applied {
+                    Applied::Changed(changes) => changes.join("; "),
+                    Applied::Created | Applied::Unchanged => "created".to_owned(),
+                };
+                batch.tell(NewEvent::new(now, by, "environment-applied", format!("environment:{name}/{app}"), text));
+                Ok(applied)
+            })
+        })
+        .await
+    }
+}
+
+/// What differs between two policies, by the names of their fields. Values of variables are not shown.
+fn differences(before: &EnvironmentSpec, after: &EnvironmentSpec) -> Result<Vec<String>, StoreError> {
+    let value = |spec: &EnvironmentSpec| serde_json::to_value(spec).map_err(|e| StoreError::damaged("environment", e));
+    let (before, after) = (value(before)?, value(after)?);
+    let mut changes = Vec::new();
+    collect("", &before, &after, &mut changes);
+    Ok(changes)
+}
+
+fn collect(path: &str, before: &serde_json::Value, after: &serde_json::Value, changes: &mut Vec<String>) {
+    use serde_json::Value::{Null, Object};
+    if before == after {
+        return;
+    }
+    if let (Object(old), Object(new)) = (before, after) {
+        let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            collect(&path, old.get(name).unwrap_or(&Null), new.get(name).unwrap_or(&Null), changes);
+        }
+        return;
+    }
+    changes.push(match (before, after) {
+        (Null, _) if path.starts_with("variables.") => format!("{path}: set"),
+        (_, Null) if path.starts_with("variables.") => format!("{path}: removed"),
+        _ if path.starts_with("variables.") => format!("{path}: changed"),
+        _ => format!("{path}: {before} → {after}"),
+    });
+}

@@ -1,0 +1,188 @@
+//! Hosts and the certificates that were handed out.
+
+use roadstead_model::{EnvironmentName, HostFacts, HostId, HostName, Labels, Timestamp};
+use roadstead_pki::{Credentials, PeerCertificate};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{NewEvent, Store, StoreError, signed, unsigned};
+
+/// A host as it is known.
+#[derive(Debug, Clone)]
+pub(crate) struct HostRecord {
+    /// Its identity.
+    pub(crate) id: HostId,
+    /// Its name when it enrolled.
+    pub(crate) name: HostName,
+    /// The environment that its token was for.
+    pub(crate) environment: EnvironmentName,
+    /// The labels of its token.
+    pub(crate) labels: Labels,
+    /// What it last said of itself.
+    pub(crate) facts: HostFacts,
+    /// When it enrolled.
+    pub(crate) enrolled_at: Timestamp,
+    /// When it was last heard, as far as that was written down.
+    pub(crate) last_seen: Timestamp,
+    /// When it was cut off.
+    pub(crate) revoked_at: Option<Timestamp>,
+    /// Until when its newest certificate is valid.
+    pub(crate) certificate_not_after: Timestamp,
+}
+
+impl HostRecord {
+    fn of_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        let damaged = |e: &dyn std::fmt::Display| StoreError::damaged("host", e);
+        let text = |column: &str| row.try_get::<String, _>(column);
+        let time = |column: &str| Ok::<_, sqlx::Error>(Timestamp(unsigned(row.try_get(column)?)));
+        Ok(Self {
+            id: HostId::parse(&text("id")?).map_err(|e| damaged(&e))?,
+            name: HostName::parse(&text("name")?).map_err(|e| damaged(&e))?,
+            environment: EnvironmentName::parse(&text("environment")?).map_err(|e| damaged(&e))?,
+            labels: serde_json::from_str(&text("labels")?).map_err(|e| damaged(&e))?,
+            facts: serde_json::from_str(&text("facts")?).map_err(|e| damaged(&e))?,
+            enrolled_at: time("enrolled_at")?,
+            last_seen: time("last_seen")?,
+            revoked_at: row.try_get::<Option<i64>, _>("revoked_at")?.map(|at| Timestamp(unsigned(at))),
+            certificate_not_after: time("certificate_not_after")?,
+        })
+    }
+}
+
+/// A certificate that is handed out.
+#[derive(Debug, Clone)]
+pub(crate) struct CertificateRecord {
+    serial: String,
+    identity: String,
+    not_before: Timestamp,
+    /// Until when it is valid.
+    pub(crate) not_after: Timestamp,
+}
+
+impl From<&PeerCertificate> for CertificateRecord {
+    fn from(certificate: &PeerCertificate) -> Self {
+        Self {
+            serial: certificate.serial().to_string(),
+            identity: certificate.identity().to_string(),
+            not_before: certificate.not_before(),
+            not_after: certificate.not_after(),
+        }
+    }
+}
+
+impl From<&Credentials> for CertificateRecord {
+    fn from(credentials: &Credentials) -> Self {
+        Self {
+            serial: credentials.serial().to_string(),
+            identity: credentials.identity().to_string(),
+            not_before: credentials.not_before(),
+            not_after: credentials.not_after(),
+        }
+    }
+}
+
+impl CertificateRecord {
+    pub(super) async fn insert(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO certificates (serial, identity, not_before, not_after) VALUES (?, ?, ?, ?)")
+            .bind(&self.serial)
+            .bind(&self.identity)
+            .bind(signed(self.not_before.0))
+            .bind(signed(self.not_after.0))
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Notes when all certificates of an identity were revoked.
+pub(super) async fn revoke_certificates(connection: &mut SqliteConnection, identity: &str, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("UPDATE certificates SET revoked_at = ? WHERE identity = ? AND revoked_at IS NULL")
+        .bind(signed(now.0))
+        .bind(identity)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn insert(connection: &mut SqliteConnection, host: &HostRecord) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO hosts (id, name, environment, labels, facts, enrolled_at, last_seen, certificate_not_after) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(host.id.as_str())
+        .bind(host.name.as_str())
+        .bind(host.environment.as_str())
+        .bind(json(&host.labels)?)
+        .bind(json(&host.facts)?)
+        .bind(signed(host.enrolled_at.0))
+        .bind(signed(host.last_seen.0))
+        .bind(signed(host.certificate_not_after.0))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::damaged("value", e))
+}
+
+impl Store {
+    /// Every host, also those that were cut off, by name; of one environment, or of all.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, StoreError> {
+        let rows = match environment {
+            Some(name) => sqlx::query("SELECT * FROM hosts WHERE environment = ? ORDER BY name, id").bind(name.as_str().to_owned()),
+            None => sqlx::query("SELECT * FROM hosts ORDER BY name, id"),
+        };
+        rows.fetch_all(&self.readers).await?.iter().map(HostRecord::of_row).collect()
+    }
+
+    /// One host.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn host(&self, id: &HostId) -> Result<Option<HostRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM hosts WHERE id = ?").bind(id.as_str().to_owned()).fetch_optional(&self.readers).await?;
+        row.as_ref().map(HostRecord::of_row).transpose()
+    }
+
+    /// Records the certificate of a renewal.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn renew_host(&self, id: HostId, certificate: CertificateRecord, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |batch| {
+            Box::pin(async move {
+                certificate.insert(batch.connection()).await?;
+                sqlx::query("UPDATE hosts SET certificate_not_after = ? WHERE id = ?")
+                    .bind(signed(certificate.not_after.0))
+                    .bind(id.as_str())
+                    .execute(batch.connection())
+                    .await?;
+                let text = format!("a new certificate, valid for {}", certificate.not_after.since(now));
+                batch.tell(NewEvent::new(now, format!("host:{id}"), "host-renewed", format!("host:{id}"), text));
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Cuts a host off.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn revoke_host(&self, id: HostId, actor: String, reason: String, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |batch| {
+            Box::pin(async move {
+                sqlx::query("UPDATE hosts SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
+                    .bind(signed(now.0))
+                    .bind(id.as_str())
+                    .execute(batch.connection())
+                    .await?;
+                revoke_certificates(batch.connection(), &format!("host:{id}"), now).await?;
+                batch.tell(NewEvent::new(now, actor, "host-revoked", format!("host:{id}"), reason));
+                Ok(())
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,216 @@
+//! Rollouts: their state as the core decided it, saved with what they did to environments, releases and hosts.
+
+use roadstead_model::{AppName, Digest, EnvironmentName, HostFacts, HostId, RolloutId, ServiceName, Timestamp};
+use roadstead_rollout::State;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use std::sync::Arc;
+
+use super::hosts::json;
+use super::writer::Batch;
+use super::{NewEvent, Store, StoreError, signed, unsigned};
+
+/// A rollout with who wanted it.
+#[derive(Debug, Clone)]
+pub(crate) struct RolloutRecord {
+    /// Its state.
+    pub(crate) state: State,
+    /// Why it was wanted.
+    pub(crate) reason: String,
+    /// Who wanted it.
+    pub(crate) started_by: String,
+    /// What a repeat of the request would carry.
+    pub(crate) idempotency_key: String,
+}
+
+/// What the driver saves in one transaction.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changes {
+    /// Rollouts that begin.
+    pub(crate) started: Vec<Arc<RolloutRecord>>,
+    /// Rollouts that moved on.
+    pub(crate) moved: Vec<Arc<RolloutRecord>>,
+    /// What environments run now: current and previous.
+    pub(crate) serving: Vec<(EnvironmentName, AppName, Digest, Option<Digest>)>,
+    /// Releases that must not be rolled out again, and why.
+    pub(crate) bad: Vec<(Digest, String)>,
+    /// Where the only instances of services run.
+    pub(crate) singletons: Vec<(EnvironmentName, AppName, ServiceName, HostId)>,
+    /// What hosts say of themselves.
+    pub(crate) facts: Vec<(HostId, HostFacts)>,
+    /// When hosts were last heard.
+    pub(crate) seen: Vec<(HostId, Timestamp)>,
+    /// The history.
+    pub(crate) events: Vec<NewEvent>,
+}
+
+impl Changes {
+    /// Whether there is nothing to save.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { started, moved, serving, bad, singletons, facts, seen, events } = self;
+        started.is_empty()
+            && moved.is_empty()
+            && serving.is_empty()
+            && bad.is_empty()
+            && singletons.is_empty()
+            && facts.is_empty()
+            && seen.is_empty()
+            && events.is_empty()
+    }
+}
+
+impl RolloutRecord {
+    fn of_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        let state: String = row.try_get("state")?;
+        Ok(Self {
+            state: serde_json::from_str(&state).map_err(|e| StoreError::damaged("rollout", e))?,
+            reason: row.try_get("reason")?,
+            started_by: row.try_get("started_by")?,
+            idempotency_key: row.try_get("idempotency_key")?,
+        })
+    }
+}
+
+impl Store {
+    /// Saves what the driver decided: all of it or nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn save(&self, changes: Changes) -> Result<(), StoreError> {
+        self.write(move |batch| Box::pin(save(batch, changes))).await
+    }
+
+    /// Rollouts that have not ended.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn unfinished_rollouts(&self) -> Result<Vec<RolloutRecord>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM rollouts WHERE ended = 0 ORDER BY id").fetch_all(&self.readers).await?;
+        rows.iter().map(RolloutRecord::of_row).collect()
+    }
+
+    /// The newest rollouts of an environment (empty: of all), newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn rollouts(&self, environment: &str, limit: u32) -> Result<Vec<RolloutRecord>, StoreError> {
+        let sql = "SELECT * FROM rollouts WHERE ?1 = '' OR environment = ?1 ORDER BY id DESC LIMIT ?2";
+        let rows = sqlx::query(sql).bind(environment.to_owned()).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        rows.iter().map(RolloutRecord::of_row).collect()
+    }
+
+    /// One rollout.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn rollout(&self, id: RolloutId) -> Result<Option<RolloutRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM rollouts WHERE id = ?").bind(signed(id.0)).fetch_optional(&self.readers).await?;
+        row.as_ref().map(RolloutRecord::of_row).transpose()
+    }
+
+    /// The rollout that a request with this key made.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn rollout_by_key(&self, key: &str) -> Result<Option<RolloutRecord>, StoreError> {
+        if key.is_empty() {
+            return Ok(None);
+        }
+        let sql = "SELECT * FROM rollouts WHERE idempotency_key = ?";
+        let row = sqlx::query(sql).bind(key.to_owned()).fetch_optional(&self.readers).await?;
+        row.as_ref().map(RolloutRecord::of_row).transpose()
+    }
+
+    /// The highest number that a rollout ever had.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn last_rollout(&self) -> Result<u64, StoreError> {
+        let last: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM rollouts").fetch_one(&self.readers).await?;
+        Ok(unsigned(last))
+    }
+
+    /// Where the only instances of an app's services run.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, StoreError> {
+        let sql = "SELECT service, host FROM singletons WHERE environment = ? AND app = ? ORDER BY service";
+        let rows: Vec<(String, String)> =
+            sqlx::query_as(sql).bind(environment.as_str().to_owned()).bind(app.as_str().to_owned()).fetch_all(&self.readers).await?;
+        let damaged = |e| StoreError::damaged("singleton", e);
+        rows.iter().map(|(s, h)| Ok((ServiceName::parse(s).map_err(damaged)?, HostId::parse(h).map_err(damaged)?))).collect()
+    }
+}
+
+async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
+    for record in &changes.started {
+        let plan = &record.state.plan;
+        sqlx::query("INSERT INTO rollouts (id, environment, app, ended, state, reason, started_by, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+            .bind(signed(plan.rollout.0))
+            .bind(plan.environment.as_str())
+            .bind(plan.app.as_str())
+            .bind(record.state.outcome().is_some())
+            .bind(json(&record.state)?)
+            .bind(&record.reason)
+            .bind(&record.started_by)
+            .bind(&record.idempotency_key)
+            .execute(batch.connection())
+            .await?;
+    }
+    for record in &changes.moved {
+        sqlx::query("UPDATE rollouts SET state = ?, ended = ? WHERE id = ?")
+            .bind(json(&record.state)?)
+            .bind(record.state.outcome().is_some())
+            .bind(signed(record.state.plan.rollout.0))
+            .execute(batch.connection())
+            .await?;
+    }
+    for (environment, app, current, previous) in &changes.serving {
+        sqlx::query("UPDATE environments SET current = ?, previous = ? WHERE name = ? AND app = ?")
+            .bind(current.as_bytes().as_slice())
+            .bind(previous.map(|p| p.as_bytes().to_vec()))
+            .bind(environment.as_str())
+            .bind(app.as_str())
+            .execute(batch.connection())
+            .await?;
+    }
+    for (digest, why) in &changes.bad {
+        sqlx::query("UPDATE releases SET bad = ? WHERE manifest_digest = ?")
+            .bind(why)
+            .bind(digest.as_bytes().as_slice())
+            .execute(batch.connection())
+            .await?;
+    }
+    save_hosts(batch, &changes).await?;
+    for event in changes.events {
+        batch.tell(event);
+    }
+    Ok(())
+}
+
+async fn save_hosts(batch: &mut Batch, changes: &Changes) -> Result<(), StoreError> {
+    for (environment, app, service, host) in &changes.singletons {
+        sqlx::query(
+            "INSERT INTO singletons (environment, app, service, host) VALUES (?1, ?2, ?3, ?4) \
+             ON CONFLICT (environment, app, service) DO UPDATE SET host = ?4",
+        )
+        .bind(environment.as_str())
+        .bind(app.as_str())
+        .bind(service.as_str())
+        .bind(host.as_str())
+        .execute(batch.connection())
+        .await?;
+    }
+    for (host, facts) in &changes.facts {
+        sqlx::query("UPDATE hosts SET facts = ? WHERE id = ?").bind(json(facts)?).bind(host.as_str()).execute(batch.connection()).await?;
+    }
+    for (host, at) in &changes.seen {
+        sqlx::query("UPDATE hosts SET last_seen = ? WHERE id = ?")
+            .bind(signed(at.0))
+            .bind(host.as_str())
+            .execute(batch.connection())
+            .await?;
+    }
+    Ok(())
+}
