@@ -9,6 +9,8 @@ mod level;
 mod planning;
 mod running;
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;
 mod verbs;
 mod view;
@@ -191,6 +193,7 @@ impl Loop {
             let rollout = record.state.plan.rollout;
             this.parts.outputs.restore(rollout, this.parts.store.outputs(rollout).await?);
             this.running.insert(rollout, Running::new(record));
+            this.announce(rollout);
             this.take_up(rollout);
         }
         Ok(this)

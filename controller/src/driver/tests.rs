@@ -1,1 +1,293 @@
+//! The driver with fake hosts: a rollout to its end, one that goes back, a restart in the middle, a rollback, one that comes level.
 
+use roadstead_model::{Failure, FailureKind, HostId, Order, OrderKey, OrderKind, OrderOutcome, ReleaseId, Report, RolloutId, StepName};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::samples::{app, environment, facts, host_id, host_record, release};
+use super::*;
+
+/// Nothing here takes so long unless it hangs.
+const LONG: Duration = Duration::from_secs(30);
+
+/// What a fake host knows across its sessions.
+#[derive(Debug, Default)]
+struct Disk {
+    current: Option<ReleaseId>,
+    releases: Vec<ReleaseId>,
+    outcomes: BTreeMap<OrderKey, OrderOutcome>,
+    obeyed: Vec<(String, ReleaseId)>,
+}
+
+type Disks = Arc<Mutex<HashMap<HostId, Disk>>>;
+
+/// How fake hosts behave.
+#[derive(Debug, Clone, Default)]
+struct Behaviour {
+    /// Releases whose candidate never answers.
+    broken: Vec<ReleaseId>,
+    /// Verbs that are taken but never done.
+    deaf: Vec<&'static str>,
+}
+
+struct Rig {
+    store: Store,
+    driver: Driver,
+    sessions: Sessions,
+    announcements: Announcements,
+    stopping: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+    term: u64,
+}
+
+impl Rig {
+    async fn start(folder: &Path) -> Self {
+        let store = Store::open(&folder.join("roadstead.db")).await.unwrap();
+        let term = store.begin_term(clock::now()).await.unwrap();
+        let (sessions, announcements, stopping) = (Sessions::default(), Announcements::default(), CancellationToken::new());
+        let (store_of, sessions_of, announcements_of) = (store.clone(), sessions.clone(), announcements.clone());
+        let parts = Parts { store: store_of, sessions: sessions_of, outputs: Outputs::default(), announcements: announcements_of, term };
+        let (driver, task) = start(parts, stopping.clone()).await.unwrap();
+        Self { store, driver, sessions, announcements, stopping, task, term }
+    }
+
+    async fn stop(self) {
+        self.stopping.cancel();
+        self.sessions.cut_all();
+        self.task.await.unwrap();
+        self.store.close().await;
+    }
+
+    async fn prepare(&self, hosts: usize, releases: &[&str]) {
+        self.store.apply(environment(), "admin:ada".to_owned(), clock::now()).await.unwrap();
+        for version in releases {
+            self.store.publish(release(version), clock::now()).await.unwrap();
+        }
+        for number in 0..hosts {
+            self.store.add_host(host_record(number)).await;
+        }
+    }
+
+    /// Opens a session of a fake host; it obeys in a task of its own.
+    async fn connect(&self, number: usize, disks: &Disks, behaviour: &Behaviour) {
+        let host = host_id(number);
+        let mut opened = self.sessions.open(&host);
+        let (said, outcomes) = {
+            let mut disks = disks.lock().unwrap();
+            let disk = disks.entry(host.clone()).or_default();
+            let mut said = facts(number);
+            let state = roadstead_model::AppState { current: disk.current.clone(), releases: disk.releases.clone(), ..Default::default() };
+            said.apps.insert(app(), state);
+            (said, disk.outcomes.clone().into_iter().collect())
+        };
+        let epoch = opened.epoch;
+        self.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(said), outcomes }).await;
+        let (driver, disks, behaviour, term) = (self.driver.clone(), Arc::clone(disks), behaviour.clone(), self.term);
+        tokio::spawn(async move {
+            let mut sequence = 0;
+            loop {
+                let message = tokio::select! {
+                    () = opened.cut.cancelled() => return,
+                    message = opened.messages.recv() => message,
+                };
+                let Some(Downward::Order(order)) = message else { continue };
+                assert_eq!(order.fence.term, term, "orders carry the term of the start that sends them");
+                let Some(outcome) = obey(disks.lock().unwrap().get_mut(&host).unwrap(), &order, &behaviour) else { continue };
+                sequence += 1;
+                let report = Box::new(Report::Order { key: order.key(), outcome });
+                driver.tell(Event::Report { host: host.clone(), epoch, sequence, report }).await;
+            }
+        });
+    }
+
+    async fn deploy(&self, version: &str) -> Result<RolloutId, Refused> {
+        let environment = environment();
+        let request = StartRequest {
+            environment: environment.name,
+            app: app(),
+            release: release(version).id(),
+            reason: "test".to_owned(),
+            by: "admin:ada".to_owned(),
+            idempotency_key: format!("deploy {version}"),
+        };
+        Ok(RolloutId(self.driver.ask(Verb::Start(request)).await?.id))
+    }
+
+    async fn end(&self, rollout: RolloutId) -> crate::store::RolloutRecord {
+        let waited = timeout(LONG, async {
+            while let Some(mut changes) = self.announcements.follow(rollout) {
+                while changes.changed().await.is_ok() {}
+            }
+        });
+        waited.await.expect("the rollout ends");
+        self.store.rollout(rollout).await.unwrap().unwrap()
+    }
+
+    async fn current(&self) -> Option<roadstead_model::Digest> {
+        self.store.environment(&environment().name, &app()).await.unwrap().unwrap().current
+    }
+}
+
+fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOutcome> {
+    if let Some(known) = disk.outcomes.get(&order.key()) {
+        return Some(known.clone());
+    }
+    if behaviour.deaf.contains(&order.kind.verb()) {
+        return None;
+    }
+    let release = order.kind.release().id.clone();
+    disk.obeyed.push((order.kind.verb().to_owned(), release.clone()));
+    let outcome = match &order.kind {
+        OrderKind::Activate { .. } if behaviour.broken.contains(&release) => OrderOutcome::Failed {
+            step: StepName::Candidate,
+            failure: Failure::new(FailureKind::Check, "web did not answer", "see the log"),
+            current: disk.current.clone(),
+        },
+        OrderKind::Activate { expected, .. } => {
+            assert_eq!(*expected, disk.current, "what the controller believes is what serves");
+            disk.current = Some(release);
+            OrderOutcome::Done { current: disk.current.clone() }
+        }
+        OrderKind::Revert { to, .. } => {
+            disk.current = to.as_ref().map(|to| to.id.clone());
+            OrderOutcome::Done { current: disk.current.clone() }
+        }
+        OrderKind::Prepare { .. } => {
+            disk.releases.push(release);
+            OrderOutcome::Done { current: disk.current.clone() }
+        }
+        OrderKind::Migrate { .. } | OrderKind::Confirm { .. } | OrderKind::Abandon { .. } => {
+            OrderOutcome::Done { current: disk.current.clone() }
+        }
+    };
+    disk.outcomes.insert(order.key(), outcome.clone());
+    Some(outcome)
+}
+
+fn serving(disks: &Disks) -> Vec<Option<ReleaseId>> {
+    let disks = disks.lock().unwrap();
+    let mut hosts: Vec<_> = disks.iter().collect();
+    hosts.sort_by_key(|(id, _)| (*id).clone());
+    hosts.into_iter().map(|(_, disk)| disk.current.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_reaches_every_host_and_a_broken_one_goes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let rig = Rig::start(folder.path()).await;
+    rig.prepare(3, &["1.0", "1.1", "1.2"]).await;
+    let disks = Disks::default();
+    let behaviour = Behaviour { broken: vec![release("1.1").id()], ..Behaviour::default() };
+    for number in 0..3 {
+        rig.connect(number, &disks, &behaviour).await;
+    }
+    let first = rig.deploy("1.0").await.unwrap();
+    assert_eq!(rig.end(first).await.state.phase.word(), "done");
+    assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 3]);
+    assert_eq!(rig.current().await, Some(release("1.0").digest));
+    assert_eq!(rig.deploy("1.0").await.unwrap(), first, "a repeat of the request starts nothing");
+
+    let broken = rig.deploy("1.1").await.unwrap();
+    let ended = rig.end(broken).await;
+    assert_ne!(ended.state.phase.word(), "done");
+    assert!(ended.state.failure.unwrap().summary.contains("web did not answer"));
+    assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 3]);
+    assert_eq!(rig.current().await, Some(release("1.0").digest));
+    assert!(!rig.store.release(&release("1.1").digest).await.unwrap().unwrap().bad.is_empty(), "it is not rolled out again");
+
+    let good = rig.deploy("1.2").await.unwrap();
+    assert_eq!(rig.end(good).await.state.phase.word(), "done");
+    let back = Verb::Rollback { environment: environment().name, app: app(), to: None, reason: "test".into(), by: "admin:ada".into() };
+    let back = RolloutId(rig.driver.ask(back).await.unwrap().id);
+    let ended = rig.end(back).await;
+    assert_eq!((ended.state.phase.word(), ended.state.plan.kind), ("done", roadstead_rollout::RolloutKind::Rollback));
+    assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 3]);
+    rig.store.verify_history().await.unwrap();
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_in_the_middle_goes_on_and_repeats_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let rig = Rig::start(folder.path()).await;
+    rig.prepare(3, &["1.0"]).await;
+    let deaf = Behaviour { deaf: vec!["activate"], ..Behaviour::default() };
+    for number in 0..3 {
+        rig.connect(number, &disks, &deaf).await;
+    }
+    let rollout = rig.deploy("1.0").await.unwrap();
+    let mut changes = rig.announcements.follow(rollout).unwrap();
+    timeout(LONG, changes.wait_for(|snapshot| snapshot.phase == "moving")).await.unwrap().unwrap();
+    drop(changes);
+    rig.stop().await;
+
+    let rig = Rig::start(folder.path()).await;
+    assert_eq!(rig.term, 2);
+    for number in 0..3 {
+        rig.connect(number, &disks, &Behaviour::default()).await;
+    }
+    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 3]);
+    for (host, disk) in disks.lock().unwrap().iter() {
+        let prepared = disk.obeyed.iter().filter(|(verb, _)| verb == "prepare").count();
+        assert_eq!(prepared, 1, "{host} was told to prepare once more: {:?}", disk.obeyed);
+    }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_host_comes_level_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let rig = Rig::start(folder.path()).await;
+    rig.prepare(1, &["1.0"]).await;
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    let rollout = rig.deploy("1.0").await.unwrap();
+    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    rig.store.add_host(host_record(1)).await;
+    rig.connect(1, &disks, &Behaviour::default()).await;
+    let mut newest = rig.store.newest_event();
+    let level = timeout(LONG, async {
+        loop {
+            newest.mark_unchanged();
+            let records = rig.store.rollouts("staging", 1).await.unwrap();
+            if records[0].state.plan.kind == roadstead_rollout::RolloutKind::Level {
+                return records[0].state.plan.rollout;
+            }
+            newest.changed().await.unwrap();
+        }
+    });
+    let level = level.await.expect("the host is brought level");
+    assert_eq!(rig.end(level).await.state.phase.word(), "done");
+    assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 2]);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_one_rollout_at_a_time_and_it_can_be_aborted() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let rig = Rig::start(folder.path()).await;
+    rig.prepare(2, &["1.0", "1.1"]).await;
+    assert!(matches!(rig.deploy("7.7").await, Err(Refused::NoRelease(..))));
+    let deaf = Behaviour { deaf: vec!["prepare"], ..Behaviour::default() };
+    for number in 0..2 {
+        rig.connect(number, &disks, &deaf).await;
+    }
+    let rollout = rig.deploy("1.0").await.unwrap();
+    assert!(matches!(rig.deploy("1.1").await, Err(Refused::Busy(busy, ..)) if busy == rollout));
+    rig.driver.ask(Verb::Abort { rollout, reason: "test".into(), by: "admin:ada".into() }).await.unwrap();
+    let ended = rig.end(rollout).await;
+    assert!(ended.state.failure.unwrap().summary.contains("aborted by admin:ada"));
+    assert!(matches!(
+        rig.driver.ask(Verb::Abort { rollout, reason: "test".into(), by: "admin:ada".into() }).await,
+        Err(Refused::NotRunning(_))
+    ));
+    assert!(rig.store.release(&release("1.0").digest).await.unwrap().unwrap().bad.is_empty(), "nobody said that it is bad");
+    rig.stop().await;
+}

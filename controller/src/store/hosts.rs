@@ -186,3 +186,11 @@ impl Store {
         .await
     }
 }
+
+#[cfg(test)]
+impl Store {
+    /// A host without a token.
+    pub(crate) async fn add_host(&self, host: HostRecord) {
+        self.write(move |batch| Box::pin(async move { insert(batch.connection(), &host).await })).await.unwrap();
+    }
+}

@@ -1,1 +1,131 @@
+//! The database: many changes in one commit, a history that shows every touch, tokens that are used once.
 
+use roadstead_model::{AppName, EnvironmentName, EnvironmentSpec, Labels, Millis, Timestamp};
+use roadstead_pki::{Authority, Identity, JoinToken};
+use std::path::Path;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+async fn open(folder: &Path) -> Store {
+    Store::open(&folder.join("roadstead.db")).await.unwrap()
+}
+
+fn spec(keep: u32) -> EnvironmentSpec {
+    EnvironmentSpec {
+        name: EnvironmentName::parse("staging").unwrap(),
+        app: AppName::parse("erp").unwrap(),
+        hosts: roadstead_model::Selector::default(),
+        strategy: roadstead_model::Rolling::default(),
+        bake: Millis(0),
+        keep,
+        timeouts: roadstead_model::Timeouts::default(),
+        variables: std::collections::BTreeMap::new(),
+    }
+}
+
+#[tokio::test]
+async fn changes_that_wait_are_committed_together_and_each_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let tasks: Vec<_> = (0..500)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                store
+                    .write(move |batch| {
+                        Box::pin(async move {
+                            batch.tell(NewEvent::new(NOW, "test", "counted", format!("{number}"), ""));
+                            // Every tenth change fails, and leaves the others alone.
+                            if number % 10 == 0 { Err(StoreError::damaged("test", number)) } else { Ok(number) }
+                        })
+                    })
+                    .await
+            })
+        })
+        .collect();
+    let mut good = 0;
+    for (number, task) in tasks.into_iter().enumerate() {
+        let answer = task.await.unwrap();
+        assert_eq!(answer.is_err(), number % 10 == 0);
+        good += u64::from(answer.is_ok());
+    }
+    assert_eq!(store.verify_history().await.unwrap(), good);
+    assert_eq!(*store.newest_event().borrow(), good);
+    // The history goes on where it was when the file is opened again.
+    store.close().await;
+    let store = open(folder.path()).await;
+    assert_eq!(store.begin_term(NOW).await.unwrap(), 1);
+    assert_eq!(store.begin_term(NOW).await.unwrap(), 2);
+    assert_eq!(store.verify_history().await.unwrap(), good + 2);
+}
+
+#[tokio::test]
+async fn a_touched_history_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    for keep in 1..6 {
+        assert_ne!(store.apply(spec(keep), "admin:ada".to_owned(), NOW).await.unwrap(), Applied::Unchanged);
+    }
+    assert_eq!(store.apply(spec(5), "admin:ada".to_owned(), NOW).await.unwrap(), Applied::Unchanged);
+    assert_eq!(store.verify_history().await.unwrap(), 5);
+    let forge = |sql: &'static str| {
+        store.write(move |batch| {
+            Box::pin(async move {
+                sqlx::query(sql).execute(batch.connection()).await?;
+                Ok(())
+            })
+        })
+    };
+    let refused = forge("UPDATE events SET actor = 'admin:eve' WHERE sequence = 3").await.unwrap_err();
+    assert!(refused.to_string().contains("never changed"), "{refused}");
+    assert!(forge("DELETE FROM events WHERE sequence = 3").await.is_err());
+    // Someone with the file in hand drops the triggers first.
+    forge("DROP TRIGGER events_never_change").await.unwrap();
+    forge("UPDATE events SET actor = 'admin:eve' WHERE sequence = 3").await.unwrap();
+    let found = store.verify_history().await.unwrap_err();
+    assert!(found.to_string().contains("line 3"), "{found}");
+}
+
+#[tokio::test]
+async fn what_changed_in_an_environment_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    store.apply(spec(1), "admin:ada".to_owned(), NOW).await.unwrap();
+    let mut changed = spec(2);
+    changed.variables.insert(roadstead_model::VariableName::parse("KEY").unwrap(), "secret".to_owned());
+    let Applied::Changed(changes) = store.apply(changed, "admin:ada".to_owned(), NOW).await.unwrap() else { panic!("it changed") };
+    assert_eq!(changes, ["keep: 1 → 2", "variables.KEY: set"]);
+}
+
+#[tokio::test]
+async fn a_token_lets_one_in_however_many_come_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let authority = Authority::create(NOW).unwrap();
+    let token = JoinToken::generate(authority.pin()).unwrap();
+    let purpose = TokenPurpose::Host(EnvironmentName::parse("staging").unwrap(), Labels::parse(["role=web"]).unwrap());
+    let new =
+        NewToken { hash: *token.hash().as_bytes(), purpose: purpose.clone(), expires_at: NOW.plus(Millis(1000)), by: "admin:ada".into() };
+    store.add_token(new, NOW).await.unwrap();
+    assert_eq!(store.token(&token.hash(), NOW).await.unwrap(), Ok(purpose));
+    assert_eq!(store.token(&token.hash(), NOW.plus(Millis(1000))).await.unwrap(), Err(TokenRefused::Expired));
+    let tasks: Vec<_> = (0..20)
+        .map(|number| {
+            let (store, hash) = (store.clone(), token.hash());
+            let host = crate::driver::samples::host_record(number);
+            let identity = Identity::Host(host.id.clone());
+            let credentials = authority.issue_credentials(&identity, Millis::from_secs(3600), NOW).unwrap();
+            tokio::spawn(async move { store.enroll_host(hash, host, CertificateRecord::from(&credentials), NOW).await.unwrap() })
+        })
+        .collect();
+    let mut joined = 0;
+    for task in tasks {
+        joined += usize::from(task.await.unwrap().is_ok());
+    }
+    assert_eq!(joined, 1);
+    assert_eq!(store.hosts(None).await.unwrap().len(), 1);
+    assert_eq!(store.token(&token.hash(), NOW).await.unwrap(), Err(TokenRefused::Used));
+    store.verify_history().await.unwrap();
+}

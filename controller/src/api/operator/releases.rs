@@ -1,10 +1,10 @@
 //! Releases: taking them in, and showing them.
 
-use roadstead_bundle::manifest::{FORMAT, Manifest, Node, TreeRef};
+use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::store::Store as Blobs;
+use roadstead_bundle::walk;
 use roadstead_model::{AppName, Digest, limits};
 use roadstead_proto::v1;
-use std::collections::HashSet;
 use tonic::Status;
 
 use super::super::Context;
@@ -36,8 +36,8 @@ pub(super) async fn publish(context: &Context, admin: &Admin, request: v1::Publi
     let manifest = read(&request.manifest)?;
     let mut signatures = signatures(request.signatures)?;
     let digest = Digest::of(&request.manifest);
-    let (blobs, trees) = (context.blobs.clone(), trees(&manifest));
-    let whole = tokio::task::spawn_blocking(move || check_trees(&blobs, &trees)).await.map_err(internal)?;
+    let (blobs, named) = (context.blobs.clone(), manifest.clone());
+    let whole = tokio::task::spawn_blocking(move || check_trees(&blobs, &named)).await.map_err(internal)?;
     whole.map_err(|why| not_now(why, "push it again: what is missing is sent then"))?;
     let now = clock::now();
     let known = context.store.release(&digest).await.map_err(stored)?;
@@ -71,20 +71,8 @@ fn same(a: &[SignatureRecord], b: &[SignatureRecord]) -> bool {
 }
 
 fn read(bytes: &[u8]) -> Result<Manifest, Status> {
-    #[derive(serde::Deserialize)]
-    struct Head {
-        format: u32,
-    }
-    let head: Head = serde_json::from_slice(bytes).map_err(|e| invalid(format!("the manifest cannot be read: {e}")))?;
-    if head.format > FORMAT {
-        let text = format!("the manifest is of format {}, this controller knows {FORMAT}", head.format);
-        return Err(not_now(text, "upgrade the controller"));
-    }
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| invalid(format!("the manifest cannot be read: {e}")))?;
-    if manifest.encode() != bytes {
-        return Err(invalid("the manifest is not in canonical form"));
-    }
-    Ok(manifest)
+    Manifest::decode(bytes)
+        .map_err(|error| not_now(error.to_string(), "build the release again, with a command of the controller's version"))
 }
 
 fn signatures(wire: Vec<v1::Signature>) -> Result<Vec<SignatureRecord>, Status> {
@@ -100,40 +88,13 @@ fn signatures(wire: Vec<v1::Signature>) -> Result<Vec<SignatureRecord>, Status> 
     Ok(wire.into_iter().map(|s| SignatureRecord { key_id: s.key_id, signature: s.signature }).collect())
 }
 
-fn trees(manifest: &Manifest) -> Vec<TreeRef> {
-    let packages = &manifest.packages;
-    let others = [&packages.installed, &packages.wheels, &manifest.statics];
-    std::iter::once(&manifest.code).chain(others.into_iter().flatten()).cloned().collect()
-}
-
 /// Checks that everything that the trees name is there, every folder is well-formed, and nothing is beyond its bound.
-fn check_trees(blobs: &Blobs, trees: &[TreeRef]) -> Result<(), String> {
-    let mut seen = HashSet::new();
-    let mut open: Vec<(Digest, usize)> = trees.iter().map(|tree| (tree.root, 0)).collect();
-    let mut entries: u64 = 0;
-    while let Some((digest, depth)) = open.pop() {
-        if depth > limits::TREE_DEPTH_MAX {
-            return Err(format!("its folders are nested deeper than {}", limits::TREE_DEPTH_MAX));
-        }
-        if !seen.insert(digest) {
-            continue;
-        }
-        let bytes = blobs.read_checked(&digest, limits::TREE_NODE_BYTES_MAX).map_err(|e| e.to_string())?;
-        let node = Node::decode(&bytes).map_err(|e| e.to_string())?;
-        entries += node.0.len() as u64;
-        if entries > limits::RELEASE_ENTRIES_MAX {
-            return Err(format!("it has more than {} files", limits::RELEASE_ENTRIES_MAX));
-        }
-        for entry in &node.0 {
-            use roadstead_bundle::manifest::EntryKind::{File, Folder, Link};
-            match &entry.kind {
-                Folder { digest } => open.push((*digest, depth + 1)),
-                File { digest, .. } if !blobs.has(digest) => return Err(format!("file {:?} ({}) is not here", entry.name, digest.short())),
-                File { .. } | Link { .. } => {}
-            }
-        }
+fn check_trees(blobs: &Blobs, manifest: &Manifest) -> Result<(), String> {
+    let all = walk::blobs(blobs, manifest).map_err(|error| error.to_string())?;
+    match all.iter().find(|(digest, _)| !blobs.has(digest)) {
+        Some((digest, size)) => Err(format!("blob {} ({size} bytes) is not here", digest.short())),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 pub(super) async fn list(context: &Context, request: v1::ListReleasesRequest) -> Result<v1::ListReleasesResponse, Status> {
@@ -185,7 +146,7 @@ async fn shown(context: &Context, release: &ReleaseRecord) -> Result<v1::Release
         published_at_ms: release.published_at.0,
         published_by: release.published_by.clone(),
         dirty: manifest.source.dirty,
-        bytes: trees(manifest).iter().map(|tree| tree.bytes).fold(0, u64::saturating_add),
+        bytes: manifest.trees().map(|tree| tree.bytes).fold(0, u64::saturating_add),
         bad: release.bad.clone(),
         current_in: current.map(|e| e.spec.name.to_string()).collect(),
     })

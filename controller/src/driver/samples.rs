@@ -1,0 +1,114 @@
+//! Things made up for tests.
+
+use roadstead_bundle::manifest::{FORMAT, Manifest, Packages, Source, TreeRef};
+use roadstead_bundle::spec::{AppSpec, Checks, Hooks, PythonVersion, RelativePath, StepLimits};
+use roadstead_model::{
+    AppName, Digest, DiskSpace, EnvironmentName, EnvironmentSpec, HostFacts, HostId, HostName, Labels, Millis, Rolling, Selector, Share,
+    Timeouts, Timestamp, Version,
+};
+use std::collections::BTreeMap;
+
+use crate::store::{HostRecord, ReleaseRecord, SignatureRecord};
+
+const THEN: Timestamp = Timestamp(1_700_000_000_000);
+
+pub(crate) fn app() -> AppName {
+    AppName::parse("erp").unwrap()
+}
+
+pub(crate) fn host_id(number: usize) -> HostId {
+    HostId::parse(&format!("host{number:022}")).unwrap()
+}
+
+pub(crate) fn facts(number: usize) -> HostFacts {
+    HostFacts {
+        host_name: HostName::parse(&format!("web-{number}")).unwrap(),
+        agent_version: "0.1.0".to_owned(),
+        operating_system: "Debian GNU/Linux 12 (bookworm)".to_owned(),
+        architecture: "x86_64".to_owned(),
+        systemd: "252".to_owned(),
+        boot_id: "b".to_owned(),
+        pythons: Vec::new(),
+        disk: DiskSpace { free_bytes: 1, free_inodes: 1 },
+        apps: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn host_record(number: usize) -> HostRecord {
+    HostRecord {
+        id: host_id(number),
+        name: facts(number).host_name,
+        environment: EnvironmentName::parse("staging").unwrap(),
+        labels: Labels::default(),
+        facts: facts(number),
+        enrolled_at: THEN,
+        last_seen: THEN,
+        revoked_at: None,
+        certificate_not_after: Timestamp(u64::MAX / 4),
+    }
+}
+
+/// An environment in which nothing waits for long.
+pub(crate) fn environment() -> EnvironmentSpec {
+    EnvironmentSpec {
+        name: EnvironmentName::parse("staging").unwrap(),
+        app: app(),
+        hosts: Selector::default(),
+        strategy: Rolling { batch: Share::Count(1), max_unavailable: Share::Count(1), failure_budget: Share::Count(0) },
+        bake: Millis(0),
+        keep: 3,
+        timeouts: Timeouts::default(),
+        variables: BTreeMap::new(),
+    }
+}
+
+/// A manifest whose trees are empty folders.
+pub(crate) fn manifest(version: &str) -> Manifest {
+    let empty = TreeRef { root: Digest::of(b"[]"), entries: 0, bytes: 0 };
+    let python = PythonVersion { major: 3, minor: 11 };
+    Manifest {
+        format: FORMAT,
+        app: app(),
+        version: Version::parse(version).unwrap(),
+        source: Source { commit: "a".repeat(40), branch: None, author: "Ada".to_owned(), committed_at: THEN, dirty: false },
+        spec: AppSpec {
+            name: app(),
+            python,
+            root: RelativePath::root(),
+            django: None,
+            variables: BTreeMap::new(),
+            statics: None,
+            shared: vec![],
+            services: BTreeMap::new(),
+            checks: Checks::default(),
+            hooks: Hooks::default(),
+            steps: StepLimits::default(),
+        },
+        code: empty.clone(),
+        packages: Packages {
+            lock: Digest::of(b"lock"),
+            python,
+            architecture: "x86_64".to_owned(),
+            libc: "glibc-2.36".to_owned(),
+            installed: Some(empty),
+            wheels: None,
+            list: vec![],
+        },
+        statics: None,
+        migrations: vec![],
+    }
+}
+
+pub(crate) fn release(version: &str) -> ReleaseRecord {
+    let manifest = manifest(version);
+    let bytes = manifest.encode();
+    ReleaseRecord {
+        digest: Digest::of(&bytes),
+        bytes,
+        manifest,
+        signatures: vec![SignatureRecord { key_id: vec![1; 16], signature: vec![2; 64] }],
+        published_at: THEN,
+        published_by: "admin:ada".to_owned(),
+        bad: String::new(),
+    }
+}
