@@ -330,11 +330,13 @@ impl Loop {
                 let target = (plan.app.clone(), plan.release.id.clone());
                 self.levelled.extend(running::not_again(running.state()).map(|host| (host.clone(), target.clone())));
             }
-            self.parts.announcements.end(*rollout);
-            let outputs = self.parts.outputs.end(*rollout);
+            // In memory until it is written down: a reader finds it in one of the two.
+            let outputs = self.parts.outputs.kept(*rollout);
             if let Err(error) = self.parts.store.keep_outputs(*rollout, outputs).await {
                 tracing::warn!(%error, "the output of steps was not written down");
             }
+            self.parts.outputs.end(*rollout);
+            self.parts.announcements.end(*rollout);
         }
         self.work.look_for_level |= work.look_for_level || !ended.is_empty();
     }

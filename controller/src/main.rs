@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use args::{Args, Command};
 use settings::Settings;
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     match perform(Args::parse()) {

@@ -115,9 +115,14 @@ impl Outputs {
         Some((records(running), running.tell.subscribe()))
     }
 
-    /// A rollout has ended: what was kept of it, to be written down. Followers see the end.
-    pub(crate) fn end(&self, rollout: RolloutId) -> Vec<OutputRecord> {
-        self.table().remove(&rollout).map(|running| records(&running)).unwrap_or_default()
+    /// What is kept of a rollout that runs, to be written down.
+    pub(crate) fn kept(&self, rollout: RolloutId) -> Vec<OutputRecord> {
+        self.table().get(&rollout).map(records).unwrap_or_default()
+    }
+
+    /// A rollout has ended, and what was kept of it is written down. Followers see the end.
+    pub(crate) fn end(&self, rollout: RolloutId) {
+        self.table().remove(&rollout);
     }
 
     /// What is kept of every rollout that runs, for a controller that stops.
@@ -167,12 +172,13 @@ mod tests {
             outputs.take(rollout, part(&line));
         }
         outputs.take(rollout, part("last\n"));
-        let kept = outputs.end(rollout);
+        let kept = outputs.kept(rollout);
         let [only] = kept.as_slice() else { panic!("one step has one output") };
         assert!(only.head.starts_with("first\n") && only.tail.ends_with("last\n"));
         assert!(only.head.len() <= limits::STEP_OUTPUT_HEAD_BYTES && only.tail.len() <= limits::STEP_OUTPUT_TAIL_BYTES);
         let all = "first\n".len() + 200 * line.len() + "last\n".len();
         assert_eq!(only.head.len() + only.tail.len() + usize::try_from(only.dropped).unwrap(), all);
+        outputs.end(rollout);
         assert!(outputs.follow(rollout).is_none(), "it has ended");
     }
 }

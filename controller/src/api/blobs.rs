@@ -1,4 +1,4 @@
-//! Blobs as they lie, streamed to a host, from where an earlier attempt broke.
+//! Blobs streamed to a host: as they lie, from where an earlier attempt broke, or as what differs from one that the host has.
 
 use roadstead_bundle::store::{Store as Blobs, StoreError};
 use roadstead_model::{Digest, InvalidDigest, limits};
@@ -13,16 +13,24 @@ use super::status::{internal, unknown};
 /// Parts on their way that the connection has not taken yet.
 const QUEUE: usize = 4;
 
+/// A blob of fewer encoded bytes goes whole: a patch would save nothing.
+const PATCH_BYTES_MIN: u64 = 128;
+/// Larger blobs, and bases, are not held in memory for a patch: one window of the decoder.
+const PATCHED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const PATCH_LEVEL: i32 = 12;
+
 /// A blob that a host wants.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Want {
     digest: Digest,
+    base: Option<Digest>,
     offset: u64,
 }
 
 impl Want {
     pub(super) fn read(want: &v1::BlobWant) -> Result<Self, InvalidDigest> {
-        Ok(Self { digest: Digest::from_slice(&want.digest)?, offset: want.offset })
+        let base = if want.base.is_empty() { None } else { Some(Digest::from_slice(&want.base)?) };
+        Ok(Self { digest: Digest::from_slice(&want.digest)?, base, offset: want.offset })
     }
 }
 
@@ -47,12 +55,35 @@ pub(super) fn send(blobs: Blobs, wants: Vec<Want>) -> ReceiverStream<Result<v1::
     ReceiverStream::new(stream)
 }
 
+fn send_patch(index: u32, patch: &[u8], parts: &Parts) -> bool {
+    let count = patch.len().div_ceil(limits::BLOB_PART_BYTES);
+    patch.chunks(limits::BLOB_PART_BYTES).enumerate().all(|(number, data)| {
+        let encoding = v1::BlobEncoding::ZstdPatch.into();
+        let part = v1::BlobPart { index, encoding, data: data.to_vec(), last: number + 1 == count };
+        parts.blocking_send(Ok(part)).is_ok()
+    })
+}
+
+/// What a blob differs in from its base, when that is less than the blob as it lies. A base that is not here, or anything else
+/// that does not work out, only means that the whole blob goes.
+fn patch(blobs: &Blobs, want: &Want, whole: u64) -> Option<Vec<u8>> {
+    let base = want.base.filter(|_| want.offset == 0 && whole > PATCH_BYTES_MIN)?;
+    let base = blobs.read_checked(&base, PATCHED_BYTES_MAX).ok()?;
+    let blob = blobs.read_checked(&want.digest, PATCHED_BYTES_MAX).ok()?;
+    let mut compressor = zstd::bulk::Compressor::with_dictionary(PATCH_LEVEL, &base).ok()?;
+    let patch = compressor.compress(&blob).ok()?;
+    ((patch.len() as u64) < whole).then_some(patch)
+}
+
 fn send_one(blobs: &Blobs, index: u32, want: Want, parts: &Parts) -> Result<bool, Status> {
     let mut file = blobs.file(&want.digest).map_err(|error| match error {
         StoreError::Missing(digest) => unknown(format!("blob {} is not here", digest.short()), "push the release again"),
         other => internal(other),
     })?;
     let size = file.metadata().map_err(internal)?.len();
+    if let Some(patch) = patch(blobs, &want, size) {
+        return Ok(send_patch(index, &patch, parts));
+    }
     let mut left = size.saturating_sub(want.offset);
     file.seek(SeekFrom::Start(want.offset.min(size))).map_err(internal)?;
     loop {
