@@ -1,2 +1,29 @@
-//! Placeholder while the house is laid out.
-fn main() {}
+//! `roadstead`: the command of admins and CI. It builds and signs releases on its own, and asks a controller for everything else.
+//!
+//! A command is one file in `commands/`: its arguments, and a `run` that ends in `Ok` or in one [`failure::Failure`].
+//! Making a release from a commit is `build/`; looking at a project that has no `roadstead.toml` yet is `init/`.
+//! This crate holds no rules of releases or rollouts: those lie in the bundle crate and in the controller.
+
+mod args;
+#[expect(dead_code, reason = "the parts of `roadstead build`, which joins them, come first")]
+mod build;
+mod commands;
+mod failure;
+mod init;
+mod output;
+mod remote;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    let output = output::Output::of_process(cli.output);
+    match commands::run(cli.command, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit_code()
+        }
+    }
+}

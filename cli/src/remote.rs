@@ -6,7 +6,7 @@ pub(crate) mod rollout_view;
 pub(crate) mod spans;
 pub(crate) mod watch;
 
-pub(crate) use connection::{Config, Controller, folder};
+pub(crate) use connection::{Config, Controller, enrolling, folder};
 
 /// Now, in milliseconds since 1970 UTC.
 pub(crate) fn now_ms() -> u64 {

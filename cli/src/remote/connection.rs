@@ -76,6 +76,17 @@ impl Controller {
     }
 }
 
+/// One conversation with a controller to which nobody is known yet.
+///
+/// # Errors
+/// As [`Controller::call`].
+pub(crate) fn enrolling<T>(address: &str, tls: ClientTls, call: impl AsyncFnOnce(Channel) -> std::result::Result<T, Status>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed("cannot start").because(&error))?;
+    let called = runtime.block_on(async { call(channel(address.to_owned(), Arc::new(tls))).await });
+    called.map_err(|status| refusal(&status, address))
+}
+
 fn read_config(folder: &Path) -> Result<Config> {
     let path = folder.join("config.toml");
     let text = match std::fs::read_to_string(&path) {

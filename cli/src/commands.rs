@@ -1,0 +1,42 @@
+//! The commands, one file each: arguments and `run`.
+
+pub(crate) mod admin;
+pub(crate) mod bundle;
+pub(crate) mod completions;
+pub(crate) mod deploy;
+pub(crate) mod env;
+pub(crate) mod host;
+pub(crate) mod init;
+pub(crate) mod key;
+pub(crate) mod login;
+pub(crate) mod logs;
+pub(crate) mod man;
+pub(crate) mod release;
+pub(crate) mod rollback;
+pub(crate) mod rollout;
+pub(crate) mod status;
+
+use crate::args::Command;
+use crate::failure::Result;
+use crate::output::Output;
+
+/// Runs a command to its end.
+pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
+    match command {
+        Command::Init(arguments) => init::run(&arguments, output),
+        Command::Key(arguments) => key::run(&arguments, output),
+        Command::Bundle(arguments) => bundle::run(&arguments, output),
+        Command::Login(arguments) => login::run(&arguments, output),
+        Command::Host(arguments) => host::run(&arguments, output),
+        Command::Env(arguments) => env::run(&arguments, output),
+        Command::Release(arguments) => release::run(&arguments, output),
+        Command::Deploy(arguments) => deploy::run(&arguments, output),
+        Command::Rollback(arguments) => rollback::run(&arguments, output),
+        Command::Rollout(arguments) => rollout::run(&arguments, output),
+        Command::Status(arguments) => status::run(&arguments, output),
+        Command::Logs(arguments) => logs::run(&arguments, output),
+        Command::Admin(arguments) => admin::run(&arguments, output),
+        Command::Completions(arguments) => completions::run(&arguments, output),
+        Command::Man(arguments) => man::run(&arguments, output),
+    }
+}

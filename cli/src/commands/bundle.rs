@@ -1,0 +1,171 @@
+//! `roadstead bundle`: looks into bundles, checks them, compares two.
+
+use clap::Subcommand;
+use roadstead_bundle::container;
+use roadstead_bundle::diff::{Difference, diff};
+use roadstead_bundle::manifest::Manifest;
+use roadstead_bundle::release::UntrustedRelease;
+use roadstead_bundle::store::{Form, Store};
+use roadstead_bundle::trust::TrustedKeys;
+use std::path::{Path, PathBuf};
+
+use crate::failure::{self, Failure, Result};
+use crate::output::{Output, count, size};
+
+/// Looks into release bundles.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  roadstead bundle inspect erp-1.4.2.bundle\n  roadstead bundle verify erp-1.4.2.bundle --keys release-keys.toml\n  roadstead bundle diff erp-1.4.1.bundle erp-1.4.2.bundle"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Shows what a bundle says of itself, after reading all of it.
+    Inspect {
+        /// The bundle.
+        file: PathBuf,
+    },
+    /// Checks that a bundle is whole and signed by trusted keys, as a host does.
+    Verify {
+        /// The bundle.
+        file: PathBuf,
+        /// A release-keys.toml.
+        #[arg(long, value_name = "FILE")]
+        keys: PathBuf,
+    },
+    /// Shows what a newer bundle changes: files, packages, migrations.
+    Diff {
+        /// The older bundle.
+        old: PathBuf,
+        /// The newer one.
+        new: PathBuf,
+    },
+}
+
+/// Runs the action.
+pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
+    match &arguments.action {
+        Action::Inspect { file } => inspect(&Opened::read(file)?, output),
+        Action::Verify { file, keys } => verify(file, keys, output),
+        Action::Diff { old, new } => compare(&Opened::read(old)?, &Opened::read(new)?, output),
+    }
+}
+
+/// A bundle, read through, in a store of its own that goes with it.
+struct Opened {
+    _folder: tempfile::TempDir,
+    store: Store,
+    release: UntrustedRelease,
+    manifest: Manifest,
+}
+
+impl Opened {
+    fn read(file: &Path) -> Result<Self> {
+        let refused = |error: &dyn std::error::Error| Failure::failed(format!("{} cannot be used", file.display())).because(error);
+        let folder = tempfile::tempdir().map_err(|error| Failure::failed("no temporary folder can be made").because(&error))?;
+        let store = Store::open(folder.path(), Form::Compressed).map_err(|error| refused(&error))?;
+        let release = container::read(file, &store).map_err(|error| refused(&error))?;
+        let manifest = release.claims().map_err(|error| refused(&error))?;
+        Ok(Self { _folder: folder, store, release, manifest })
+    }
+}
+
+fn inspect(opened: &Opened, output: &Output) -> Result<()> {
+    let manifest = &opened.manifest;
+    let keys: Vec<String> = opened.release.signatures().iter().map(|signature| signature.key.to_string()).collect();
+    let json =
+        serde_json::json!({ "release": manifest.release_id(), "digest": opened.release.digest(), "keys": keys, "manifest": manifest });
+    output.result(&json, || {
+        let source = &manifest.source;
+        let services: Vec<&str> = manifest.spec.services.keys().map(roadstead_model::ServiceName::as_str).collect();
+        let lines = [
+            format!("Release    {}", manifest.release_id()),
+            format!("App        {}", manifest.app),
+            format!("Commit     {}{}", source.commit, if source.dirty { " (dirty)" } else { "" }),
+            format!("Author     {}", source.author),
+            format!("Python     {} for {}, {}", manifest.packages.python, manifest.packages.architecture, manifest.packages.libc),
+            format!("Code       {} files, {}", manifest.code.entries, size(manifest.code.bytes)),
+            format!("Packages   {}", manifest.packages.list.len()),
+            format!("Migrations {}", manifest.migrations.len()),
+            format!("Services   {}", services.join(", ")),
+            format!(
+                "Signed by  {} (not checked: see `roadstead bundle verify`)",
+                if keys.is_empty() { "nobody".to_owned() } else { keys.join(", ") }
+            ),
+        ];
+        lines.join("\n")
+    });
+    Ok(())
+}
+
+fn verify(file: &Path, keys: &Path, output: &Output) -> Result<()> {
+    let text = std::fs::read_to_string(keys).map_err(|error| failure::file("read", keys, &error))?;
+    let keys = TrustedKeys::read(&text).map_err(|error| Failure::usage(format!("{} is not used", keys.display())).because(&error))?;
+    let opened = Opened::read(file)?;
+    let verified = opened.release.verify(&keys);
+    let verified = verified.map_err(|error| Failure::refused(format!("{} is not trusted", file.display())).because(&error))?;
+    let json = serde_json::json!({ "release": verified.id(), "signed_by": verified.signed_by() });
+    output.result(&json, || format!("{} is whole and signed by {}.", verified.id(), verified.signed_by().join(", ")));
+    Ok(())
+}
+
+fn compare(old: &Opened, new: &Opened, output: &Output) -> Result<()> {
+    let difference = diff((&old.store, &old.manifest), (&new.store, &new.manifest));
+    let difference = difference.map_err(|error| Failure::failed("the bundles cannot be compared").because(&error))?;
+    let json = serde_json::json!({
+        "added": difference.added, "changed": difference.changed, "removed": difference.removed, "packages": difference.packages,
+        "new_migrations": difference.new_migrations, "lost_migrations": difference.lost_migrations,
+    });
+    output.result(&json, || told(&difference));
+    Ok(())
+}
+
+fn told(difference: &Difference) -> String {
+    let mut lines = vec![format!(
+        "{} added, {} changed, {} removed",
+        count(difference.added.len(), "file"),
+        difference.changed.len(),
+        difference.removed.len()
+    )];
+    let marked = [("+", &difference.added), ("~", &difference.changed), ("-", &difference.removed)];
+    lines.extend(marked.iter().flat_map(|(mark, paths)| paths.iter().map(move |path| format!("  {mark} {path}"))));
+    let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".to_owned());
+    lines.extend(difference.packages.iter().map(|(name, old, new)| format!("  package {name}: {} -> {}", version(old), version(new))));
+    lines.extend(difference.new_migrations.iter().map(|name| format!("  migration {name} is new")));
+    lines.extend(
+        difference.lost_migrations.iter().map(|name| format!("  migration {name} is gone: the database may be ahead of this code")),
+    );
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_read_as_lines() {
+        let difference = Difference {
+            added: vec!["a.py".to_owned()],
+            changed: vec![],
+            removed: vec!["b.py".to_owned()],
+            packages: vec![("django".to_owned(), Some("5.1".to_owned()), None)],
+            new_migrations: vec!["billing.0002_x".to_owned()],
+            lost_migrations: vec!["billing.0003_y".to_owned()],
+        };
+        let expected = "1 file added, 0 changed, 1 removed\n  + a.py\n  - b.py\n  package django: 5.1 -> none\n  migration billing.0002_x is new\n  migration billing.0003_y is gone: the database may be ahead of this code";
+        assert_eq!(told(&difference), expected);
+    }
+
+    #[test]
+    fn what_is_no_bundle_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.bundle");
+        std::fs::write(&path, "PK").unwrap();
+        let failure = Opened::read(&path).err().unwrap();
+        assert!(format!("{failure}").contains("no bundle"), "{failure}");
+    }
+}

@@ -1,0 +1,122 @@
+//! The two streams: results on stdout (as text or JSON), progress, notes and errors on stderr. Nothing else writes to either.
+
+#[expect(dead_code, reason = "for `roadstead build`, whose parts come first")]
+mod progress;
+mod table;
+mod words;
+
+pub(crate) use progress::Step;
+pub(crate) use table::table;
+pub(crate) use words::{count, size, took};
+
+use serde::Serialize;
+use std::cell::RefCell;
+use std::io::{IsTerminal, Write};
+
+use crate::failure::Failure;
+
+/// The form of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document on stdout, for programs.
+    Json,
+}
+
+/// Where a command speaks.
+#[derive(Debug)]
+pub(crate) struct Output {
+    format: Format,
+    live: bool,
+    color: bool,
+    warnings: RefCell<Vec<String>>,
+}
+
+impl Output {
+    /// The process's own streams: colors and live progress only on a terminal, no colors under `NO_COLOR`.
+    pub(crate) fn of_process(format: Format) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        Self { format, live: terminal && format == Format::Text, color: terminal && !plain, warnings: RefCell::default() }
+    }
+
+    /// An output that shows nothing live and has no colors.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { format: Format::Text, live: false, color: false, warnings: RefCell::default() }
+    }
+
+    /// Whether results are JSON.
+    pub(crate) const fn is_json(&self) -> bool {
+        matches!(self.format, Format::Json)
+    }
+
+    /// Whether progress may be drawn over: a terminal, and not JSON.
+    pub(crate) const fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// The result of the command: the value as JSON, or its text.
+    pub(crate) fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
+        let text = match self.format {
+            Format::Json => serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")),
+            Format::Text => text(),
+        };
+        self.stdout(text.trim_end_matches('\n'));
+    }
+
+    /// Raw text on stdout: completions, file contents. A reader that has gone away is not an error.
+    pub(crate) fn stdout(&self, text: &str) {
+        let mut stdout = std::io::stdout().lock();
+        drop(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
+    }
+
+    /// A line for people on stderr; silent under JSON.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.is_json() {
+            self.stderr(text);
+        }
+    }
+
+    #[expect(dead_code, reason = "for `roadstead build`, whose parts come first")]
+    /// Something that works but deserves a look. Kept, too, for the JSON result.
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        let text = text.into();
+        self.note(&format!("{} {}", self.paint("33", "warning:"), text.replace('\n', "\n  ")));
+        self.warnings.borrow_mut().push(text);
+    }
+
+    #[expect(dead_code, reason = "for `roadstead build`, whose parts come first")]
+    /// All warnings so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.borrow().clone()
+    }
+
+    /// The failure with which the command ends.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.is_json() {
+            let body = serde_json::json!({ "error": failure });
+            self.stderr(&serde_json::to_string_pretty(&body).unwrap_or_else(|_| failure.to_string()));
+        } else {
+            let text = failure.to_string();
+            let text = text.replacen("Error:", &self.paint("1;31", "Error:"), 1);
+            self.stderr(&text.replace("\nHint:", &format!("\n{}", self.paint("1;36", "Hint:"))));
+        }
+    }
+
+    #[expect(dead_code, reason = "for `roadstead build`, whose parts come first")]
+    /// Begins a step of a longer operation: a spinner on a terminal, a line at its end elsewhere.
+    pub(crate) fn step(&self, name: &'static str) -> Step<'_> {
+        Step::begin(self, name)
+    }
+
+    fn stderr(&self, text: &str) {
+        drop(writeln!(std::io::stderr().lock(), "{text}"));
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
