@@ -1,11 +1,15 @@
 # `make help` lists what can be done here.
 .DEFAULT_GOAL := help
-.PHONY: help check deb lint setup test
+.NOTPARALLEL:
+.PHONY: check deb deny help image lab-down lab-status lab-up lint setup test
+
+lab := cargo run --quiet -p roadstead-tests --bin roadstead-lab --
+N ?= 3
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-lint: ## formatting, lints as errors, generated code
+lint: ## formatting and lints as errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
@@ -13,11 +17,26 @@ check: lint ## lints and every test that needs no root: quick
 	cargo test --workspace --exclude roadstead-tests
 	cargo test -p roadstead-tests --lib --test house
 
-setup: ## install what the lab needs, make its disk image (Debian 12, as root)
+deny: ## licences, bans and sources of dependencies (needs cargo-deny)
+	cargo deny check licenses bans sources
+
+setup: ## install what the lab needs, make its disk image once (Debian 12, as root)
 	tests/lab/setup
 
-test: check setup ## everything, real systemd hosts included (as root)
+image: ## make the disk image of lab hosts anew (as root)
+	tests/lab/setup --fresh
+
+test: setup check ## everything, real systemd hosts included (as root)
 	cargo test -p roadstead-tests
 
 deb: ## build the Debian packages into target/deb
 	packaging/build-debs
+
+lab-up: setup ## boot N hosts to look around in (default 3; as root)
+	$(lab) up $(N)
+
+lab-status: ## list the lab's hosts
+	$(lab) status
+
+lab-down: ## take the lab down, and what dead test runs left behind
+	$(lab) down

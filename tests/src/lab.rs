@@ -63,6 +63,8 @@ impl Shared {
 #[derive(Debug)]
 pub struct Lab {
     shared: Arc<Shared>,
+    /// Whether dropping this handle takes the lab down.
+    owned: bool,
 }
 
 impl Lab {
@@ -72,17 +74,18 @@ impl Lab {
         let image = disk::image()?;
         clean_stale()?;
         let state = registry::create(name)?;
-        let lab = Self { shared: Arc::new(Shared { state: Mutex::new(state), children: Mutex::default(), image }) };
+        let lab = Self { shared: Arc::new(Shared { state: Mutex::new(state), children: Mutex::default(), image }), owned: true };
         inotify::raise()?;
         network::make_switch(&lab.id())?;
         Ok(lab)
     }
 
-    /// The lab that `make lab-up` or a kept lab left running, by its id.
+    /// Another handle on a lab that there is, by its id. Dropping it leaves the lab alone; `down` takes it away.
     pub fn open(id: &str) -> Result<Self> {
         process::require_root()?;
         let state = registry::load(id)?;
-        Ok(Self { shared: Arc::new(Shared { state: Mutex::new(state), children: Mutex::default(), image: disk::image()? }) })
+        let shared = Shared { state: Mutex::new(state), children: Mutex::default(), image: disk::image_path()? };
+        Ok(Self { shared: Arc::new(shared), owned: false })
     }
 
     /// The name that no other lab on this machine has.
@@ -177,12 +180,13 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let state = self.shared.state().clone();
-        if !registry::exists(&state.id) || state.kept {
+        if !self.owned || !registry::exists(&state.id) || state.kept {
             return;
         }
         if std::thread::panicking() {
             wait::show_last_words(&self.all());
             if std::env::var_os("ROADSTEAD_LAB_KEEP").is_some() && self.keep().is_ok() {
+                wait::complain(&format!("lab {} is kept: see `roadstead-lab status`", state.id));
                 return;
             }
         }
@@ -199,6 +203,8 @@ pub fn list() -> Result<Vec<LabState>> {
 
 /// Takes down the labs whose process is dead and that nobody asked to keep; returns their ids.
 pub fn clean_stale() -> Result<Vec<String>> {
+    // one at a time: several tests begin at once and would get into each other's way
+    let _guard = registry::lock("stale")?;
     let stale = registry::list()?.into_iter().filter(|state| !state.kept && !state.owner.is_alive());
     stale.map(|state| Lab::open(&state.id).and_then(Lab::down).map(|()| state.id)).collect()
 }

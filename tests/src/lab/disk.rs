@@ -14,9 +14,14 @@ pub(crate) fn cache() -> PathBuf {
 
 /// The image that `make setup` made.
 pub(crate) fn image() -> Result<PathBuf> {
-    let setup = crate::lab::workspace().join("tests/lab/setup");
-    let path = PathBuf::from(run(&[&setup.to_string_lossy(), "--path"])?.trim_end());
+    let path = image_path()?;
     if path.is_dir() { Ok(path) } else { Err(LabError::NoImage(path)) }
+}
+
+/// Where the image is or would be: a lab can be taken down without it.
+pub(crate) fn image_path() -> Result<PathBuf> {
+    let setup = crate::lab::workspace().join("tests/lab/setup");
+    Ok(PathBuf::from(run(&[&setup.to_string_lossy(), "--path"])?.trim_end()))
 }
 
 /// A host's folder of the lab: `root` is what the host sees, `changes` what differs from the image.

@@ -1,8 +1,7 @@
 //! The one limit of the kernel that many hosts meet: raised while there are labs, put back after the last.
 
 use crate::lab::error::{LabError, Result};
-use crate::lab::registry::{REGISTRY, list};
-use nix::fcntl::{Flock, FlockArg};
+use crate::lab::registry::{REGISTRY, list, lock};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,16 +12,9 @@ fn kept_value() -> PathBuf {
     Path::new(REGISTRY).join("inotify.before")
 }
 
-/// One lab at a time looks at the limit and changes it.
-fn lock() -> Result<Flock<fs::File>> {
-    let path = Path::new(REGISTRY).join("lock");
-    let file = fs::File::create(&path).map_err(LabError::io("open", path))?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, source)| LabError::System { what: "lock the labs' registry", source })
-}
-
 /// Raises the limit and remembers what it was.
 pub(crate) fn raise() -> Result<()> {
-    let guard = lock()?;
+    let guard = lock("inotify")?;
     let before = fs::read_to_string(LIMIT).map_err(LabError::io("read", LIMIT))?;
     if before.trim().parse().unwrap_or(0u64) < ENOUGH {
         fs::write(kept_value(), before).map_err(LabError::io("write", kept_value()))?;
@@ -34,7 +26,7 @@ pub(crate) fn raise() -> Result<()> {
 
 /// Puts the limit back when no lab is left.
 pub(crate) fn restore_if_last() -> Result<()> {
-    let guard = lock()?;
+    let guard = lock("inotify")?;
     if list()?.is_empty()
         && let Ok(before) = fs::read_to_string(kept_value())
     {

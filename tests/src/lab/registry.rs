@@ -2,6 +2,7 @@
 
 use crate::lab::error::{LabError, Result};
 use crate::lab::process::Process;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -141,6 +142,14 @@ pub(crate) fn forget(id: &str) -> Result<()> {
         _ => {}
     }
     fs::remove_file(file(id)).map_err(LabError::io("remove", file(id)))
+}
+
+/// Waits for its turn among all processes that deal with labs; the turn ends when the value is dropped.
+pub(crate) fn lock(subject: &str) -> Result<Flock<fs::File>> {
+    fs::create_dir_all(REGISTRY).map_err(LabError::io("make", REGISTRY))?;
+    let path = Path::new(REGISTRY).join(format!("{subject}.lock"));
+    let file = fs::File::create(&path).map_err(LabError::io("open", path))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, source)| LabError::System { what: "lock the labs' registry", source })
 }
 
 fn file(id: &str) -> PathBuf {

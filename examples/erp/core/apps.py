@@ -1,0 +1,7 @@
+from django.apps import AppConfig
+
+
+class CoreConfig(AppConfig):
+    """What all other apps lean on: health, version, the dashboard."""
+
+    name = "core"

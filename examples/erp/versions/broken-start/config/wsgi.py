@@ -1,0 +1,11 @@
+"""WSGI entry point: `gunicorn config.wsgi:application`."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+from config.tracing import traced
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
+
+application = traced(get_wsgi_application())
