@@ -36,6 +36,10 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Calls of one connection at a time.
 const CALLS: u32 = 64;
+/// Headers of one call.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Calls that a connection may open and drop at once before it is ended.
+const RESETS_MAX: usize = 64;
 /// A connection on which nothing is heard for this long is asked, and for as long again.
 const ASK_AFTER: Duration = Duration::from_secs(20);
 /// A manifest with its signatures is the largest message.
@@ -84,6 +88,9 @@ pub(crate) async fn serve(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(CALLS)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
+        .http2_max_local_error_reset_streams(Some(RESETS_MAX))
         .http2_keepalive_interval(Some(ASK_AFTER))
         .http2_keepalive_timeout(Some(ASK_AFTER))
         .add_service(enrollment)

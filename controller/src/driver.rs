@@ -40,6 +40,7 @@ const EVENTS_MAX: usize = 512;
 const SAVE_AGAIN: Duration = Duration::from_millis(500);
 /// The clock may jump: it is looked at this often while a rollout runs.
 const LOOK_AT_MOST: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Something that happens to the driver.
 #[derive(Debug)]
@@ -258,6 +259,8 @@ impl Loop {
         let next = self.running.values().filter_map(|r| roadstead_rollout::waiting(r.state())).map(|w| w.until).min();
         match next {
             None => Duration::from_secs(3600),
+            // What is overdue although it was just looked at waits for something else than the clock.
+            Some(until) if until <= now => LOOK_AGAIN,
             // A little later than the deadline, so that it has passed.
             Some(until) => (until.since(now).to_duration() + Duration::from_millis(1)).min(LOOK_AT_MOST),
         }
@@ -351,11 +354,8 @@ impl Loop {
         let Some(running) = self.running.get(&rollout) else { return };
         for (host, order) in roadstead_rollout::orders(running.state(), self.parts.term) {
             let Some(epoch) = self.parts.sessions.epoch(&host) else { continue };
-            let (of_epoch, sent) = self.sent.entry(host.clone()).or_insert_with(|| (epoch, HashSet::new()));
-            if *of_epoch != epoch {
-                // A hello of this session is on its way here: with it the host gets its orders.
-                continue;
-            }
+            // Otherwise a hello of this session is on its way here: with it the host gets its orders.
+            let Some((_, sent)) = self.sent.get_mut(&host).filter(|(of_epoch, _)| *of_epoch == epoch) else { continue };
             if sent.insert((rollout, order.fence.sequence)) {
                 tracing::info!(%rollout, %host, verb = order.kind.verb(), "an order goes out");
                 self.parts.sessions.send(&host, Downward::Order(Box::new(order)));

@@ -279,6 +279,8 @@ fn order_ended(
                 Verb::Migrate => {
                     let failure = at_step(step, failure);
                     lose(state, id, Stage::Failed, failure.clone(), now, notes)?;
+                    // Most often the database was not ready for it: the same release may pass once it is.
+                    state.condemn = false;
                     go_back(state, failure, now, notes);
                     Ok(())
                 }
@@ -343,6 +345,8 @@ fn migrated(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
 /// Begins the way back: hosts on which the release may serve revert, the others clear up.
 fn go_back(state: &mut State, failure: Failure, now: Timestamp, notes: &mut Vec<Note>) {
     notes.push(Note { host: None, kind: "going-back", text: failure.summary.clone() });
+    // Only the release's own fault marks it bad: what a host, the network or the clock did may go well the next time.
+    state.condemn &= matches!(failure.kind, FailureKind::Command | FailureKind::Unit | FailureKind::Check);
     state.failure.get_or_insert(failure);
     if state.plan.kind == RolloutKind::Rollback {
         // There is nothing to go back to from a rollback: each host keeps what it serves.

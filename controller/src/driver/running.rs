@@ -1,6 +1,6 @@
 //! One unfinished rollout in memory: what is saved of it, and deciding about it.
 
-use roadstead_model::{Digest, FailureKind, HostId, RolloutId, Timestamp};
+use roadstead_model::{Digest, HostId, RolloutId, Timestamp};
 use roadstead_rollout::{Event, Note, Outcome, RolloutKind, Stage, State, decide};
 use std::sync::Arc;
 
@@ -85,10 +85,8 @@ impl Loop {
                 work.changes.serving.push((plan.environment.clone(), plan.app.clone(), plan.release.manifest, previous));
             }
             Some(Outcome::RolledBack | Outcome::Failed) if state.condemn => {
-                let release_is_at_fault = |kind| matches!(kind, FailureKind::Command | FailureKind::Unit | FailureKind::Check);
-                if let Some(failure) = state.failure.as_ref().filter(|f| release_is_at_fault(f.kind)) {
-                    work.changes.bad.push((plan.release.manifest, crate::store::printable(&failure.summary)));
-                }
+                let why = state.failure.as_ref().map_or("it went back", |failure| failure.summary.as_str());
+                work.changes.bad.push((plan.release.manifest, crate::store::printable(why)));
             }
             _ => {}
         }

@@ -151,7 +151,7 @@ impl Loop {
     ) -> Result<RolloutId, Refused> {
         if let Some(busy) = self.unfinished(&environment, &app) {
             return match self.running.get(&busy).map(|r| r.state().plan.kind) {
-                Some(RolloutKind::Rollout | RolloutKind::Level) if to.is_none() => self.abort(busy, reason, by),
+                Some(RolloutKind::Rollout) if to.is_none() => self.abort(busy, reason, by),
                 _ => Err(Refused::Busy(busy, app, environment)),
             };
         }

@@ -129,3 +129,21 @@ async fn a_token_lets_one_in_however_many_come_at_once() {
     assert_eq!(store.token(&token.hash(), NOW).await.unwrap(), Err(TokenRefused::Used));
     store.verify_history().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_was_answered_survives_a_crash_at_any_moment() {
+    let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(folder.path()).await;
+    for keep in 1..4 {
+        store.apply(spec(keep), "admin:ada".to_owned(), NOW).await.unwrap();
+        // The files as a crash right after the answer would leave them, without a word to the writer.
+        let copy = copies.path().join(keep.to_string());
+        std::fs::create_dir(&copy).unwrap();
+        for name in ["roadstead.db", "roadstead.db-wal"] {
+            std::fs::copy(folder.path().join(name), copy.join(name)).unwrap();
+        }
+        let found = open(&copy).await;
+        assert_eq!(found.environments("").await.unwrap()[0].spec.keep, keep);
+        assert_eq!(found.verify_history().await.unwrap(), u64::from(keep));
+    }
+}

@@ -54,6 +54,23 @@ fn a_failed_migration_moves_nobody() {
     fleet.behaviour.insert((host_id(0), Verb::Migrate as u32), Behaviour::Fails);
     assert_eq!(fleet.run(), Outcome::Failed);
     assert!(fleet.serves.values().all(|s| *s == Some(release("1.0").id)));
+    assert!(!fleet.state.condemn, "the database may have been at fault");
+}
+
+#[test]
+fn what_is_not_the_release_s_fault_does_not_mark_it_bad() {
+    for (kind, condemned) in
+        [(FailureKind::Unfit, false), (FailureKind::Transfer, false), (FailureKind::Host, false), (FailureKind::Check, true)]
+    {
+        let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 2));
+        let key = OrderKey { rollout: fleet.state.plan.rollout, sequence: Verb::Prepare as u32 };
+        let failure = Failure::new(kind, "it did not work", "look");
+        let current = fleet.serves[&host_id(0)].clone();
+        let outcome = OrderOutcome::Failed { step: StepName::Preflight, failure, current };
+        fleet.event(Event::Report { host: host_id(0), report: Report::Order { key, outcome } });
+        assert_eq!(fleet.run(), Outcome::Failed);
+        assert_eq!(fleet.state.condemn, condemned, "{kind:?}");
+    }
 }
 
 #[test]
