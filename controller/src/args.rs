@@ -27,7 +27,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   roadstead-controller init
   roadstead-controller init --admin ada --address deploy.example.org:7443 --out ada.pem
-  roadstead login --credential ada.pem")]
+  roadstead login --controller deploy.example.org:7443 --credential ada.pem")]
     Init(Init),
     /// Check the whole history: that no line was changed, removed or put in between.
     Verify,

@@ -44,6 +44,10 @@ fn main() -> ExitCode {
 }
 
 fn perform(args: Args) -> Result<(), Failure> {
+    // What is kept here is nobody else's: files of the database too.
+    if !matches!(args.command, Some(Command::Man { .. } | Command::Completions { .. })) {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    }
     match args.command.unwrap_or(Command::Run) {
         Command::Run => {
             logging::set_up();
