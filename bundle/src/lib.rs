@@ -10,6 +10,7 @@ pub mod diff;
 pub mod ingest;
 pub mod manifest;
 pub mod node;
+pub mod project;
 pub mod release;
 pub mod sign;
 pub mod spec;

@@ -1,0 +1,226 @@
+//! The sections of the file but for services and checks.
+
+use roadstead_model::{AppName, VariableName, limits};
+use std::collections::BTreeMap;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::cursor::{Reader, Table};
+use super::values::{duration, module, size};
+use super::{BuildSettings, Project, checks, services};
+use crate::spec::{AppSpec, Collect, Django, Hooks, PythonVersion, RelativePath, Statics, StepLimits, Variable};
+
+/// Words of a command, and bytes of each.
+pub(super) const WORDS_MAX: usize = 64;
+const PATHS_MAX: usize = 256;
+
+/// Reads the whole file. What is returned counts only if there was no mistake.
+pub(super) fn project<'a>(reader: &'a Reader, table: &'a Spanned<DeTable<'a>>) -> Option<Project> {
+    let file = Table::root(reader, table);
+    let app = app(&file);
+    let django = file.table("django").and_then(django);
+    let (dependencies, extra_packages) = file.table("dependencies").map(dependencies).unwrap_or_default();
+    let environment = file.table("build").map(build).unwrap_or_default();
+    let variables = file.table("env").map(|table| variables(&table)).unwrap_or_default();
+    let statics = file.table("static").and_then(|table| statics(table, django.is_some()));
+    let files = file.table("files").map(files).unwrap_or_default();
+    let services = services::services(&file);
+    let checks = checks::checks(&file, &services);
+    let hooks = file.table("hooks").map(hooks).unwrap_or_default();
+    let steps = file.table("steps").map(steps).unwrap_or_default();
+    file.finish();
+    let (name, python, root) = app?;
+    let spec = AppSpec { name, python, root, django, variables, statics, shared: files.shared, services, checks, hooks, steps };
+    let build = BuildSettings { dependencies, extra_packages, environment, include: files.include, exclude: files.exclude };
+    Some(Project { spec, build })
+}
+
+fn app(file: &Table<'_>) -> Option<(AppName, PythonVersion, RelativePath)> {
+    let Some(table) = file.table("app") else {
+        file.reader.mistake(0, "there is no [app]: it says the app's name and Python");
+        return None;
+    };
+    table.needed("name", "shop");
+    table.needed("python", "3.11");
+    let name = table.parsed("name", AppName::parse);
+    let python = table.parsed("python", PythonVersion::parse);
+    let root = table.parsed("root", RelativePath::parse).unwrap_or_else(RelativePath::root);
+    table.finish();
+    Some((name?, python?, root))
+}
+
+fn django(table: Table<'_>) -> Option<Django> {
+    table.needed("settings", "config.settings");
+    let settings = table.parsed("settings", |text| module(text, false));
+    let manage = table.parsed("manage", RelativePath::parse).or_else(|| RelativePath::parse("manage.py").ok());
+    let migrate = table.flag("migrate").unwrap_or(true);
+    table.finish();
+    Some(Django { settings: settings?, manage: manage?, migrate })
+}
+
+fn dependencies(table: Table<'_>) -> (Vec<RelativePath>, Vec<String>) {
+    let files = paths(&table, "files");
+    let packages = table.list("extra-packages").unwrap_or_default();
+    let mut extra = Vec::new();
+    for (at, package) in packages {
+        let fits =
+            package.len() <= 200 && package.starts_with(|c: char| c.is_ascii_alphanumeric()) && !package.chars().any(char::is_control);
+        if fits {
+            extra.push(package.to_owned());
+        } else {
+            table.reader.mistake(at, "a package is written as \"gunicorn>=23\"");
+        }
+    }
+    table.finish();
+    (files, extra)
+}
+
+fn build(table: Table<'_>) -> BTreeMap<VariableName, String> {
+    let environment = table.table("env").map(|env| named_texts(&env)).unwrap_or_default();
+    table.finish();
+    environment
+}
+
+/// Variables with values, by names that the team chose.
+pub(super) fn named_texts(table: &Table<'_>) -> BTreeMap<VariableName, String> {
+    let mut all = BTreeMap::new();
+    for (at, key, value) in table.entries() {
+        let Some(text) = table.entry_text(value, key) else { continue };
+        match VariableName::parse(key) {
+            Ok(name) if text.len() <= limits::VARIABLE_VALUE_BYTES_MAX && !text.contains('\0') => drop(all.insert(name, text.to_owned())),
+            Ok(_) => table.reader.mistake(value.at, format!("the value of {key} is too long, or holds a NUL")),
+            Err(error) => table.reader.mistake(at, error.to_string()),
+        }
+    }
+    all
+}
+
+fn variables(table: &Table<'_>) -> BTreeMap<VariableName, Variable> {
+    let mut all = BTreeMap::new();
+    for (at, key, value) in table.entries() {
+        let name = VariableName::parse(key).map_err(|error| table.reader.mistake(at, error.to_string()));
+        let Some(entry) = table.entry_table(value, format!("{key} of [env]")) else { continue };
+        let default = entry.text("default").map(|(_, text)| text.to_owned());
+        let (required, fixed) = (entry.flag("required").unwrap_or(false), entry.flag("fixed").unwrap_or(false));
+        if required && default.is_some() {
+            table.reader.mistake(value.at, format!("{key} has a default and is required: one of the two says nothing"));
+        }
+        if fixed && default.is_none() {
+            table.reader.mistake(value.at, format!("{key} is fixed, so it needs its value as default"));
+        }
+        entry.finish();
+        all.extend(name.ok().map(|name| (name, Variable { default, required, fixed })));
+    }
+    if all.len() > limits::VARIABLES_MAX {
+        table.reader.mistake(table.at, format!("more than {} variables are not taken", limits::VARIABLES_MAX));
+    }
+    all
+}
+
+fn statics(table: Table<'_>, is_django: bool) -> Option<Statics> {
+    table.needed("root", "staticfiles");
+    let root = table.parsed("root", RelativePath::parse);
+    let collect = table.parsed("collect", |text| match text {
+        "build" if is_django => Ok(Collect::Build),
+        "host" if is_django => Ok(Collect::Host),
+        "never" => Ok(Collect::Never),
+        "build" | "host" => Err("only Django collects static files: write \"never\", or add [django]"),
+        _ => Err("it is \"build\", \"host\" or \"never\""),
+    });
+    let collect = collect.unwrap_or(if is_django { Collect::Build } else { Collect::Never });
+    table.finish();
+    Some(Statics { root: root?, collect })
+}
+
+#[derive(Default)]
+struct Files {
+    shared: Vec<RelativePath>,
+    include: Vec<String>,
+    exclude: Vec<String>,
+}
+
+fn files(table: Table<'_>) -> Files {
+    let shared = paths(&table, "shared");
+    for path in &shared {
+        let inside = |other: &RelativePath| path != other && path.as_str().starts_with(&format!("{other}/"));
+        if let Some(outer) = shared.iter().find(|other| inside(other)) {
+            table.reader.mistake(table.at, format!("shared names {path} and {outer}, which holds it: the outer one is enough"));
+        }
+        if path.is_root() {
+            table.reader.mistake(table.at, "the whole app cannot be shared across releases: name the paths that it writes");
+        }
+    }
+    let (include, exclude) = (patterns(&table, "include"), patterns(&table, "exclude"));
+    table.finish();
+    Files { shared, include, exclude }
+}
+
+fn patterns(table: &Table<'_>, key: &'static str) -> Vec<String> {
+    let mut all = Vec::new();
+    for (at, pattern) in table.list(key).unwrap_or_default() {
+        if pattern.is_empty() || pattern.starts_with('/') || pattern.split('/').any(|part| part == "..") || pattern.len() > 500 {
+            table.reader.mistake(at, format!("{key} holds patterns of paths below the app's root, such as \"docs/**\""));
+        } else {
+            all.push(pattern.to_owned());
+        }
+    }
+    all
+}
+
+fn paths(table: &Table<'_>, key: &'static str) -> Vec<RelativePath> {
+    let list = table.list(key).unwrap_or_default();
+    if list.len() > PATHS_MAX {
+        table.reader.mistake(table.at, format!("{key} has more than {PATHS_MAX} paths"));
+    }
+    let parsed = list
+        .into_iter()
+        .filter_map(|(at, text)| RelativePath::parse(text).map_err(|error| table.reader.mistake(at, error.to_string())).ok());
+    parsed.collect()
+}
+
+fn hooks(table: Table<'_>) -> Hooks {
+    let hooks = Hooks {
+        before_migrate: commands(&table, "before-migrate"),
+        after_migrate: commands(&table, "after-migrate"),
+        after_cutover: commands(&table, "after-cutover"),
+    };
+    table.finish();
+    hooks
+}
+
+fn commands(table: &Table<'_>, key: &'static str) -> Vec<Vec<String>> {
+    let lists = table.lists(key).unwrap_or_default();
+    lists.into_iter().filter_map(|(at, words)| command(table, at, key, words)).collect()
+}
+
+/// The words of a command. There is no shell: what looks like one is refused.
+pub(super) fn command(table: &Table<'_>, at: usize, key: &str, words: Vec<&str>) -> Option<Vec<String>> {
+    let refuse = |what: String| {
+        table.reader.mistake(at, what);
+        None
+    };
+    let Some(first) = words.first() else { return refuse(format!("a command in {key} has at least one word")) };
+    if words.len() > WORDS_MAX || words.iter().any(|word| word.len() > 2048 || word.contains('\0')) {
+        return refuse(format!("a command in {key} has at most {WORDS_MAX} words of at most 2048 bytes"));
+    }
+    if first.contains(char::is_whitespace) {
+        return refuse(format!("a command in {key} is a list of words, without a shell: [\"python\", \"manage.py\", \"check\"]"));
+    }
+    if first.contains('/') || *first == ".." {
+        return refuse(format!(
+            "a command in {key} begins with a program of the app's packages, such as \"python\" or \"celery\", not with a path"
+        ));
+    }
+    Some(words.into_iter().map(str::to_owned).collect())
+}
+
+fn steps(table: Table<'_>) -> StepLimits {
+    let defaults = StepLimits::default();
+    let limits = StepLimits {
+        migrate_timeout: table.parsed("migrate-timeout", duration).unwrap_or(defaults.migrate_timeout),
+        command_timeout: table.parsed("command-timeout", duration).unwrap_or(defaults.command_timeout),
+        memory_max: table.parsed("memory-max", size),
+    };
+    table.finish();
+    limits
+}
