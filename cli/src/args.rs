@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{admin, bundle, completions, deploy, env, host, init, key, login, logs, man, release, rollback, rollout, status};
+use crate::commands::{
+    admin, build, bundle, completions, deploy, env, host, init, key, login, logs, man, release, rollback, rollout, status,
+};
 use crate::output::Format;
 
 /// Deploys Python web applications to plain servers: checked before they take traffic, and back in a second.
@@ -24,6 +26,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Init(init::Arguments),
     Key(key::Arguments),
+    Build(build::Arguments),
     Bundle(bundle::Arguments),
     Login(login::Arguments),
     Host(host::Arguments),

@@ -3,6 +3,7 @@
 //! Each step is one file and takes what the earlier ones made. What depends only on the lock is cached, so that a build of
 //! changed code alone takes a second or two. Whatever is made twice from the same commit is made the same.
 
+pub(crate) mod assemble;
 pub(crate) mod bytecode;
 pub(crate) mod cache;
 pub(crate) mod checkout;
@@ -11,6 +12,7 @@ mod folder_digest;
 pub(crate) mod git;
 pub(crate) mod lock;
 pub(crate) mod packages;
+pub(crate) mod patterns;
 pub(crate) mod python;
 pub(crate) mod run;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments and `run`.
 
 pub(crate) mod admin;
+pub(crate) mod build;
 pub(crate) mod bundle;
 pub(crate) mod completions;
 pub(crate) mod deploy;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
     match command {
         Command::Init(arguments) => init::run(&arguments, output),
         Command::Key(arguments) => key::run(&arguments, output),
+        Command::Build(arguments) => build::run(&arguments, output),
         Command::Bundle(arguments) => bundle::run(&arguments, output),
         Command::Login(arguments) => login::run(&arguments, output),
         Command::Host(arguments) => host::run(&arguments, output),

@@ -5,7 +5,6 @@
 //! This crate holds no rules of releases or rollouts: those lie in the bundle crate and in the controller.
 
 mod args;
-#[expect(dead_code, reason = "the parts of `roadstead build`, which joins them, come first")]
 mod build;
 mod commands;
 mod failure;

@@ -1,6 +1,5 @@
 //! The two streams: results on stdout (as text or JSON), progress, notes and errors on stderr. Nothing else writes to either.
 
-#[expect(dead_code, reason = "for `roadstead build`, whose parts come first")]
 mod progress;
 mod table;
 mod words;
@@ -80,7 +79,6 @@ impl Output {
         }
     }
 
-    #[expect(dead_code, reason = "for `roadstead build`, whose parts come first")]
     /// Something that works but deserves a look. Kept, too, for the JSON result.
     pub(crate) fn warn(&self, text: impl Into<String>) {
         let text = text.into();
@@ -88,7 +86,6 @@ impl Output {
         self.warnings.borrow_mut().push(text);
     }
 
-    #[expect(dead_code, reason = "for `roadstead build`, whose parts come first")]
     /// All warnings so far.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.warnings.borrow().clone()
@@ -106,7 +103,6 @@ impl Output {
         }
     }
 
-    #[expect(dead_code, reason = "for `roadstead build`, whose parts come first")]
     /// Begins a step of a longer operation: a spinner on a terminal, a line at its end elsewhere.
     pub(crate) fn step(&self, name: &'static str) -> Step<'_> {
         Step::begin(self, name)

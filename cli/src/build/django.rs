@@ -118,20 +118,6 @@ impl Trouble {
     }
 }
 
-/// Migrations by their files alone, for a project that cannot be asked: `folder.name`, sorted.
-pub(crate) fn migrations_by_file(root: &Path) -> Result<Vec<String>> {
-    let files = super::folder_digest::files_below(root)?;
-    let name = |path: &PathBuf| {
-        let folder = path.parent().filter(|folder| folder.ends_with("migrations"))?.parent()?.file_name()?.to_str()?;
-        let stem = path.file_stem()?.to_str()?;
-        let numbered = path.extension()? == "py" && stem.starts_with(|c: char| c.is_ascii_digit());
-        numbered.then(|| format!("{folder}.{stem}"))
-    };
-    let mut found: Vec<String> = files.iter().filter_map(name).collect();
-    found.sort();
-    Ok(found)
-}
-
 /// A copy of a folder that code may write to.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {

@@ -24,8 +24,6 @@ const FORMAT: u32 = 1;
 pub(crate) struct Installed {
     /// The tree.
     pub(crate) tree: PathBuf,
-    /// The wheels that it was made from.
-    pub(crate) wheels: Vec<PathBuf>,
     /// Names and versions.
     pub(crate) list: Vec<Package>,
     /// Whether the cache had it.
@@ -38,13 +36,13 @@ pub(crate) fn install(lock: &Lock, checkout: &Path, toolbox: &Toolbox, cache: &C
     let key = Digest::of(format!("{FORMAT}\n{}\n{}", toolbox.python().key(), lock.text()).as_bytes());
     let place = cache.place("packages", &key.short())?;
     let cached = place.is_dir();
-    let wheels = if cached { Vec::new() } else { wheels(lock, checkout, toolbox, cache, work)? };
     if !cached {
+        let wheels = wheels(lock, checkout, toolbox, cache, work)?;
         let tree = unpack(&wheels, toolbox, work)?;
         complete(&tree, &list)?;
         cache.publish(&tree, &place)?;
     }
-    Ok(Installed { tree: place, wheels, list, cached })
+    Ok(Installed { tree: place, list, cached })
 }
 
 /// The wheels of a lock: from the cache, from the index, or built from source.

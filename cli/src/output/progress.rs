@@ -28,13 +28,6 @@ impl<'a> Step<'a> {
         Self { output, name, begun: Instant::now(), bar }
     }
 
-    /// Says what the step is at.
-    pub(crate) fn at(&self, what: impl Into<String>) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(what.into());
-        }
-    }
-
     /// Ends the step with one line about what it did; tells how long it took.
     pub(crate) fn done(self, what: &str) -> Duration {
         let spent = self.begun.elapsed();

@@ -25,7 +25,7 @@ def look_at_migrations(answer, root):
     from django.db.migrations.loader import MigrationLoader
     from django.db.migrations.state import ProjectState
 
-    loader = MigrationLoader(None, ignore_no_initial=True)
+    loader = MigrationLoader(None, ignore_no_migrations=True)
     answer["migrations"] = sorted(f"{app}.{name}" for app, name in loader.disk_migrations)
     answer["conflicts"] = {app: sorted(names) for app, names in loader.detect_conflicts().items()}
     own = {config.label for config in apps.get_app_configs() if below(config.path, root)}
