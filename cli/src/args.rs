@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    admin, build, bundle, completions, deploy, env, host, init, key, login, logs, man, release, rollback, rollout, status,
+    admin, build, bundle, completions, deploy, env, host, init, key, login, logs, man, push, release, rollback, rollout, status,
 };
 use crate::output::Format;
 
@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Key(key::Arguments),
     Build(build::Arguments),
     Bundle(bundle::Arguments),
+    Push(push::Arguments),
     Login(login::Arguments),
     Host(host::Arguments),
     Env(env::Arguments),

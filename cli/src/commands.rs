@@ -12,6 +12,7 @@ pub(crate) mod key;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod push;
 pub(crate) mod release;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         Command::Key(arguments) => key::run(&arguments, output),
         Command::Build(arguments) => build::run(&arguments, output),
         Command::Bundle(arguments) => bundle::run(&arguments, output),
+        Command::Push(arguments) => push::run(&arguments, output),
         Command::Login(arguments) => login::run(&arguments, output),
         Command::Host(arguments) => host::run(&arguments, output),
         Command::Env(arguments) => env::run(&arguments, output),
