@@ -35,6 +35,11 @@ pub(crate) enum Command {
         /// The folder.
         folder: PathBuf,
     },
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// How to enroll.

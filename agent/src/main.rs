@@ -72,6 +72,9 @@ fn perform(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         Command::Man { folder } => clap_mangen::generate_to(Args::command(), folder)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "roadstead-agent", &mut std::io::stdout());
+        }
     }
     Ok(())
 }

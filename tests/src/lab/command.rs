@@ -29,7 +29,7 @@ impl Execution {
     }
 
     /// The standard output of a command that succeeded, else an error that shows what it said.
-    pub(crate) fn checked(self, place: &str, command: &str) -> Result<String> {
+    pub fn checked(self, place: &str, command: &str) -> Result<String> {
         if self.success() {
             return Ok(self.stdout);
         }

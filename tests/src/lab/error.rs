@@ -78,6 +78,14 @@ pub enum LabError {
     /// A lab is full.
     #[error("a lab holds at most {0} hosts")]
     Full(u8),
+    /// Something was not packed.
+    #[error("there is no package {package} in {}", folder.display())]
+    NoPackage {
+        /// Its name.
+        package: String,
+        /// Where it should be.
+        folder: PathBuf,
+    },
     /// A thread of the lab panicked.
     #[error("a thread of the lab panicked")]
     Thread,

@@ -1,0 +1,186 @@
+//! A fleet: a controller, a host with PostgreSQL and Redis, and hosts that run the ERP behind Debian's nginx, all made
+//! from the packages that users install, by the commands that users type.
+
+mod desk;
+mod erp;
+mod packages;
+
+pub use desk::Desk;
+pub use erp::{Erp, PASSWORD, SITE, secrets};
+pub use packages::{Profile, packages};
+
+use crate::lab::{Host, HostOptions, Lab, LabError, Network, wait_until};
+use std::path::PathBuf;
+use std::time::Duration;
+
+type Result<T> = std::result::Result<T, LabError>;
+
+/// How long the parts of a fleet may take to come up on a busy machine.
+const UP: Duration = Duration::from_secs(90);
+
+/// The fleet, up and enrolled in the environment `staging` of the ERP, with nothing deployed yet.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The admin's place: keys, bundles and the command.
+    pub desk: Desk,
+    /// Runs the controller.
+    pub controller: Host,
+    /// Runs PostgreSQL and Redis.
+    pub data: Host,
+    /// Run the application.
+    pub hosts: Vec<Host>,
+    /// The releases that are deployed here.
+    pub erp: Erp,
+    /// The lab that all of them stand in; last, so that it goes last.
+    pub lab: Lab,
+}
+
+/// What a fleet is made of.
+#[derive(Debug, Clone)]
+pub struct FleetOptions {
+    /// How the packages are built.
+    pub profile: Profile,
+    /// Hosts that run the application: `web-1`, `web-2`, ...
+    pub hosts: usize,
+    /// What each of them has beyond the image.
+    pub host: HostOptions,
+    /// The `[strategy]` and `[timeouts]` of the environment.
+    pub policy: String,
+}
+
+impl Default for FleetOptions {
+    fn default() -> Self {
+        Self { profile: Profile::Dev, hosts: 1, host: HostOptions::default(), policy: "[strategy]\nbake = \"1s\"\n".into() }
+    }
+}
+
+impl FleetOptions {
+    /// So many hosts.
+    #[must_use]
+    pub fn hosts(mut self, hosts: usize) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// Another `[strategy]` and `[timeouts]`.
+    #[must_use]
+    pub fn policy(mut self, policy: &str) -> Self {
+        policy.clone_into(&mut self.policy);
+        self
+    }
+}
+
+impl Fleet {
+    /// Boots, installs, enrolls. `name` is the lab's.
+    pub fn new(name: &str, options: &FleetOptions) -> Result<Self> {
+        let packages = packages(options.profile)?;
+        let erp = Erp::build(options.profile)?;
+        let lab = Lab::new(name)?;
+        let mut wanted = vec![("control".to_owned(), HostOptions::default()), ("data".to_owned(), HostOptions::default())];
+        wanted.extend((1..=options.hosts).map(|number| (format!("web-{number}"), options.host.clone())));
+        let mut hosts = lab.hosts_with(wanted)?;
+        let apps = hosts.split_off(2);
+        let (Some(data), Some(controller)) = (hosts.pop(), hosts.pop()) else {
+            return Err(LabError::NoHost { lab: lab.id(), host: "control".into() });
+        };
+        let desk = Desk::new(lab.network(), options.profile, &controller)?;
+        let fleet = Self { desk, controller, data, hosts: apps, erp, lab };
+        fleet.data.start_redis()?;
+        fleet.data.start_postgresql("erp", PASSWORD)?;
+        fleet.start_controller(&packages.controller)?;
+        fleet.apply(&options.policy)?;
+        each(&fleet.hosts, |host| fleet.add(host, &packages.agent))?;
+        fleet.wait_for_all()?;
+        Ok(fleet)
+    }
+
+    /// A place in the network from which to make requests.
+    pub fn client(&self) -> Network {
+        self.lab.network()
+    }
+
+    /// Installs the controller, makes its authority and logs the admin in.
+    fn start_controller(&self, package: &PathBuf) -> Result<()> {
+        let controller = &self.controller;
+        controller.install_debs(&[package])?;
+        let address = self.desk.controller().to_owned();
+        controller.exec(&["roadstead-controller", "init", "--admin", "ada", "--address", &address, "--out", "/root/ada.pem"])?;
+        controller.systemctl(&["start", "roadstead-controller"])?;
+        controller.wait_for_unit("roadstead-controller", "active", UP)?;
+        let credential = self.desk.write("ada.pem", &controller.read("/root/ada.pem")?)?;
+        self.desk.roadstead(&["login", "--controller", &address, "--credential", &credential]).map(drop)
+    }
+
+    /// Makes the environment what the policy says.
+    pub fn apply(&self, policy: &str) -> Result<()> {
+        let text = format!("[environment]\nname = \"staging\"\napp = \"erp\"\nhosts = \"role=web\"\n\n{policy}\n");
+        let file = self.desk.write("staging.toml", &text)?;
+        self.desk.roadstead(&["env", "apply", "-f", &file]).map(drop)
+    }
+
+    /// Makes a plain host one of the fleet's: the agent, the keys that it believes, the app's secrets, nginx.
+    pub fn add(&self, host: &Host, agent: &PathBuf) -> Result<()> {
+        host.install_debs(&[agent])?;
+        host.write("/etc/roadstead/release-keys.toml", &self.erp.trust)?;
+        host.write("/etc/roadstead/apps/erp.env", secrets(&self.data.ip()))?;
+        host.exec(&["chmod", "600", "/etc/roadstead/apps/erp.env"])?;
+        host.start_nginx(SITE)?;
+        self.enroll(host)
+    }
+
+    /// Gives a host its identity, with a fresh token.
+    pub fn enroll(&self, host: &Host) -> Result<()> {
+        let token = self.desk.roadstead(&["host", "token", "--env", "staging", "--label", "role=web"])?;
+        let words = ["roadstead-agent", "enroll", "--controller", self.desk.controller(), "--token-file", "-"];
+        let done = host.execute(&words, UP, token.as_bytes())?;
+        done.checked(host.name(), &words.join(" "))?;
+        host.systemctl(&["start", "roadstead-agent"])?;
+        host.wait_for_unit("roadstead-agent", "active", UP)
+    }
+
+    /// Waits until the controller hears every host.
+    pub fn wait_for_all(&self) -> Result<()> {
+        let all = self.hosts.len();
+        wait_until("every host to be connected", UP, || self.connected().is_ok_and(|connected| connected == all))
+    }
+
+    /// How many hosts the controller hears.
+    pub fn connected(&self) -> Result<usize> {
+        let hosts = self.desk.json(&["host", "list"])?;
+        let connected = |host: &&serde_json::Value| host["state"] == "connected";
+        Ok(hosts.as_array().into_iter().flatten().filter(connected).count())
+    }
+
+    /// Hands a bundle to the controller.
+    pub fn push(&self, version: &str) -> Result<()> {
+        self.desk.roadstead(&["push", &self.erp.bundle(version)]).map(drop)
+    }
+
+    /// Pushes a version and deploys it; a rollout that did not succeed is an error with all that was said.
+    pub fn deploy(&self, version: &str) -> Result<String> {
+        self.push(version)?;
+        self.desk.roadstead(&["deploy", "staging", version])
+    }
+
+    /// What a host answers at a path of the site, from outside: status and release.
+    pub fn ask(&self, host: &Host, path: &str) -> Result<(u16, String)> {
+        let url = format!("http://{}{path}", host.ip());
+        let words = ["curl", "-s", "-o", "/dev/null", "-m", "10", "-w", "%{http_code} %header{x-release}", &url];
+        let said = self.desk.run(&words)?;
+        let (status, release) = said.stdout.trim().split_once(' ').unwrap_or((said.stdout.trim(), ""));
+        Ok((status.parse().unwrap_or(0), release.to_owned()))
+    }
+
+    /// Which version each host answers with, in the order of the hosts.
+    pub fn serving(&self) -> Result<Vec<String>> {
+        self.hosts.iter().map(|host| self.ask(host, "/healthz").map(|(_, release)| release)).collect()
+    }
+}
+
+/// Does the same to several hosts at once.
+pub fn each(hosts: &[Host], work: impl Fn(&Host) -> Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = hosts.iter().map(|host| scope.spawn(|| work(host))).collect();
+        running.into_iter().try_for_each(|one| one.join().unwrap_or(Err(LabError::Thread)))
+    })
+}
