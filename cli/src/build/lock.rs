@@ -124,7 +124,7 @@ pub(crate) fn lock(wanted: &Wanted<'_>, toolbox: &Toolbox, cache: &Cache, work: 
         return Ok(Lock { packages: Vec::new(), options: Vec::new(), pinned: true });
     }
     let folders = demand.folders(wanted.checkout)?;
-    let key = Digest::of(format!("1\n{}\n{demand:?}\n{folders:?}\n{}", toolbox.python().key(), index_settings()).as_bytes());
+    let key = Digest::of(format!("2\n{}\n{demand:?}\n{folders:?}\n{}", toolbox.python().key(), index_settings()).as_bytes());
     let place = cache.place("locks", &format!("{}.json", key.short()))?;
     if !refresh && let Some(lock) = std::fs::read(&place).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return Ok(lock);

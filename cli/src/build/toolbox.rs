@@ -7,6 +7,8 @@ use super::python::Python;
 use super::run::{Run, on_path};
 use crate::failure::{Failure, Result};
 
+const PIP: &str = include_str!("scripts/pip.py");
+
 /// Settings of pip that would change where or what it installs.
 const UNWANTED: [&str; 13] = [
     "PIP_TARGET",
@@ -54,7 +56,7 @@ impl Toolbox {
         let run = pip_environment(Run::clean(self.folder.join("bin/python"), &["PIP_", "CFLAGS", "LDFLAGS", "CPPFLAGS", "PKG_CONFIG"]));
         let flags = std::env::var("CFLAGS").unwrap_or_default();
         // Debug information would carry the name of a temporary folder into every compiled extension.
-        run.env("CFLAGS", format!("{flags} -g0").trim()).args(["-m", "pip"])
+        run.env("CFLAGS", format!("{flags} -g0").trim()).args(["-c", PIP])
     }
 
     /// The interpreter about to run one of our own scripts: no user site, no bytecode of its own, the same hashes every time.

@@ -44,6 +44,21 @@ fn loose_requirements_become_a_sorted_lock_with_hashes_that_stays_until_refreshe
 }
 
 #[test]
+fn what_any_patch_release_of_the_python_wants_is_locked() {
+    let project = project();
+    let Some((series, _)) = project.toolbox(&project.work()).python().full.rsplit_once('.').map(|(s, p)| (s.to_owned(), p.to_owned())) else {
+        panic!("a Python without a version")
+    };
+    let old = format!("leaf==1.0; python_full_version < \"{series}.1\"");
+    let new = format!("later; python_full_version >= \"{series}.90\"");
+    Wheel { name: "later", version: "1.0", files: &[("later.py", "")], ..Wheel::default() }.write(&project.wheels());
+    let requires: &[&str] = &[&old, &new, "absent; python_full_version < \"3\""];
+    Wheel { name: "patchy", version: "1.0", requires, files: &[("patchy.py", "")], ..Wheel::default() }.write(&project.wheels());
+    project.write("requirements.txt", "INDEX\npatchy\n");
+    assert_eq!(versions(&locked(&project, &[], &[], false).unwrap()), ["later==1.0", "leaf==1.0", "patchy==1.0"]);
+}
+
+#[test]
 fn a_file_with_hashes_is_taken_as_it_stands_and_further_packages_fit_around_it() {
     let project = project();
     project.write("loose.txt", "INDEX\nleaf==1.0\n");
