@@ -46,7 +46,8 @@ fn loose_requirements_become_a_sorted_lock_with_hashes_that_stays_until_refreshe
 #[test]
 fn what_any_patch_release_of_the_python_wants_is_locked() {
     let project = project();
-    let Some((series, _)) = project.toolbox(&project.work()).python().full.rsplit_once('.').map(|(s, p)| (s.to_owned(), p.to_owned())) else {
+    let Some((series, _)) = project.toolbox(&project.work()).python().full.rsplit_once('.').map(|(s, p)| (s.to_owned(), p.to_owned()))
+    else {
         panic!("a Python without a version")
     };
     let old = format!("leaf==1.0; python_full_version < \"{series}.1\"");
