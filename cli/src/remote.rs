@@ -2,6 +2,7 @@
 
 mod connection;
 pub(crate) mod environment_file;
+mod excerpt;
 pub(crate) mod rollout_view;
 pub(crate) mod spans;
 pub(crate) mod watch;

@@ -14,7 +14,7 @@ use crate::host::unit_file::release_of_unit;
 use crate::layout::Layout;
 
 /// Lines of a unit's journal in a failure.
-const JOURNAL_LINES: usize = 60;
+const JOURNAL_LINES: usize = 200;
 /// How often a unit is looked at while it is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What systemd may need beyond a service's own time.

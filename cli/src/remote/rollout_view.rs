@@ -1,13 +1,12 @@
 //! A rollout as text: hosts as rows, what they do now, what went wrong grouped by its cause. Pure, so that it can be compared.
 
+use super::excerpt::excerpt;
 use roadstead_proto::v1::{Failure, Rollout, RolloutHost};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Hosts that are named for one cause; the rest is counted.
 const NAMES_PER_CAUSE_MAX: usize = 3;
-/// Lines of a failure's detail that are shown: its end tells most.
-const DETAIL_LINES_MAX: usize = 12;
 
 /// The whole picture: head, one row per host, causes.
 pub(crate) fn picture(rollout: &Rollout, now_ms: u64) -> String {
@@ -76,7 +75,7 @@ fn causes(rollout: &Rollout) -> String {
         let shown = names.iter().take(NAMES_PER_CAUSE_MAX).copied().collect::<Vec<_>>().join(", ");
         let more = if names.len() > NAMES_PER_CAUSE_MAX { ", …" } else { "" };
         let _infallible = writeln!(text, "{} of {} hosts ({shown}{more}): {}", names.len(), rollout.hosts.len(), failure.summary);
-        text.push_str(&tail(&failure.detail));
+        text.push_str(&excerpt(&failure.detail));
         if !failure.hint.is_empty() {
             let _infallible = writeln!(text, "  Hint: {}", failure.hint);
         }
@@ -86,18 +85,6 @@ fn causes(rollout: &Rollout) -> String {
     {
         let _infallible = writeln!(text, "{}", failure.summary);
         let _infallible = writeln!(text, "  Hint: {}", failure.hint);
-    }
-    text
-}
-
-/// The last lines of a failure's detail, indented, with control characters made harmless.
-fn tail(detail: &str) -> String {
-    let lines: Vec<&str> = detail.lines().collect();
-    let skipped = lines.len().saturating_sub(DETAIL_LINES_MAX);
-    let mut text = String::new();
-    for line in &lines[skipped..] {
-        let plain: String = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-        let _infallible = writeln!(text, "  | {plain}");
     }
     text
 }

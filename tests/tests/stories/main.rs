@@ -1,7 +1,5 @@
 //! What users live through, told on real hosts: one file per story.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
-
 mod broken_releases;
 mod first_deployment;
 mod upgrade_under_load;
