@@ -224,8 +224,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`] or [`StoreError::Damaged`].
     pub fn check(&self, digest: &Digest, size: u64) -> Result<(), StoreError> {
+        if self.read_through(digest, size)? == size { Ok(()) } else { Err(StoreError::Damaged(*digest)) }
+    }
+
+    /// Reads a blob of at most `max` bytes through, in bounded memory, and checks its digest; gives its size.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or [`StoreError::Damaged`].
+    pub fn read_through(&self, digest: &Digest, max: u64) -> Result<u64, StoreError> {
         let damaged = || StoreError::Damaged(*digest);
-        let mut reader = self.reader(digest)?.take(size.saturating_add(1));
+        let mut reader = self.reader(digest)?.take(max.saturating_add(1));
         let mut hasher = DigestHasher::new();
         let mut buffer = vec![0; PART];
         let mut seen = 0;
@@ -237,7 +245,7 @@ impl Store {
             seen += count as u64;
             hasher.update(&buffer[..count]);
         }
-        if seen == size && hasher.finish() == *digest { Ok(()) } else { Err(damaged()) }
+        if seen <= max && hasher.finish() == *digest { Ok(seen) } else { Err(damaged()) }
     }
 
     /// Removes a blob, for instance one that was found damaged.

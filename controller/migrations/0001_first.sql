@@ -46,7 +46,8 @@ CREATE TABLE tokens (
     created_by  TEXT NOT NULL,
     expires_at  INTEGER NOT NULL,
     used_at     INTEGER,
-    used_by     TEXT
+    used_by     TEXT,
+    refused     INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE releases (

@@ -29,6 +29,7 @@ pub(crate) enum Denied {
 #[derive(Debug, Clone)]
 struct HostAccess {
     not_after: Timestamp,
+    cut: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -68,13 +69,18 @@ impl Access {
 
     /// A host is welcome.
     pub(crate) fn let_host_in(&self, host: &HostRecord) {
-        self.renewed(&host.id, host.certificate_not_after);
+        let access = HostAccess { not_after: host.certificate_not_after, cut: CancellationToken::new() };
+        self.change(|table| {
+            table.hosts.insert(host.id.clone(), access);
+        });
     }
 
-    /// A host's newest certificate is valid until then.
+    /// A host's newest certificate is valid until then. One that was cut off meanwhile stays out.
     pub(crate) fn renewed(&self, host: &HostId, not_after: Timestamp) {
         self.change(|table| {
-            table.hosts.insert(host.clone(), HostAccess { not_after });
+            if let Some(access) = table.hosts.get_mut(host) {
+                access.not_after = not_after;
+            }
         });
     }
 
@@ -90,10 +96,12 @@ impl Access {
         });
     }
 
-    /// A host is not welcome any more.
+    /// A host is not welcome any more: its session and whatever is being sent to it end.
     pub(crate) fn shut_host_out(&self, host: &HostId) {
         self.change(|table| {
-            table.hosts.remove(host);
+            if let Some(access) = table.hosts.remove(host) {
+                access.cut.cancel();
+            }
         });
     }
 
@@ -106,17 +114,17 @@ impl Access {
         });
     }
 
-    /// The host that calls.
+    /// The host that calls, and what fires when it is shut out.
     ///
     /// Its connection may be older than its newest certificate, which is what must still be valid: so a renewal needs no
     /// new connection.
     ///
     /// # Errors
     /// [`Denied`].
-    pub(crate) fn host(&self, peer: Option<&PeerCertificate>) -> Result<HostId, Denied> {
+    pub(crate) fn host(&self, peer: Option<&PeerCertificate>) -> Result<(HostId, CancellationToken), Denied> {
         let Identity::Host(id) = peer.ok_or(Denied::Nobody)?.identity() else { return Err(Denied::WrongKind) };
-        let not_after = self.read(|table| table.hosts.get(id).map(|host| host.not_after)).ok_or(Denied::Revoked)?;
-        if clock::now() > not_after { Err(Denied::Expired) } else { Ok(id.clone()) }
+        let access = self.read(|table| table.hosts.get(id).cloned()).ok_or(Denied::Revoked)?;
+        if clock::now() > access.not_after { Err(Denied::Expired) } else { Ok((id.clone(), access.cut)) }
     }
 
     /// The admin who calls, and what fires when they are shut out.

@@ -68,6 +68,8 @@ pub(crate) struct Context {
     pub(crate) term: u64,
     /// How often hosts say that they are there.
     pub(crate) heartbeat: Millis,
+    /// How long the certificate of a host lives.
+    pub(crate) host_lifetime: Millis,
     /// Fires when the controller stops.
     pub(crate) stopping: CancellationToken,
 }

@@ -192,7 +192,8 @@ impl Loop {
         };
         for record in this.parts.store.unfinished_rollouts().await? {
             let rollout = record.state.plan.rollout;
-            this.parts.outputs.restore(rollout, this.parts.store.outputs(rollout).await?);
+            let hosts = record.state.hosts.keys().cloned();
+            this.parts.outputs.restore(rollout, hosts, this.parts.store.outputs(rollout).await?);
             this.running.insert(rollout, Running::new(record));
             this.announce(rollout);
             this.take_up(rollout);

@@ -1,7 +1,7 @@
 //! Output of steps while rollouts run: kept bounded in memory, told to whoever follows, written down when a rollout ends.
 
 use roadstead_model::{HostId, RolloutId, StepName, limits};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
@@ -75,6 +75,7 @@ fn floor_from(text: &str, over: usize) -> usize {
 
 #[derive(Debug)]
 struct Running {
+    hosts: BTreeSet<HostId>,
     kept: BTreeMap<(HostId, StepName), Kept>,
     tell: broadcast::Sender<OutputPart>,
 }
@@ -90,14 +91,15 @@ impl Outputs {
     }
 
     /// A rollout begins: its output is taken from now on.
-    pub(crate) fn begin(&self, rollout: RolloutId) {
-        self.table().entry(rollout).or_insert_with(|| Running { kept: BTreeMap::new(), tell: broadcast::channel(FOLLOWERS_LAG).0 });
+    pub(crate) fn begin(&self, rollout: RolloutId, hosts: impl IntoIterator<Item = HostId>) {
+        let (kept, tell) = (BTreeMap::new(), broadcast::channel(FOLLOWERS_LAG).0);
+        self.table().entry(rollout).or_insert_with(|| Running { hosts: hosts.into_iter().collect(), kept, tell });
     }
 
-    /// A part arrives; that of a rollout that does not run is not kept.
+    /// A part arrives; that of a rollout that does not run, or of which the host is no part, is not kept.
     pub(crate) fn take(&self, rollout: RolloutId, part: OutputPart) {
         let mut table = self.table();
-        let Some(running) = table.get_mut(&rollout) else { return };
+        let Some(running) = table.get_mut(&rollout).filter(|running| running.hosts.contains(&part.host)) else { return };
         let key = (part.host.clone(), part.step);
         let of_host = running.kept.keys().filter(|(host, _)| *host == part.host).count();
         if of_host >= STEPS_MAX && !running.kept.contains_key(&key) {
@@ -131,8 +133,8 @@ impl Outputs {
     }
 
     /// Takes up what was written down when the controller stopped.
-    pub(crate) fn restore(&self, rollout: RolloutId, records: Vec<OutputRecord>) {
-        self.begin(rollout);
+    pub(crate) fn restore(&self, rollout: RolloutId, hosts: impl IntoIterator<Item = HostId>, records: Vec<OutputRecord>) {
+        self.begin(rollout, hosts);
         if let Some(running) = self.table().get_mut(&rollout) {
             for OutputRecord { host, step, head, dropped, tail } in records {
                 running.kept.insert((host, step), Kept { head, dropped, tail });
@@ -165,7 +167,8 @@ mod tests {
     fn head_and_tail_are_kept_and_the_middle_is_counted() {
         let (outputs, rollout) = (Outputs::default(), RolloutId(1));
         outputs.take(rollout, part("nobody listens yet"));
-        outputs.begin(rollout);
+        outputs.begin(rollout, [part("").host]);
+        outputs.take(rollout, OutputPart { host: HostId::parse(&"b".repeat(26)).unwrap(), ..part("of no part of it") });
         outputs.take(rollout, part("first\n"));
         let line = "ö".repeat(4096);
         for _ in 0..200 {

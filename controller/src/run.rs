@@ -61,7 +61,7 @@ pub(crate) async fn serve(settings: Settings, listener: TcpListener, stopping: C
     let tls = ServerTls::new(&credentials)?;
     tokio::spawn(renew(Arc::clone(&authority), credentials, tls.clone(), stopping.clone()));
     tokio::spawn(notify::feed_watchdog(stopping.clone()));
-    let heartbeat = settings.heartbeat();
+    let (heartbeat, host_lifetime) = (settings.heartbeat(), settings.host_lifetime());
     let context = Context {
         store: store.clone(),
         blobs,
@@ -73,6 +73,7 @@ pub(crate) async fn serve(settings: Settings, listener: TcpListener, stopping: C
         announcements,
         term,
         heartbeat,
+        host_lifetime,
         stopping: stopping.clone(),
     };
     let limits = ServeLimits { connections: settings.connections, ..ServeLimits::default() };

@@ -5,6 +5,9 @@ use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+/// A certificate that lives longer than this is a stolen one for longer than this.
+const HOST_CERTIFICATE_MINUTES_MAX: u32 = 30 * 24 * 60;
+
 /// What the operator may set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -17,6 +20,9 @@ pub(crate) struct Settings {
     pub(crate) address: Option<String>,
     /// How often agents say that they are there, in seconds.
     pub(crate) heartbeat_seconds: u32,
+    /// How long the certificate of a host lives, in minutes. A host renews it after half to three quarters of that; one that hears
+    /// nothing of the controller until its end has to enroll again.
+    pub(crate) host_certificate_minutes: u32,
     /// Connections at a time.
     pub(crate) connections: usize,
 }
@@ -28,6 +34,7 @@ impl Default for Settings {
             state: PathBuf::from("/var/lib/roadstead-controller"),
             address: None,
             heartbeat_seconds: 10,
+            host_certificate_minutes: 24 * 60,
             connections: 20_000,
         }
     }
@@ -86,6 +93,12 @@ impl Settings {
         if !(1..=300).contains(&settings.heartbeat_seconds) {
             return Err(format!("heartbeat-seconds = {}: it is 1 to 300", settings.heartbeat_seconds));
         }
+        if !(1..=HOST_CERTIFICATE_MINUTES_MAX).contains(&settings.host_certificate_minutes) {
+            return Err(format!(
+                "host-certificate-minutes = {}: it is 1 to {HOST_CERTIFICATE_MINUTES_MAX} (30 days)",
+                settings.host_certificate_minutes
+            ));
+        }
         if settings.connections == 0 {
             return Err("connections = 0: then nobody could connect".to_owned());
         }
@@ -96,6 +109,11 @@ impl Settings {
     pub(crate) const fn heartbeat(&self) -> Millis {
         // As `u64::from`, which a const function cannot call.
         Millis::from_secs(self.heartbeat_seconds as u64)
+    }
+
+    /// How long the certificate of a host lives.
+    pub(crate) const fn host_lifetime(&self) -> Millis {
+        Millis::from_secs(self.host_certificate_minutes as u64 * 60)
     }
 
     /// How agents and admins reach this machine.
@@ -118,5 +136,11 @@ mod tests {
         let error = Settings::parse("listen = \"0.0.0.0:1\"\nlissten = 1").unwrap_err();
         assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
         assert!(Settings::parse("heartbeat-seconds = 0").is_err());
+        assert_eq!(Settings::parse("host-certificate-minutes = 1").unwrap().host_lifetime(), Millis(60_000));
+        assert_eq!(Settings::default().host_lifetime(), roadstead_pki::HOST_LIFETIME);
+        for minutes in [0, 30 * 24 * 60 + 1] {
+            let error = Settings::parse(&format!("host-certificate-minutes = {minutes}")).unwrap_err();
+            assert!(error.contains("1 to 43200"), "{error}");
+        }
     }
 }

@@ -16,8 +16,10 @@ pub const ADMIN_LIFETIME: Millis = Millis::from_secs(30 * 24 * HOUR);
 pub const CONTROLLER_LIFETIME: Millis = Millis::from_secs(30 * 24 * HOUR);
 /// Life of the authority: ten years.
 pub(crate) const AUTHORITY_LIFETIME: Millis = Millis::from_secs(3650 * 24 * HOUR);
-/// Clocks may differ by this much: certificates are valid from a little before their making.
+/// Clocks may differ by this much: certificates are valid from a little before their making. Of a short life it is a twelfth, so that
+/// a fresh certificate is never one that wants to be renewed.
 const CLOCK_SKEW: Millis = Millis::from_secs(5 * 60);
+const SKEW_PARTS: u64 = 12;
 
 /// How long a certificate for this identity lives unless something else is asked for.
 #[must_use]
@@ -58,8 +60,10 @@ pub(crate) fn authority(now: Timestamp) -> CertificateParams {
 
 /// From when and until when something issued now is valid, in milliseconds since 1970.
 pub(crate) const fn validity(now: Timestamp, lifetime: Millis) -> (Timestamp, Timestamp) {
+    let part = lifetime.0 / SKEW_PARTS;
+    let skew = if part < CLOCK_SKEW.0 { part } else { CLOCK_SKEW.0 };
     // Whole seconds: certificates hold no smaller ones.
-    (Timestamp(now.0.saturating_sub(CLOCK_SKEW.0) / 1000 * 1000), Timestamp(now.0.saturating_add(lifetime.0) / 1000 * 1000))
+    (Timestamp(now.0.saturating_sub(skew) / 1000 * 1000), Timestamp(now.0.saturating_add(lifetime.0) / 1000 * 1000))
 }
 
 fn dated(now: Timestamp, lifetime: Millis) -> CertificateParams {

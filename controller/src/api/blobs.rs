@@ -6,9 +6,11 @@ use roadstead_proto::v1;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::status::{internal, unknown};
+use super::status::{denied, internal, unknown};
+use crate::access::Denied;
 
 /// Parts on their way that the connection has not taken yet.
 const QUEUE: usize = 4;
@@ -36,12 +38,12 @@ impl Want {
 
 type Parts = mpsc::Sender<Result<v1::BlobPart, Status>>;
 
-/// Streams blobs, in the order in which they are wanted.
-pub(super) fn send(blobs: Blobs, wants: Vec<Want>) -> ReceiverStream<Result<v1::BlobPart, Status>> {
+/// Streams blobs, in the order in which they are wanted, until the host is cut off.
+pub(super) fn send(blobs: Blobs, wants: Vec<Want>, cut: CancellationToken) -> ReceiverStream<Result<v1::BlobPart, Status>> {
     let (parts, stream) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
         for (index, want) in (0u32..).zip(wants) {
-            match send_one(&blobs, index, want, &parts) {
+            match send_one(&blobs, index, want, &parts, &cut) {
                 Ok(true) => {}
                 // The host has gone.
                 Ok(false) => return,
@@ -75,7 +77,7 @@ fn patch(blobs: &Blobs, want: &Want, whole: u64) -> Option<Vec<u8>> {
     ((patch.len() as u64) < whole).then_some(patch)
 }
 
-fn send_one(blobs: &Blobs, index: u32, want: Want, parts: &Parts) -> Result<bool, Status> {
+fn send_one(blobs: &Blobs, index: u32, want: Want, parts: &Parts, cut: &CancellationToken) -> Result<bool, Status> {
     let mut file = blobs.file(&want.digest).map_err(|error| match error {
         StoreError::Missing(digest) => unknown(format!("blob {} is not here", digest.short()), "push the release again"),
         other => internal(other),
@@ -87,6 +89,9 @@ fn send_one(blobs: &Blobs, index: u32, want: Want, parts: &Parts) -> Result<bool
     let mut left = size.saturating_sub(want.offset);
     file.seek(SeekFrom::Start(want.offset.min(size))).map_err(internal)?;
     loop {
+        if cut.is_cancelled() {
+            return Err(denied(Denied::Revoked));
+        }
         let length = left.min(limits::BLOB_PART_BYTES as u64);
         let mut data = Vec::new();
         (&mut file).take(length).read_to_end(&mut data).map_err(internal)?;

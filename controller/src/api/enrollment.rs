@@ -1,13 +1,14 @@
 //! Redeeming join tokens: the only calls for those who have no certificate yet.
 
 use roadstead_model::{HostFacts, HostId};
-use roadstead_pki::{ADMIN_LIFETIME, HOST_LIFETIME, Identity, TokenHash};
+use roadstead_pki::{ADMIN_LIFETIME, Identity, TokenHash};
 use roadstead_proto::v1::enrollment_server::Enrollment;
 use roadstead_proto::v1::{EnrollAdminRequest, EnrollAdminResponse, EnrollHostRequest, EnrollHostResponse};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::Context;
+use super::peer::Caller;
 use super::status::{internal, invalid, malformed, stored, token_refused};
 use crate::clock;
 use crate::store::{CertificateRecord, HostRecord, TokenPurpose, TokenRefused};
@@ -19,15 +20,21 @@ pub(super) struct EnrollmentCalls(pub(super) Arc<Context>);
 #[tonic::async_trait]
 impl Enrollment for EnrollmentCalls {
     async fn enroll_host(&self, request: Request<EnrollHostRequest>) -> Result<Response<EnrollHostResponse>, Status> {
-        let context = &self.0;
+        let (context, from) = (&self.0, Caller::place(&request));
         let request = request.into_inner();
         let hash = TokenHash::of_secret(&request.token_secret).map_err(invalid)?;
         let facts: HostFacts = request.facts.ok_or_else(|| invalid("the facts of the host are missing"))?.try_into().map_err(malformed)?;
         let now = clock::now();
-        let purpose = context.store.token(&hash, now).await.map_err(stored)?;
-        let TokenPurpose::Host(environment, labels) = purpose.map_err(said_no)? else { return Err(said_no(TokenRefused::Unknown)) };
+        let purpose = context.store.token(&hash, now).await.map_err(stored)?.and_then(|purpose| match purpose {
+            TokenPurpose::Host(environment, labels) => Ok((environment, labels)),
+            TokenPurpose::Admin(_) => Err(TokenRefused::Admins),
+        });
+        let (environment, labels) = match purpose {
+            Ok(purpose) => purpose,
+            Err(why) => return Err(refuse(context, hash, why, from).await),
+        };
         let id = new_host_id().map_err(internal)?;
-        let issued = context.authority.issue(&request.csr, &Identity::Host(id.clone()), HOST_LIFETIME, now).map_err(invalid)?;
+        let issued = context.authority.issue(&request.csr, &Identity::Host(id.clone()), context.host_lifetime, now).map_err(invalid)?;
         let host = HostRecord {
             id: id.clone(),
             name: facts.host_name.clone(),
@@ -40,7 +47,9 @@ impl Enrollment for EnrollmentCalls {
             certificate_not_after: issued.says.not_after(),
         };
         let enrolled = context.store.enroll_host(hash, host.clone(), CertificateRecord::from(&issued.says), now).await.map_err(stored)?;
-        enrolled.map_err(said_no)?;
+        if let Err(why) = enrolled {
+            return Err(refuse(context, hash, why, from).await);
+        }
         context.access.let_host_in(&host);
         tracing::info!(host = %id, name = %host.name, environment = %host.environment, "a host joined");
         let authority = context.authority.certificate_der().to_vec();
@@ -48,23 +57,35 @@ impl Enrollment for EnrollmentCalls {
     }
 
     async fn enroll_admin(&self, request: Request<EnrollAdminRequest>) -> Result<Response<EnrollAdminResponse>, Status> {
-        let context = &self.0;
+        let (context, from) = (&self.0, Caller::place(&request));
         let request = request.into_inner();
         let hash = TokenHash::of_secret(&request.token_secret).map_err(invalid)?;
         let now = clock::now();
-        let purpose = context.store.token(&hash, now).await.map_err(stored)?;
-        let TokenPurpose::Admin(name) = purpose.map_err(said_no)? else { return Err(said_no(TokenRefused::Unknown)) };
+        let purpose = context.store.token(&hash, now).await.map_err(stored)?.and_then(|purpose| match purpose {
+            TokenPurpose::Admin(name) => Ok(name),
+            TokenPurpose::Host(..) => Err(TokenRefused::Hosts),
+        });
+        let name = match purpose {
+            Ok(name) => name,
+            Err(why) => return Err(refuse(context, hash, why, from).await),
+        };
         let issued = context.authority.issue(&request.csr, &Identity::Admin(name.clone()), ADMIN_LIFETIME, now).map_err(invalid)?;
         let enrolled = context.store.enroll_admin(hash, name.clone(), CertificateRecord::from(&issued.says), now).await.map_err(stored)?;
-        enrolled.map_err(said_no)?;
+        if let Err(why) = enrolled {
+            return Err(refuse(context, hash, why, from).await);
+        }
         context.access.let_admin_in(name.clone());
         let authority = context.authority.certificate_der().to_vec();
         Ok(Response::new(EnrollAdminResponse { name: name.to_string(), certificate: issued.der, authority }))
     }
 }
 
-fn said_no(why: TokenRefused) -> Status {
-    tracing::warn!(%why, "someone tried to join");
+/// Says no, and leaves a line in the history: a token that lets nobody in any more may have been stolen.
+async fn refuse(context: &Context, hash: TokenHash, why: TokenRefused, from: String) -> Status {
+    tracing::warn!(%why, from, "someone tried to join");
+    if let Err(error) = context.store.token_refused(hash, why, from, clock::now()).await {
+        tracing::error!(%error, "the refusal is not in the history");
+    }
     token_refused(why)
 }
 

@@ -51,8 +51,7 @@ type Lines<T> = mpsc::Sender<Result<T, Status>>;
 
 impl OperatorCalls {
     fn admin<T>(&self, request: &Request<T>) -> Result<Admin, Status> {
-        let caller = request.extensions().get::<Caller>().and_then(|caller| caller.0.as_ref());
-        let (name, cut) = self.0.access.admin(caller).map_err(denied)?;
+        let (name, cut) = self.0.access.admin(Caller::certificate(request)).map_err(denied)?;
         Ok(Admin { name, cut })
     }
 
@@ -93,11 +92,10 @@ impl Operator for OperatorCalls {
 
     async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Answer<v1::WhoAmIResponse> {
         let admin = self.admin(&request)?;
-        let caller = request.extensions().get::<Caller>().and_then(|caller| caller.0.as_ref());
         Ok(Response::new(v1::WhoAmIResponse {
             name: admin.name.to_string(),
             controller_version: env!("CARGO_PKG_VERSION").to_owned(),
-            certificate_not_after_ms: caller.map_or(0, |certificate| certificate.not_after().0),
+            certificate_not_after_ms: Caller::certificate(&request).map_or(0, |certificate| certificate.not_after().0),
             term: self.0.term,
         }))
     }

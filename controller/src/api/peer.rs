@@ -2,18 +2,35 @@
 
 use roadstead_pki::{PeerCertificate, PeerStream};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::Request;
 use tonic::transport::server::Connected;
 
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Peer(PeerStream);
 
-/// Who is at the other end of the connection of a call; nobody who could enroll only.
+/// Who is at the other end of the connection of a call.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller(pub(crate) Option<PeerCertificate>);
+pub(crate) struct Caller {
+    certificate: Option<PeerCertificate>,
+    address: SocketAddr,
+}
+
+impl Caller {
+    /// The verified certificate of whoever makes a call; nobody's could enroll only.
+    pub(crate) fn certificate<T>(request: &Request<T>) -> Option<&PeerCertificate> {
+        request.extensions().get::<Self>().and_then(|caller| caller.certificate.as_ref())
+    }
+
+    /// From where a call comes, for the history.
+    pub(crate) fn place<T>(request: &Request<T>) -> String {
+        request.extensions().get::<Self>().map_or_else(|| "an unknown place".to_owned(), |caller| caller.address.ip().to_string())
+    }
+}
 
 impl Peer {
     pub(crate) const fn new(stream: PeerStream) -> Self {
@@ -25,7 +42,7 @@ impl Connected for Peer {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        Caller(self.0.certificate().cloned())
+        Caller { certificate: self.0.certificate().cloned(), address: self.0.address() }
     }
 }
 

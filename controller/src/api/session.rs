@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use super::Context;
-use super::status::{invalid, malformed, status};
+use super::status::{denied, invalid, malformed, status};
+use crate::access::Denied;
 use crate::driver::Event;
 use crate::outputs::OutputPart;
 use crate::sessions::{Downward, Epoch, Opened};
@@ -30,11 +32,12 @@ type Down = mpsc::Sender<Result<v1::ControllerMessage, Status>>;
 pub(super) fn open(
     context: Arc<Context>,
     host: HostId,
+    revoked: CancellationToken,
     messages: Streaming<v1::AgentMessage>,
 ) -> ReceiverStream<Result<v1::ControllerMessage, Status>> {
     let (down, stream) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
-        if let Err(status) = run(&context, &host, messages, &down).await {
+        if let Err(status) = run(&context, &host, &revoked, messages, &down).await {
             tracing::info!(%host, why = status.message(), "a session ended");
             // The host may have gone.
             drop(down.try_send(Err(status)));
@@ -43,8 +46,18 @@ pub(super) fn open(
     ReceiverStream::new(stream)
 }
 
-async fn run(context: &Context, host: &HostId, mut messages: Streaming<v1::AgentMessage>, down: &Down) -> Result<(), Status> {
-    let first = tokio::time::timeout(HELLO_AT_MOST, messages.message()).await;
+async fn run(
+    context: &Context,
+    host: &HostId,
+    revoked: &CancellationToken,
+    mut messages: Streaming<v1::AgentMessage>,
+    down: &Down,
+) -> Result<(), Status> {
+    let first = tokio::select! {
+        biased;
+        () = revoked.cancelled() => return Err(denied(Denied::Revoked)),
+        first = tokio::time::timeout(HELLO_AT_MOST, messages.message()) => first,
+    };
     let first = first.map_err(|_| status(Code::DeadlineExceeded, "the host did not say hello", "see the agent's log"))??;
     let Some(agent_message::Kind::Hello(hello)) = first.and_then(|message| message.kind) else {
         return Err(invalid("the first message is no hello"));
@@ -62,7 +75,7 @@ async fn run(context: &Context, host: &HostId, mut messages: Streaming<v1::Agent
     let carried = async {
         put(down, controller_message::Kind::Welcome(welcome)).await?;
         context.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(facts), outcomes }).await;
-        carry(context, host, messages, session, down).await
+        carry(context, host, revoked, messages, session, down).await
     }
     .await;
     if context.sessions.close(host, epoch) {
@@ -92,6 +105,7 @@ async fn put(down: &Down, kind: controller_message::Kind) -> Result<(), Status> 
 async fn carry(
     context: &Context,
     host: &HostId,
+    revoked: &CancellationToken,
     mut messages: Streaming<v1::AgentMessage>,
     mut session: Opened,
     down: &Down,
@@ -102,6 +116,7 @@ async fn carry(
         tokio::select! {
             biased;
             () = context.stopping.cancelled() => return Err(status(Code::Unavailable, "the controller stops", "the agent connects again by itself")),
+            () = revoked.cancelled() => return Err(denied(Denied::Revoked)),
             () = session.cut.cancelled() => return Err(cut(context, host)),
             message = messages.message() => {
                 let Some(message) = message? else { return Ok(()) };
@@ -128,11 +143,7 @@ async fn carry(
 }
 
 fn cut(context: &Context, host: &HostId) -> Status {
-    if context.access.host_is_in(host) {
-        Status::aborted("another session of this host took over")
-    } else {
-        super::status::denied(crate::access::Denied::Revoked)
-    }
+    if context.access.host_is_in(host) { Status::aborted("another session of this host took over") } else { denied(Denied::Revoked) }
 }
 
 async fn receive(context: &Context, host: &HostId, epoch: Epoch, message: v1::AgentMessage) -> Result<(), Status> {

@@ -80,6 +80,7 @@ pub(super) fn refused(refused: Refused) -> Status {
             not_now(text, &format!("watch it with `roadstead rollout watch {rollout}`, or end it with `roadstead rollout abort {rollout}`"))
         }
         Refused::NothingBefore(..) => not_now(text, "name a release: `roadstead rollback --to RELEASE`"),
+        Refused::NeverServed(..) => not_now(text, "bring it there with `roadstead deploy`"),
         Refused::RunsAlready(..) => not_now(text, "see `roadstead env list`"),
         Refused::NotRunning(_) => not_now(text, "see `roadstead rollout list`"),
         Refused::IsRollback(_) => not_now(text, "wait for its end, then deploy what you want"),

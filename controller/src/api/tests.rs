@@ -1,5 +1,6 @@
 //! The whole daemon over real connections: who is let in, what is taken, how hosts and admins are cut off.
 
+mod identities;
 mod rig;
 
 use roadstead_model::{Digest, limits};
@@ -84,6 +85,8 @@ async fn a_release_is_taken_only_whole_and_fetched_as_it_was() {
     };
     let unsigned = v1::PublishReleaseRequest { signatures: vec![], ..publish() };
     assert_eq!(admin.publish_release(unsigned).await.unwrap_err().code(), Code::FailedPrecondition);
+    let twice = v1::PublishReleaseRequest { signatures: [publish().signatures, publish().signatures].concat(), ..publish() };
+    assert!(admin.publish_release(twice).await.unwrap_err().message().contains("signed the release twice"));
     let lacking = admin.publish_release(publish()).await.unwrap_err();
     assert!(lacking.message().contains("not in the store"), "{lacking}");
     let node = Digest::of(b"[]");
@@ -100,6 +103,11 @@ async fn a_release_is_taken_only_whole_and_fetched_as_it_was() {
     let blobs = [b"[]".to_vec(), big.clone(), small.clone(), changed.clone()].map(|bytes| (Digest::of(&bytes), bytes));
     assert_eq!(rig::upload(&mut admin, blobs.to_vec()).await.unwrap(), 4);
     assert_eq!(rig::upload(&mut admin, blobs.to_vec()).await.unwrap(), 0, "what is there is not stored again");
+    assert!(admin.missing_blobs(question.clone()).await.unwrap().into_inner().digests.is_empty());
+    // Bit rot on the controller's disk: whoever pushes again is asked for the blob, and it is whole again.
+    std::fs::write(rig.blob(&node), b"rot").unwrap();
+    assert_eq!(admin.missing_blobs(question.clone()).await.unwrap().into_inner().digests.len(), 1);
+    assert_eq!(rig::upload(&mut admin, vec![(node, b"[]".to_vec())]).await.unwrap(), 1);
     assert!(admin.missing_blobs(question).await.unwrap().into_inner().digests.is_empty());
     let published = admin.publish_release(publish()).await.unwrap().into_inner();
     assert_eq!(published.id, release.id().to_string());
@@ -108,6 +116,8 @@ async fn a_release_is_taken_only_whole_and_fetched_as_it_was() {
         assert_eq!(found.manifest, release.bytes, "{name}");
     }
 
+    let spec = serde_json::to_vec(&samples::environment()).unwrap();
+    admin.apply_environment(v1::ApplyEnvironmentRequest { spec }).await.unwrap();
     let token = rig.host_token(&mut admin).await;
     let host = rig.enroll(&token, 0).await.unwrap();
     let mut fleet = rig.connect(&host).await.fleet();

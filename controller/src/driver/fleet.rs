@@ -9,6 +9,9 @@ use crate::clock;
 use crate::sessions::Epoch;
 use crate::store::NewEvent;
 
+/// Apps of one host, whatever its reports name.
+const APPS_MAX: usize = 256;
+
 impl Loop {
     fn rollouts_of(&self, host: &HostId) -> Vec<RolloutId> {
         self.running.iter().filter(|(_, r)| r.state().hosts.contains_key(host)).map(|(id, _)| *id).collect()
@@ -102,6 +105,9 @@ impl Loop {
             (_, None) => return,
         };
         let Some(facts) = self.facts.get_mut(host) else { return };
+        if facts.apps.len() >= APPS_MAX && !facts.apps.contains_key(&app) {
+            return;
+        }
         let state = facts.apps.entry(app).or_default();
         if state.current != *current {
             let before = std::mem::replace(&mut state.current, current.clone());

@@ -1,11 +1,14 @@
 //! One unfinished rollout in memory: what is saved of it, and deciding about it.
 
-use roadstead_model::{Digest, HostId, RolloutId, Timestamp};
+use roadstead_model::{AppName, Digest, EnvironmentName, HostId, ReleaseRef, RolloutId, Timestamp};
 use roadstead_rollout::{Event, Note, Outcome, RolloutKind, Stage, State, decide};
 use std::sync::Arc;
 
 use super::{Loop, Work};
 use crate::store::{NewEvent, RolloutRecord, StoreError};
+
+/// Rollouts of an environment among which the one that brought a release is looked for.
+const EARLIER_MAX: u32 = 200;
 
 /// One unfinished rollout.
 #[derive(Debug)]
@@ -104,14 +107,22 @@ impl Loop {
             }
             return Ok(plan.previous.as_ref().map(|r| r.manifest));
         }
-        let earlier = self.parts.store.rollouts(plan.environment.as_str(), 200).await?;
-        let brought = earlier.iter().map(|r| &r.state).find(|s| {
-            s.plan.app == plan.app
-                && s.plan.kind == RolloutKind::Rollout
-                && s.outcome() == Some(Outcome::Done)
-                && s.plan.release == plan.release
-        });
-        Ok(brought.and_then(|s| s.plan.previous.as_ref()).map(|r| r.manifest))
+        let brought = self.brought(&plan.environment, &plan.app, &plan.release).await?;
+        Ok(brought.and_then(|state| state.plan.previous).map(|release| release.manifest))
+    }
+
+    /// The newest rollout that brought a release to an environment and ended well.
+    pub(super) async fn brought(
+        &self,
+        environment: &EnvironmentName,
+        app: &AppName,
+        release: &ReleaseRef,
+    ) -> Result<Option<State>, StoreError> {
+        let earlier = self.parts.store.rollouts(environment.as_str(), EARLIER_MAX).await?;
+        Ok(earlier.into_iter().map(|record| record.state).find(|state| {
+            let plan = &state.plan;
+            plan.app == *app && plan.kind == RolloutKind::Rollout && plan.release == *release && state.outcome() == Some(Outcome::Done)
+        }))
     }
 }
 

@@ -117,6 +117,12 @@ impl Rig {
         Ok(RolloutId(self.driver.ask(Verb::Start(request)).await?.id))
     }
 
+    async fn roll_back(&self, to: Option<&str>) -> Result<Arc<Snapshot>, Refused> {
+        let to = to.map(|version| release(version).id());
+        let (environment, reason, by) = (environment().name, "test".to_owned(), "admin:ada".to_owned());
+        self.driver.ask(Verb::Rollback { environment, app: app(), to, reason, by }).await
+    }
+
     async fn end(&self, rollout: RolloutId) -> crate::store::RolloutRecord {
         let waited = timeout(LONG, async {
             while let Some(mut changes) = self.announcements.follow(rollout) {
@@ -179,7 +185,7 @@ fn serving(disks: &Disks) -> Vec<Option<ReleaseId>> {
 async fn a_release_reaches_every_host_and_a_broken_one_goes_back() {
     let folder = tempfile::tempdir().unwrap();
     let rig = Rig::start(folder.path()).await;
-    rig.prepare(3, &["1.0", "1.1", "1.2"]).await;
+    rig.prepare(3, &["1.0", "1.1", "1.2", "1.3"]).await;
     let disks = Disks::default();
     let behaviour = Behaviour { broken: vec![release("1.1").id()], ..Behaviour::default() };
     for number in 0..3 {
@@ -201,11 +207,16 @@ async fn a_release_reaches_every_host_and_a_broken_one_goes_back() {
 
     let good = rig.deploy("1.2").await.unwrap();
     assert_eq!(rig.end(good).await.state.phase.word(), "done");
-    let back = Verb::Rollback { environment: environment().name, app: app(), to: None, reason: "test".into(), by: "admin:ada".into() };
-    let back = RolloutId(rig.driver.ask(back).await.unwrap().id);
+    let back = RolloutId(rig.roll_back(None).await.unwrap().id);
     let ended = rig.end(back).await;
     assert_eq!((ended.state.phase.word(), ended.state.plan.kind), ("done", roadstead_rollout::RolloutKind::Rollback));
     assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 3]);
+    assert!(matches!(rig.roll_back(Some("1.0")).await, Err(Refused::RunsAlready(..))));
+    assert!(matches!(rig.roll_back(Some("1.1")).await, Err(Refused::Bad { .. })), "it was found broken");
+    assert!(matches!(rig.roll_back(Some("1.3")).await, Err(Refused::NeverServed(..))), "nobody knows whether its database is there");
+    let forth = RolloutId(rig.roll_back(Some("1.2")).await.unwrap().id);
+    assert_eq!(rig.end(forth).await.state.phase.word(), "done");
+    assert_eq!(serving(&disks), vec![Some(release("1.2").id()); 3]);
     rig.store.verify_history().await.unwrap();
     rig.stop().await;
 }

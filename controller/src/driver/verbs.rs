@@ -78,6 +78,9 @@ pub(crate) enum Refused {
     /// There is nothing to go back to.
     #[error("{1} has no good release of {0} to go back to")]
     NothingBefore(AppName, EnvironmentName),
+    /// It is no way back.
+    #[error("{0} never served {1}, so there is no going back to it")]
+    NeverServed(ReleaseId, EnvironmentName),
     /// It runs already.
     #[error("{0} is what {1} runs")]
     RunsAlready(ReleaseId, EnvironmentName),
@@ -169,6 +172,11 @@ impl Loop {
         if known.current == Some(target.digest) {
             return Err(Refused::RunsAlready(target.id(), known.spec.name));
         }
+        // A rollback migrates nothing: what never served here may need a database that is not there yet.
+        let served = self.brought(&known.spec.name, &known.spec.app, &target.reference()).await?.is_some();
+        if !served && target.bad.is_empty() {
+            return Err(Refused::NeverServed(target.id(), known.spec.name));
+        }
         let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new() };
         self.begin(&known, &target, wanted).await
     }
@@ -241,7 +249,7 @@ impl Loop {
         let running = Running::new(RolloutRecord { state, reason, started_by: by, idempotency_key });
         self.work.changes.started.push(running.shared());
         self.work.touched.insert(rollout);
-        self.parts.outputs.begin(rollout);
+        self.parts.outputs.begin(rollout, running.state().hosts.keys().cloned());
         self.running.insert(rollout, running);
     }
 

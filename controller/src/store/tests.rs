@@ -125,8 +125,20 @@ async fn a_token_lets_one_in_however_many_come_at_once() {
         joined += usize::from(task.await.unwrap().is_ok());
     }
     assert_eq!(joined, 1);
-    assert_eq!(store.hosts(None).await.unwrap().len(), 1);
+    let hosts = store.hosts(None).await.unwrap();
+    assert_eq!(hosts.len(), 1);
     assert_eq!(store.token(&token.hash(), NOW).await.unwrap(), Err(TokenRefused::Used));
+    for _ in 0..30 {
+        store.token_refused(token.hash(), TokenRefused::Used, "192.0.2.7".to_owned(), NOW).await.unwrap();
+    }
+    let strange = JoinToken::generate(authority.pin()).unwrap();
+    store.token_refused(strange.hash(), TokenRefused::Unknown, "192.0.2.7".to_owned(), NOW).await.unwrap();
+    let lines = store.events(0, 0, 100).await.unwrap();
+    let refused: Vec<_> = lines.iter().filter(|line| line.kind == "join-refused").collect();
+    assert_eq!(refused.len(), 10, "the first ones tell enough, and a stranger's tells nothing");
+    let user = format!("host:{}", hosts[0].id);
+    assert_eq!(refused[0].subject, user);
+    assert_eq!(refused[0].text, format!("192.0.2.7 came with a join token of admin:ada: the join token was used before by {user}"));
     store.verify_history().await.unwrap();
 }
 

@@ -3,10 +3,14 @@
 use roadstead_model::{AdminName, EnvironmentName, Labels, Timestamp};
 use roadstead_pki::TokenHash;
 use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
 use super::hosts::json;
 use super::writer::Batch;
 use super::{CertificateRecord, HostRecord, NewEvent, Store, StoreError, admins, hosts, signed, unsigned};
+
+/// Refused attempts with one token that are in the history.
+const REFUSALS_NOTED_MAX: i64 = 10;
 
 /// What a token lets in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +37,18 @@ pub(crate) struct NewToken {
 /// Why a token does not let anyone in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenRefused {
-    /// Nobody made it, or it is for the other kind.
+    /// Nobody made it.
     #[error("the join token is not one of this controller's")]
     Unknown,
+    /// A host came with it.
+    #[error("the join token is for an admin, not for a host")]
+    Admins,
+    /// An admin came with it.
+    #[error("the join token is for a host, not for an admin")]
+    Hosts,
+    /// The admin for whom it was made was cut off since.
+    #[error("the admin whom the join token is for was cut off")]
+    CutOff,
     /// It let someone in before.
     #[error("the join token was used before")]
     Used,
@@ -85,11 +98,8 @@ impl Store {
     pub(crate) async fn token(&self, hash: &TokenHash, now: Timestamp) -> Result<Result<TokenPurpose, TokenRefused>, StoreError> {
         let row = sqlx::query("SELECT * FROM tokens WHERE hash = ?").bind(hash.as_bytes().to_vec()).fetch_optional(&self.readers).await?;
         let Some(row) = row else { return Ok(Err(TokenRefused::Unknown)) };
-        if row.try_get::<Option<i64>, _>("used_at")?.is_some() {
-            return Ok(Err(TokenRefused::Used));
-        }
-        if unsigned(row.try_get("expires_at")?) <= now.0 {
-            return Ok(Err(TokenRefused::Expired));
+        if let Some(why) = spent_or_expired(&row, now)? {
+            return Ok(Err(why));
         }
         let damaged = |e: &dyn std::fmt::Display| StoreError::damaged("join token", e);
         let admin: String = row.try_get("admin")?;
@@ -99,6 +109,31 @@ impl Store {
         let environment = EnvironmentName::parse(&row.try_get::<String, _>("environment")?).map_err(|e| damaged(&e))?;
         let labels = serde_json::from_str(&row.try_get::<String, _>("labels")?).map_err(|e| damaged(&e))?;
         Ok(Ok(TokenPurpose::Host(environment, labels)))
+    }
+
+    /// Notes that someone came with a token that does not let them in: it may have been stolen. Of one token only so many attempts are
+    /// noted, and none of a token that nobody made, so that no stranger can fill the history.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn token_refused(&self, hash: TokenHash, why: TokenRefused, from: String, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |batch| {
+            Box::pin(async move {
+                let sql = "UPDATE tokens SET refused = refused + 1 WHERE hash = ? AND refused < ? RETURNING created_by, used_by, environment, admin";
+                let noted = sqlx::query(sql).bind(hash.as_bytes().as_slice()).bind(REFUSALS_NOTED_MAX);
+                let Some(row) = noted.fetch_optional(batch.connection()).await? else { return Ok(()) };
+                let (made_by, environment): (String, String) = (row.try_get("created_by")?, row.try_get("environment")?);
+                let used_by: Option<String> = row.try_get("used_by")?;
+                let purpose = if environment.is_empty() { format!("admin:{}", row.try_get::<String, _>("admin")?) } else { format!("environment:{environment}") };
+                let mut text = format!("{from} came with a join token of {made_by}: {why}");
+                if let Some(user) = &used_by {
+                    text.push_str(&format!(" by {user}"));
+                }
+                batch.tell(NewEvent::new(now, "controller", "join-refused", used_by.unwrap_or(purpose), text));
+                Ok(())
+            })
+        })
+        .await
     }
 
     /// Uses a host's token: the token is spent and the host is there, or neither.
@@ -155,7 +190,7 @@ impl Store {
                     .fetch_one(batch.connection())
                     .await?;
                 if revoked {
-                    return Ok(Err(TokenRefused::Expired));
+                    return Ok(Err(TokenRefused::CutOff));
                 }
                 certificate.insert(batch.connection()).await?;
                 batch.tell(NewEvent::new(now, subject.clone(), "admin-added", subject, "logged in with a token"));
@@ -166,6 +201,15 @@ impl Store {
     }
 }
 
+/// Why a token that there is lets nobody in any more, if it does not.
+fn spent_or_expired(row: &SqliteRow, now: Timestamp) -> Result<Option<TokenRefused>, StoreError> {
+    if row.try_get::<Option<i64>, _>("used_at")?.is_some() {
+        return Ok(Some(TokenRefused::Used));
+    }
+    let over = unsigned(row.try_get("expires_at")?) <= now.0;
+    Ok(over.then_some(TokenRefused::Expired))
+}
+
 /// Spends a token. That this runs in the one writing transaction is what makes it happen once.
 async fn spend(batch: &mut Batch, hash: &TokenHash, by: &str, now: Timestamp) -> Result<Result<(), TokenRefused>, StoreError> {
     let spent = sqlx::query("UPDATE tokens SET used_at = ?1, used_by = ?2 WHERE hash = ?3 AND used_at IS NULL AND expires_at > ?1")
@@ -174,5 +218,11 @@ async fn spend(batch: &mut Batch, hash: &TokenHash, by: &str, now: Timestamp) ->
         .bind(hash.as_bytes().as_slice())
         .execute(batch.connection())
         .await?;
-    Ok(if spent.rows_affected() == 1 { Ok(()) } else { Err(TokenRefused::Used) })
+    if spent.rows_affected() == 1 {
+        return Ok(Ok(()));
+    }
+    let row =
+        sqlx::query("SELECT * FROM tokens WHERE hash = ?").bind(hash.as_bytes().as_slice()).fetch_optional(batch.connection()).await?;
+    let why = row.as_ref().map(|row| spent_or_expired(row, now)).transpose()?.flatten();
+    Ok(Err(why.unwrap_or(TokenRefused::Unknown)))
 }

@@ -77,13 +77,21 @@ fn read(bytes: &[u8]) -> Result<Manifest, Status> {
 
 fn signatures(wire: Vec<v1::Signature>) -> Result<Vec<SignatureRecord>, Status> {
     if wire.is_empty() {
-        return Err(not_now("the release is not signed, and no host would take it", "sign it: `roadstead build --sign KEY`"));
+        return Err(not_now("the release is not signed, and no host would take it", "sign it: `roadstead bundle sign BUNDLE --key KEY`"));
     }
     if wire.len() > limits::SIGNATURES_MAX {
         return Err(invalid("it has more signatures than a release may have"));
     }
     if wire.iter().any(|s| s.key_id.len() != KEY_ID_BYTES || s.signature.len() != SIGNATURE_BYTES) {
         return Err(invalid("one of the signatures is malformed"));
+    }
+    for (index, signature) in wire.iter().enumerate() {
+        if wire.iter().take(index).any(|earlier| earlier.key_id == signature.key_id) {
+            return Err(not_now(
+                "one key signed the release twice, which counts once",
+                "sign it with different keys: `roadstead bundle sign`",
+            ));
+        }
     }
     Ok(wire.into_iter().map(|s| SignatureRecord { key_id: s.key_id, signature: s.signature }).collect())
 }

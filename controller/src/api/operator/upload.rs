@@ -1,6 +1,6 @@
 //! Blobs on their way in: decoded, counted and checked while they stream.
 
-use roadstead_bundle::store::{Incoming, Store as Blobs};
+use roadstead_bundle::store::{Incoming, Store as Blobs, StoreError};
 use roadstead_model::{Digest, limits};
 use roadstead_proto::v1;
 use std::io::{self, Read};
@@ -24,8 +24,27 @@ pub(super) async fn missing(context: &Context, request: v1::MissingBlobsRequest)
     }
     let digests = request.digests.iter().map(|d| Digest::from_slice(d)).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
     let blobs = context.blobs.clone();
-    let lacking = move || digests.into_iter().filter(|d| !blobs.has(d)).map(|d| d.as_bytes().to_vec()).collect();
-    Ok(v1::MissingBlobsResponse { digests: tokio::task::spawn_blocking(lacking).await.map_err(internal)? })
+    let lacking = tokio::task::spawn_blocking(move || lacking(&blobs, digests)).await.map_err(internal)?;
+    Ok(v1::MissingBlobsResponse { digests: lacking.iter().map(|digest| digest.as_bytes().to_vec()).collect() })
+}
+
+/// What is not here. When all seems to be here, someone pushes again what they pushed before, as they are told to when a host found a
+/// blob damaged: then everything is read through, and what does not hold goes and is sent again.
+fn lacking(blobs: &Blobs, digests: Vec<Digest>) -> Vec<Digest> {
+    let (here, mut lacking): (Vec<_>, Vec<_>) = digests.into_iter().partition(|digest| blobs.has(digest));
+    if !lacking.is_empty() {
+        return lacking;
+    }
+    for digest in here {
+        if let Err(StoreError::Damaged(_)) = blobs.read_through(&digest, limits::BLOB_BYTES_MAX) {
+            tracing::warn!(%digest, "a blob on the disk was damaged and is removed");
+            if let Err(error) = blobs.remove(&digest) {
+                tracing::error!(%error, "a damaged blob is not removed");
+            }
+            lacking.push(digest);
+        }
+    }
+    lacking
 }
 
 pub(super) async fn take(
@@ -91,8 +110,7 @@ fn broken(error: io::Error) -> Status {
     invalid(format!("a blob cannot be decoded: {error}"))
 }
 
-fn refused(error: roadstead_bundle::store::StoreError) -> Status {
-    use roadstead_bundle::store::StoreError;
+fn refused(error: StoreError) -> Status {
     match error {
         StoreError::Mismatch { .. } | StoreError::TooLarge { .. } => invalid(error),
         StoreError::Io { .. } => {

@@ -45,6 +45,12 @@ impl Rig {
         Self { folder, address, stopping, serving }
     }
 
+    /// Where a blob lies.
+    pub(super) fn blob(&self, digest: &Digest) -> std::path::PathBuf {
+        let folder = crate::layout::Layout::new(&self.folder.path().join("state")).blobs();
+        roadstead_bundle::store::Store::open(&folder, roadstead_bundle::store::Form::Compressed).unwrap().path_of(digest)
+    }
+
     pub(super) async fn stop(self) {
         self.stopping.cancel();
         self.serving.await.unwrap();
@@ -55,9 +61,17 @@ impl Rig {
         self.connect(&credentials).await.operator()
     }
 
+    pub(super) async fn admin_connection(&self) -> Connection {
+        self.connect(&Credentials::load(&self.folder.path().join("ada.pem")).unwrap()).await
+    }
+
     pub(super) async fn host_token(&self, admin: &mut OperatorClient<Channel>) -> JoinToken {
+        self.host_token_for(admin, "staging").await
+    }
+
+    pub(super) async fn host_token_for(&self, admin: &mut OperatorClient<Channel>, environment: &str) -> JoinToken {
         let labels = vec!["role=web".to_owned()];
-        let request = v1::CreateTokenRequest { environment: "staging".into(), labels, ttl_ms: 60_000, admin: String::new() };
+        let request = v1::CreateTokenRequest { environment: environment.to_owned(), labels, ttl_ms: 60_000, admin: String::new() };
         JoinToken::parse(&admin.create_token(request).await.unwrap().into_inner().token).unwrap()
     }
 
@@ -76,6 +90,16 @@ impl Rig {
             async move { roadstead_pki::connect(&address, &tls).await.map(TokioIo::new) }
         });
         Connection(Endpoint::from_static("http://controller.roadstead").connect_with_connector(connector).await.unwrap())
+    }
+
+    pub(super) async fn enroll_admin(&self, admin: &mut OperatorClient<Channel>, name: &str) -> Credentials {
+        let request = v1::CreateTokenRequest { ttl_ms: 60_000, admin: name.to_owned(), ..Default::default() };
+        let token = JoinToken::parse(&admin.create_token(request).await.unwrap().into_inner().token).unwrap();
+        let pending = PendingCredentials::generate().unwrap();
+        let request = v1::EnrollAdminRequest { token_secret: token.secret().to_vec(), csr: pending.request().to_vec() };
+        let channel = self.nobody(&token).await.0;
+        let answer = EnrollmentClient::new(channel).enroll_admin(request).await.unwrap().into_inner();
+        pending.complete(&answer.certificate, &answer.authority).unwrap()
     }
 
     pub(super) async fn enroll(&self, token: &JoinToken, number: usize) -> Result<Credentials, Status> {
