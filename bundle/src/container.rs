@@ -200,10 +200,16 @@ fn read_blob(source: &mut Source<'_>, store: &Store, digest: Digest, size: u64, 
             }
             incoming.write(&buffer[..read])?;
         }
+        // The decoder may have read ahead within the frame, never beyond it.
+        let behind = io::copy(&mut decoder.finish(), &mut io::sink()).map_err(failed("read", &path))?;
+        if behind > 0 {
+            return Err(damaged(format!("something follows blob {} within its frame", digest.short())));
+        }
+    }
+    if frame.limit() > 0 {
+        return Err(damaged("it ends too early".to_owned()));
     }
     incoming.finish()?;
-    // The decoder may have read ahead within the frame, never beyond it; what it left of the frame is none.
-    io::copy(&mut frame, &mut io::sink()).map_err(failed("read", &path))?;
     Ok(())
 }
 

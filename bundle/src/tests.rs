@@ -168,6 +168,84 @@ fn damage_in_the_store_is_found_before_a_release_is_used() {
     assert!(check(&store, &manifest).is_err());
 }
 
+/// Bytes of all files below a folder.
+fn size_of(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| if entry.path().is_dir() { size_of(&entry.path()) } else { entry.metadata().unwrap().len() }).sum()
+}
+
+/// A bundle's bytes with a manifest, no signature, and blobs as they are told: digest, size, length of the frame, frame.
+fn forged(manifest: &[u8], blobs: &[(Digest, u64, u64, &[u8])]) -> Vec<u8> {
+    let mut bytes = b"ROADSTEAD-BUNDLE-1\n".to_vec();
+    bytes.extend(u32::try_from(manifest.len()).unwrap().to_le_bytes());
+    bytes.extend(manifest);
+    bytes.extend(0_u16.to_le_bytes());
+    bytes.extend((blobs.len() as u64).to_le_bytes());
+    for (digest, size, length, frame) in blobs {
+        bytes.extend(digest.as_bytes());
+        bytes.extend(size.to_le_bytes());
+        bytes.extend(length.to_le_bytes());
+        bytes.extend(*frame);
+    }
+    bytes
+}
+
+#[test]
+fn a_bundle_that_lies_about_its_blobs_is_refused_and_fills_no_disk() {
+    let manifest = samples::manifest().encode();
+    let packed = |bytes: &[u8]| zstd::encode_all(bytes, 3).unwrap();
+    let (empty, digest) = (packed(b"[]"), Digest::of(b"[]"));
+    let honest = |frame: &'static [u8]| (Digest::of(frame), frame.len() as u64);
+    let length = empty.len() as u64;
+    let zeros = vec![0; 64 * 1024 * 1024];
+    let bomb = packed(&zeros);
+    let (other, other_digest, other_size) = (packed(b"other"), honest(b"other").0, honest(b"other").1);
+    let two = [empty.clone(), packed(b"[]")].concat();
+    let junk = [empty.clone(), b"junk".to_vec()].concat();
+    let mut sorted = [(digest, 2, length, empty.as_slice()), (other_digest, other_size, other.len() as u64, other.as_slice())];
+    sorted.sort_by_key(|blob| blob.0);
+    let mut turned = sorted;
+    turned.reverse();
+    let shelf = folder();
+    let path = shelf.path().join("b");
+    let refused = |what: &str, bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let (place, fresh) = store(Form::Raw);
+        assert!(container::read(&path, &fresh).is_err(), "{what}");
+        let written = size_of(place.path());
+        assert!(written < 1024 * 1024, "{what}: {written} bytes");
+    };
+    fs::write(&path, forged(&manifest, &[(digest, 2, length, &empty)])).unwrap();
+    let (_s, fresh) = store(Form::Raw);
+    assert!(container::read(&path, &fresh).is_ok(), "the honest one is taken");
+
+    for (what, blobs) in [
+        ("a bomb that says it is small", vec![(Digest::of(&zeros), 1024, bomb.len() as u64, bomb.as_slice())]),
+        ("larger than it says", vec![(digest, 1, length, empty.as_slice())]),
+        ("smaller than it says", vec![(digest, 3, length, empty.as_slice())]),
+        ("larger than any may be", vec![(digest, u64::MAX, length, empty.as_slice())]),
+        ("a frame longer than the file", vec![(digest, 2, length + 1, empty.as_slice())]),
+        ("a frame that ends too early", vec![(digest, 2, length - 1, empty.as_slice())]),
+        ("an endless frame", vec![(digest, 2, u64::MAX, empty.as_slice())]),
+        ("two frames in one", vec![(digest, 2, two.len() as u64, two.as_slice())]),
+        ("junk behind a frame", vec![(digest, 2, junk.len() as u64, junk.as_slice())]),
+        ("another blob than its digest", vec![(digest, other_size, other.len() as u64, other.as_slice())]),
+        ("the same twice", vec![sorted[0]; 2]),
+        ("a blob that belongs to nothing", sorted.to_vec()),
+        ("out of order", turned.to_vec()),
+        ("none at all", vec![]),
+    ] {
+        refused(what, &forged(&manifest, &blobs));
+    }
+    let mut many = forged(&manifest, &[]);
+    let count = many.len() - 8;
+    many[count..].copy_from_slice(&u64::MAX.to_le_bytes());
+    refused("more blobs than can be", &many);
+    let mut long = forged(&manifest, &[]);
+    long[19..23].copy_from_slice(&u32::MAX.to_le_bytes());
+    refused("a manifest longer than any", &long);
+}
+
 #[test]
 fn every_cut_and_every_changed_byte_of_a_bundle_is_noticed() {
     let (_a, builder) = store(Form::Compressed);

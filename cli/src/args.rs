@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    admin, build, bundle, completions, deploy, env, host, init, key, login, logs, man, push, release, rollback, rollout, status,
+    admin, build, bundle, completions, deploy, env, history, host, init, key, login, logs, man, push, release, rollback, rollout, status,
 };
 use crate::output::Format;
 
@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Rollout(rollout::Arguments),
     Status(status::Arguments),
     Logs(logs::Arguments),
+    History(history::Arguments),
     Admin(admin::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]

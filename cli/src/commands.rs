@@ -6,6 +6,7 @@ pub(crate) mod bundle;
 pub(crate) mod completions;
 pub(crate) mod deploy;
 pub(crate) mod env;
+pub(crate) mod history;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod key;
@@ -39,6 +40,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         Command::Rollout(arguments) => rollout::run(&arguments, output),
         Command::Status(arguments) => status::run(&arguments, output),
         Command::Logs(arguments) => logs::run(&arguments, output),
+        Command::History(arguments) => history::run(&arguments, output),
         Command::Admin(arguments) => admin::run(&arguments, output),
         Command::Completions(arguments) => completions::run(&arguments, output),
         Command::Man(arguments) => man::run(&arguments, output),

@@ -3,6 +3,7 @@
 mod connection;
 pub(crate) mod environment_file;
 mod excerpt;
+mod renewal;
 pub(crate) mod rollout_view;
 pub(crate) mod spans;
 pub(crate) mod watch;

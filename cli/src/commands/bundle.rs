@@ -9,13 +9,14 @@ use roadstead_bundle::store::{Form, Store};
 use roadstead_bundle::trust::TrustedKeys;
 use std::path::{Path, PathBuf};
 
+use super::key;
 use crate::failure::{self, Failure, Result};
 use crate::output::{Output, count, size};
 
 /// Looks into release bundles.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  roadstead bundle inspect erp-1.4.2.bundle\n  roadstead bundle verify erp-1.4.2.bundle --keys release-keys.toml\n  roadstead bundle diff erp-1.4.1.bundle erp-1.4.2.bundle"
+    after_help = "Examples:\n  roadstead bundle inspect erp-1.4.2.bundle\n  roadstead bundle verify erp-1.4.2.bundle --keys release-keys.toml\n  roadstead bundle sign erp-1.4.2.bundle --key second.key\n  roadstead bundle diff erp-1.4.1.bundle erp-1.4.2.bundle"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -37,6 +38,14 @@ enum Action {
         #[arg(long, value_name = "FILE")]
         keys: PathBuf,
     },
+    /// Adds a signature to a bundle, where hosts want those of several keys.
+    Sign {
+        /// The bundle; it is replaced by the signed one.
+        file: PathBuf,
+        /// A private key; may be given several times.
+        #[arg(long, value_name = "FILE", required = true)]
+        key: Vec<PathBuf>,
+    },
     /// Shows what a newer bundle changes: files, packages, migrations.
     Diff {
         /// The older bundle.
@@ -51,6 +60,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     match &arguments.action {
         Action::Inspect { file } => inspect(&Opened::read(file)?, output),
         Action::Verify { file, keys } => verify(file, keys, output),
+        Action::Sign { file, key } => sign(file, key, output),
         Action::Diff { old, new } => compare(&Opened::read(old)?, &Opened::read(new)?, output),
     }
 }
@@ -110,6 +120,25 @@ fn verify(file: &Path, keys: &Path, output: &Output) -> Result<()> {
     let verified = verified.map_err(|error| Failure::refused(format!("{} is not trusted", file.display())).because(&error))?;
     let json = serde_json::json!({ "release": verified.id(), "signed_by": verified.signed_by() });
     output.result(&json, || format!("{} is whole and signed by {}.", verified.id(), verified.signed_by().join(", ")));
+    Ok(())
+}
+
+fn sign(file: &Path, keys: &[PathBuf], output: &Output) -> Result<()> {
+    let keys = keys.iter().map(|file| key::read(file)).collect::<Result<Vec<_>>>()?;
+    let opened = Opened::read(file)?;
+    let manifest = opened.release.encoded().to_vec();
+    let mut signatures = opened.release.signatures().to_vec();
+    for key in &keys {
+        signatures.retain(|earlier| earlier.key != key.public().id());
+        signatures.push(key.sign(&manifest));
+    }
+    let ids: Vec<String> = signatures.iter().map(|signature| signature.key.to_string()).collect();
+    let failed = |error: &dyn std::error::Error| Failure::failed(format!("{} is not signed", file.display())).because(error);
+    let release = UntrustedRelease::new(manifest, signatures).map_err(|error| failed(&error))?;
+    container::write(file, &opened.store, &release).map_err(|error| failed(&error))?;
+    let id = opened.manifest.release_id();
+    let json = serde_json::json!({ "release": id, "keys": ids });
+    output.result(&json, || format!("{id} is signed by {}: {}.", count(ids.len(), "key"), ids.join(", ")));
     Ok(())
 }
 

@@ -36,6 +36,10 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let store = Store::open(folder.path(), Form::Compressed).map_err(|error| unusable(&error))?;
     let release = container::read(&arguments.file, &store).map_err(|error| unusable(&error))?;
     let manifest = release.claims().map_err(|error| unusable(&error))?;
+    if release.signatures().is_empty() {
+        let summary = format!("{} is not signed, and no host would take it", arguments.file.display());
+        return Err(Failure::refused(summary).hint("sign it: `roadstead bundle sign BUNDLE --key KEY`"));
+    }
     let blobs = children_first(&store, &manifest).map_err(|error| unusable(&error))?;
 
     let controller = Controller::of_user()?;

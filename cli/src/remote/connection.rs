@@ -1,14 +1,16 @@
 //! One connection to the controller: configuration and identity from the user's folder, TLS from the pki crate, errors in our words.
 
-use roadstead_model::limits;
+use roadstead_model::{Timestamp, limits};
 use roadstead_pki::{ClientTls, Credentials};
 use roadstead_proto::v1::operator_client::OperatorClient;
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 
+use super::renewal::{is_due, renew};
 use crate::failure::{self, Failure, Kind, Result};
 
 /// The metadata key under which the controller says what to do next.
@@ -40,6 +42,8 @@ pub(crate) struct Controller {
     runtime: tokio::runtime::Runtime,
     client: OperatorClient<Channel>,
     address: String,
+    /// The file of the user's credentials, while these want to be renewed.
+    renewal: RefCell<Option<PathBuf>>,
 }
 
 impl Controller {
@@ -64,7 +68,8 @@ impl Controller {
             channel(config.controller.clone(), Arc::new(tls))
         };
         let client = OperatorClient::new(channel).max_decoding_message_size(limits::MESSAGE_BYTES_MAX * 8);
-        Ok(Self { runtime, client, address: config.controller })
+        let due = is_due(&credentials, Timestamp(super::now_ms()));
+        Ok(Self { runtime, client, address: config.controller, renewal: RefCell::new(due.then_some(identity)) })
     }
 
     /// One call, or a conversation of calls.
@@ -72,7 +77,11 @@ impl Controller {
     /// # Errors
     /// The controller's refusal, or that it cannot be reached, in words.
     pub(crate) fn call<T>(&self, call: impl AsyncFnOnce(OperatorClient<Channel>) -> std::result::Result<T, Status>) -> Result<T> {
-        self.runtime.block_on(call(self.client.clone())).map_err(|status| refusal(&status, &self.address))
+        let answer = self.runtime.block_on(call(self.client.clone())).map_err(|status| refusal(&status, &self.address))?;
+        if let Some(identity) = self.renewal.take() {
+            self.runtime.block_on(renew(self.client.clone(), &identity));
+        }
+        Ok(answer)
     }
 }
 

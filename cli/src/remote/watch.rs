@@ -22,7 +22,9 @@ pub(crate) fn follow(controller: &Controller, rollout: u64, output: &Output) -> 
 /// When some host did not go back, or the controller went away for good.
 pub(crate) fn follow_back(controller: &Controller, rollout: u64, output: &Output) -> Result<()> {
     let last = last(controller, rollout, output)?;
-    if last.phase == "rolled-back" {
+    // Where no host had moved there was nothing to take back: that is what was asked for, too.
+    let none_moved = !last.hosts.is_empty() && last.hosts.iter().all(|host| host.state == "abandoned");
+    if last.phase == "rolled-back" || none_moved {
         output.result(&summary(&last), || picture(&last, last.ended_at_ms));
         return Ok(());
     }
