@@ -18,6 +18,9 @@ use crate::state::States;
 
 /// A token file may hold white space around the token, and nothing else.
 const TOKEN_FILE_BYTES_MAX: u64 = 4096;
+/// The metadata key under which the controller says what to do next.
+const HINT: &str = "roadstead-hint";
+const HINT_CHARACTERS_MAX: usize = 400;
 /// How long the controller may take.
 const ANSWER_AT_MOST: Duration = Duration::from_secs(30);
 
@@ -69,7 +72,9 @@ pub(crate) enum EnrollError {
 
 impl From<Status> for EnrollError {
     fn from(status: Status) -> Self {
-        Self::Refused(spoken(&status))
+        let hint = status.metadata().get(HINT).and_then(|hint| hint.to_str().ok());
+        let hint = hint.map_or_else(String::new, |hint| format!("; {}", hint.chars().take(HINT_CHARACTERS_MAX).collect::<String>()));
+        Self::Refused(format!("{}{hint}", spoken(&status)))
     }
 }
 

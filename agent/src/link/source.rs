@@ -73,7 +73,11 @@ impl From<CallError> for Failure {
         match error {
             CallError::Passing(why) => transfer(why, "look at the network between the host and the controller, then deploy again"),
             CallError::Final(why) => transfer(why, "push the release again with `roadstead push`, then deploy again"),
-            CallError::Wrong(why) => Self::new(FailureKind::Untrusted, why, "push the release again; look at the controller's disk"),
+            CallError::Wrong(why) => Self::new(
+                FailureKind::Untrusted,
+                why,
+                "push the release again with `roadstead push`, which repairs it; look at the controller's disk",
+            ),
             CallError::Host(error) => host_failure(&error, "make room on the disk and look at the permissions, then deploy again"),
         }
     }

@@ -113,4 +113,22 @@ mod tests {
         }
         assert!(with(&spec, &[("SECRET_KEY", "a")], &[("PYTHONPATH", "/x")]).is_ok());
     }
+
+    #[test]
+    fn no_order_sets_what_steers_code_whatever_the_manifest_says() {
+        for bad in crate::host::environment_file::DANGEROUS {
+            let ordered = [("SECRET_KEY", "a"), (*bad, "/tmp/evil")];
+            let undeclared = with(&samples::spec(), &ordered, &[]).unwrap_err();
+            assert!(undeclared.summary.contains(bad) && undeclared.summary.contains("does not declare"), "{bad}: {}", undeclared.summary);
+            let mut spec = samples::spec();
+            spec.variables.insert(VariableName::parse(bad).unwrap(), Variable::default());
+            let declared = with(&spec, &ordered, &[]).unwrap_err();
+            assert!(
+                declared.summary.contains(bad) && declared.summary.contains("no environment may set it"),
+                "{bad}: {}",
+                declared.summary
+            );
+            assert_eq!(declared.kind, FailureKind::Unfit);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! manifest written where later steps look for it.
 
 use roadstead_bundle::manifest::Manifest;
-use roadstead_bundle::release::{UntrustedRelease, VerifiedRelease};
+use roadstead_bundle::release::{Refused, UntrustedRelease, VerifiedRelease};
 use roadstead_bundle::sign::Signature;
 use roadstead_bundle::store::{Form, Store, StoreError};
 use roadstead_bundle::trust::TrustedKeys;
@@ -84,6 +84,20 @@ fn untrusted(why: String) -> Failure {
     )
 }
 
+/// Signed by others than this host believes is another matter than broken: it is the host's or the signer's to change.
+fn refused(layout: &Layout, error: &Refused) -> Failure {
+    let failure = untrusted(error.to_string());
+    if !matches!(error, Refused::NotTrusted(_)) {
+        return failure;
+    }
+    let keys = layout.release_keys();
+    let hint = format!(
+        "nothing of it was used: sign it with keys that {} of the host names (`roadstead bundle sign`), then push and deploy it again",
+        keys.display()
+    );
+    Failure { hint, ..failure }
+}
+
 /// The keys that this host's operator wrote down. A file that others could have written trusts nobody.
 pub(crate) fn trusted_keys(layout: &Layout) -> Result<TrustedKeys, Failure> {
     let path = layout.release_keys();
@@ -118,7 +132,7 @@ pub(crate) fn trusted(layout: &Layout, app: &AppName, named: &ReleaseRef, kept: 
     let signatures = signatures.map_err(|error| untrusted(error.to_string()))?;
     let release = UntrustedRelease::new(kept.manifest.clone().into_bytes(), signatures);
     let keys = trusted_keys(layout)?;
-    let verified = release.and_then(|release| release.verify(&keys)).map_err(|error| untrusted(error.to_string()))?;
+    let verified = release.and_then(|release| release.verify(&keys)).map_err(|error| refused(layout, &error))?;
     if verified.id() != named.id || verified.manifest().app != *app {
         return Err(untrusted(format!("it is {} of {}, the order names {} of {app}", verified.id(), verified.manifest().app, named.id)));
     }
