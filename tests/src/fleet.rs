@@ -7,9 +7,9 @@ mod packages;
 
 pub use desk::Desk;
 pub use erp::{Erp, PASSWORD, SITE, secrets};
-pub use packages::{Profile, packages};
+pub use packages::{Packages, Profile, packages, repacked};
 
-use crate::lab::{Host, HostOptions, Lab, LabError, Network, wait_until};
+use crate::lab::{Execution, Host, HostOptions, Lab, LabError, Network, wait_until};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,11 +46,19 @@ pub struct FleetOptions {
     pub host: HostOptions,
     /// The `[strategy]` and `[timeouts]` of the environment.
     pub policy: String,
+    /// What is added to `controller.toml`.
+    pub settings: String,
 }
 
 impl Default for FleetOptions {
     fn default() -> Self {
-        Self { profile: Profile::Dev, hosts: 1, host: HostOptions::default(), policy: "[strategy]\nbake = \"1s\"\n".into() }
+        Self {
+            profile: Profile::Dev,
+            hosts: 1,
+            host: HostOptions::default(),
+            policy: "[strategy]\nbake = \"1s\"\n".into(),
+            settings: String::new(),
+        }
     }
 }
 
@@ -68,6 +76,13 @@ impl FleetOptions {
         policy.clone_into(&mut self.policy);
         self
     }
+
+    /// Settings of the controller.
+    #[must_use]
+    pub fn settings(mut self, settings: &str) -> Self {
+        settings.clone_into(&mut self.settings);
+        self
+    }
 }
 
 impl Fleet {
@@ -83,11 +98,10 @@ impl Fleet {
         let (Some(data), Some(controller)) = (hosts.pop(), hosts.pop()) else {
             return Err(LabError::NoHost { lab: lab.id(), host: "control".into() });
         };
-        let desk = Desk::new(lab.network(), options.profile, &controller)?;
+        let desk = start_controller(&lab, options.profile, &controller, &packages, &options.settings)?;
         let fleet = Self { desk, controller, data, hosts: apps, erp, lab };
         fleet.data.start_redis()?;
         fleet.data.start_postgresql("erp", PASSWORD)?;
-        fleet.start_controller(&packages.controller)?;
         fleet.apply(&options.policy)?;
         each(&fleet.hosts, |host| fleet.add(host, &packages.agent))?;
         fleet.wait_for_all()?;
@@ -97,18 +111,6 @@ impl Fleet {
     /// A place in the network from which to make requests.
     pub fn client(&self) -> Network {
         self.lab.network()
-    }
-
-    /// Installs the controller, makes its authority and logs the admin in.
-    fn start_controller(&self, package: &PathBuf) -> Result<()> {
-        let controller = &self.controller;
-        controller.install_debs(&[package])?;
-        let address = self.desk.controller().to_owned();
-        controller.exec(&["roadstead-controller", "init", "--admin", "ada", "--address", &address, "--out", "/root/ada.pem"])?;
-        controller.systemctl(&["start", "roadstead-controller"])?;
-        controller.wait_for_unit("roadstead-controller", "active", UP)?;
-        let credential = self.desk.write("ada.pem", &controller.read("/root/ada.pem")?)?;
-        self.desk.roadstead(&["login", "--controller", &address, "--credential", &credential]).map(drop)
     }
 
     /// Makes the environment what the policy says.
@@ -131,9 +133,7 @@ impl Fleet {
     /// Gives a host its identity, with a fresh token.
     pub fn enroll(&self, host: &Host) -> Result<()> {
         let token = self.desk.roadstead(&["host", "token", "--env", "staging", "--label", "role=web"])?;
-        let words = ["roadstead-agent", "enroll", "--controller", self.desk.controller(), "--token-file", "-"];
-        let done = host.execute(&words, UP, token.as_bytes())?;
-        done.checked(host.name(), &words.join(" "))?;
+        enroll(host, self.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;
         host.systemctl(&["start", "roadstead-agent"])?;
         host.wait_for_unit("roadstead-agent", "active", UP)
     }
@@ -175,6 +175,26 @@ impl Fleet {
     pub fn serving(&self) -> Result<Vec<String>> {
         self.hosts.iter().map(|host| self.ask(host, "/healthz").map(|(_, release)| release)).collect()
     }
+}
+
+/// Makes a plain host a controller: installs it, makes its authority, starts it; gives the desk at which its first admin is logged in.
+pub fn start_controller(lab: &Lab, profile: Profile, host: &Host, packages: &Packages, settings: &str) -> Result<Desk> {
+    let desk = Desk::new(lab.network(), profile, host)?;
+    host.install_debs(&[&packages.controller])?;
+    host.execute(&["sh", "-c", "cat >>/etc/roadstead/controller.toml"], UP, settings.as_bytes())?.checked(host.name(), "write settings")?;
+    let address = desk.controller().to_owned();
+    host.exec(&["roadstead-controller", "init", "--admin", "ada", "--address", &address, "--out", "/root/ada.pem"])?;
+    host.systemctl(&["start", "roadstead-controller"])?;
+    host.wait_for_unit("roadstead-controller", "active", UP)?;
+    let credential = desk.write("ada.pem", &host.read("/root/ada.pem")?)?;
+    desk.roadstead(&["login", "--controller", &address, "--credential", &credential])?;
+    Ok(desk)
+}
+
+/// Offers a token on a host, and tells how that ended.
+pub fn enroll(host: &Host, controller: &str, token: &str, further: &[&str]) -> Result<Execution> {
+    let words = ["roadstead-agent", "enroll", "--controller", controller, "--token-file", "-"];
+    host.execute(&[&words[..], further].concat(), UP, token.as_bytes())
 }
 
 /// Does the same to several hosts at once.

@@ -59,6 +59,14 @@ impl Desk {
         self.run(&[&[program.as_str()], words].concat())
     }
 
+    /// The lines of this kind in the controller's history: to what, and the text.
+    pub fn history(&self, kind: &str) -> Result<Vec<(String, String)>> {
+        let lines = self.json(&["history", "--limit", "1000000"])?;
+        let text = |line: &serde_json::Value, field: &str| line[field].as_str().unwrap_or_default().to_owned();
+        let of_kind = lines.as_array().into_iter().flatten().filter(|line| line["kind"] == kind);
+        Ok(of_kind.map(|line| (text(line, "subject"), text(line, "text"))).collect())
+    }
+
     /// Runs the command and reads the JSON that it printed.
     pub fn json(&self, words: &[&str]) -> Result<serde_json::Value> {
         let text = self.roadstead(&[words, &["--output", "json"]].concat())?;

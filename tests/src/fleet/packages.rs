@@ -3,7 +3,7 @@
 use super::Result;
 use crate::lab::{LabError, workspace};
 use nix::fcntl::{Flock, FlockArg};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How the programs are built: quickly, or as they are shipped.
@@ -58,6 +58,24 @@ pub(super) fn lock(name: &str) -> Result<Flock<std::fs::File>> {
     let path = target().join(format!("{name}.lock"));
     let file = std::fs::File::create(&path).map_err(LabError::io("make", &path))?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, source)| LabError::System { what: "lock a file", source })
+}
+
+/// The same package with another version, in a folder.
+pub fn repacked(package: &Path, version: &str, folder: &Path) -> Result<PathBuf> {
+    let tree = folder.join(version);
+    let run = |command: &mut Command| {
+        let words = format!("{command:?}");
+        let done = command.output().map_err(LabError::io("start", "dpkg-deb"))?;
+        crate::lab::Execution::of(&done).checked("machine", &words)
+    };
+    run(Command::new("dpkg-deb").arg("--raw-extract").arg(package).arg(&tree))?;
+    let control = tree.join("DEBIAN/control");
+    let text = std::fs::read_to_string(&control).map_err(LabError::io("read", &control))?;
+    let line = |line: &str| if line.starts_with("Version: ") { format!("Version: {version}\n") } else { format!("{line}\n") };
+    std::fs::write(&control, text.lines().map(line).collect::<String>()).map_err(LabError::io("write", &control))?;
+    let made = folder.join(format!("newer_{version}_all.deb"));
+    run(Command::new("dpkg-deb").args(["--root-owner-group", "-Znone", "--build"]).arg(&tree).arg(&made))?;
+    Ok(made)
 }
 
 /// The packages of the programs as they are in the source now.

@@ -1,7 +1,11 @@
 //! What users live through, told on real hosts: one file per story.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test stops at its first surprise")]
+
 mod broken_releases;
+mod enrollment;
 mod first_deployment;
+mod manual_rollback;
 mod upgrade_under_load;
 
 use std::time::Duration;

@@ -33,14 +33,13 @@ fn calls(proto: &str, service: &str) -> BTreeSet<String> {
     let body = proto.split_once(&format!("service {service} {{")).unwrap().1.split_once("\n}").unwrap().0;
     let names = body.lines().filter_map(|line| line.trim().strip_prefix("rpc ")?.split('(').next());
     let snake = |name: &str| {
-        let spelt = name.chars().fold(String::new(), |mut text, letter| {
+        name.chars().fold(String::new(), |mut text, letter| {
             if letter.is_uppercase() && !text.is_empty() {
                 text.push('_');
             }
             text.extend(letter.to_lowercase());
             text
-        });
-        spelt
+        })
     };
     names.map(snake).collect()
 }
