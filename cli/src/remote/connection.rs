@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
 
@@ -15,6 +16,8 @@ use crate::failure::{self, Failure, Kind, Result};
 
 /// The metadata key under which the controller says what to do next.
 const HINT: &str = "roadstead-hint";
+/// A controller that is silent for so long during a call is asked whether it is there, and given so long to answer.
+const ASK_AFTER: Duration = Duration::from_secs(15);
 
 /// Where the controller is: `config.toml` in the user's folder.
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,11 +80,22 @@ impl Controller {
     /// # Errors
     /// The controller's refusal, or that it cannot be reached, in words.
     pub(crate) fn call<T>(&self, call: impl AsyncFnOnce(OperatorClient<Channel>) -> std::result::Result<T, Status>) -> Result<T> {
-        let answer = self.runtime.block_on(call(self.client.clone())).map_err(|status| refusal(&status, &self.address))?;
+        let answer = self.runtime.block_on(call(self.client.clone())).map_err(|status| self.refusal(&status))?;
         if let Some(identity) = self.renewal.take() {
             self.runtime.block_on(renew(self.client.clone(), &identity));
         }
         Ok(answer)
+    }
+
+    /// What a status of this controller means, in words.
+    pub(crate) fn refusal(&self, status: &Status) -> Failure {
+        refusal(status, &self.address)
+    }
+
+    /// Lets time pass while the connection stays served.
+    pub(crate) fn sleep(&self, span: Duration) {
+        // a timer is made inside of the runtime or not at all
+        self.runtime.block_on(async { tokio::time::sleep(span).await });
     }
 }
 
@@ -117,7 +131,10 @@ fn channel(address: String, tls: Arc<ClientTls>) -> Channel {
             Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
         }
     });
-    Endpoint::from_static("http://controller.roadstead").connect_with_connector_lazy(connector)
+    Endpoint::from_static("http://controller.roadstead")
+        .http2_keep_alive_interval(ASK_AFTER)
+        .keep_alive_timeout(ASK_AFTER)
+        .connect_with_connector_lazy(connector)
 }
 
 /// What a status means to a person: kind, words, hint.

@@ -1,12 +1,21 @@
 //! Following a rollout to its end: a picture that is drawn over on a terminal, a line per change elsewhere.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use roadstead_proto::v1::operator_client::OperatorClient;
 use roadstead_proto::v1::{GetRolloutRequest, Rollout};
+use std::time::{Duration, Instant};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use super::Controller;
 use super::rollout_view::picture;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Kind, Result};
 use crate::output::Output;
+
+/// How long a controller that went away is waited for: a restart or an upgrade is shorter.
+const AWAY_AT_MOST: Duration = Duration::from_secs(180);
+/// How long until it is asked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Follows a rollout until it has ended; its end decides whether this is a failure.
 ///
@@ -31,20 +40,54 @@ pub(crate) fn follow_back(controller: &Controller, rollout: u64, output: &Output
     ended(&last, output)
 }
 
-/// Shows a rollout until it has ended.
+/// Shows a rollout until it has ended. A controller that goes away meanwhile is waited for: the rollout goes on without onlookers.
 fn last(controller: &Controller, rollout: u64, output: &Output) -> Result<Rollout> {
     let mut screen = Screen::new(output);
-    let last = controller.call(async |mut client| {
-        let mut changes = client.watch_rollout(GetRolloutRequest { rollout }).await?.into_inner();
-        let mut last = None;
-        while let Some(change) = changes.message().await? {
-            screen.show(&change);
-            last = Some(change);
+    let mut heard = Instant::now();
+    loop {
+        let shown = controller.call(async |client| Ok(show(client, rollout, &mut screen, &mut heard).await))?;
+        let status = match shown {
+            Ok(Some(last)) => {
+                screen.clear();
+                return Ok(last);
+            }
+            Ok(None) => None,
+            Err(status) if is_lost(&status) => Some(status),
+            Err(status) => return Err(controller.refusal(&status)),
+        };
+        screen.lost();
+        if heard.elapsed() >= AWAY_AT_MOST {
+            let lost =
+                status.map_or_else(|| Failure::new(Kind::Unreachable, "the controller ends every watch"), |s| controller.refusal(&s));
+            return Err(lost
+                .hint(format!("the rollout goes on without you: see `roadstead rollout watch r-{rollout}` once the controller is there")));
         }
-        Ok(last)
-    })?;
-    screen.clear();
-    last.ok_or_else(|| Failure::failed(format!("the controller told nothing about r-{rollout}")))
+        controller.sleep(LOOK_AGAIN);
+    }
+}
+
+/// Shows what the controller tells. `None` when it stopped telling before the end.
+async fn show(
+    mut client: OperatorClient<Channel>,
+    rollout: u64,
+    screen: &mut Screen<'_>,
+    heard: &mut Instant,
+) -> std::result::Result<Option<Rollout>, Status> {
+    let mut changes = client.watch_rollout(GetRolloutRequest { rollout }).await?.into_inner();
+    while let Some(change) = changes.message().await? {
+        *heard = Instant::now();
+        screen.show(&change);
+        if change.ended_at_ms != 0 {
+            return Ok(Some(change));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a status means that the controller went away, and not that it refused.
+fn is_lost(status: &Status) -> bool {
+    // What was made of a broken connection has that as its source; what the controller said has none.
+    status.code() == Code::Unavailable || std::error::Error::source(status).is_some()
 }
 
 /// The end of a rollout, told and judged.
@@ -117,6 +160,17 @@ impl<'a> Screen<'a> {
             self.output.note(&format!("r-{} {line}", rollout.id));
             self.said = line;
         }
+    }
+
+    /// The controller went away; said once.
+    fn lost(&mut self) {
+        let line = "the controller does not answer; the rollout goes on, and this waits for the controller";
+        match &self.bar {
+            Some(bar) => bar.set_message(line),
+            None if self.said != line => self.output.note(line),
+            None => {}
+        }
+        line.clone_into(&mut self.said);
     }
 
     fn clear(&self) {
