@@ -1,11 +1,11 @@
 //! What the worker knows of one app.
 
 use roadstead_deployment::{History, Status, Watch};
-use roadstead_model::{Fence, Millis, OrderOutcome, Report};
+use roadstead_model::{Fence, Millis, OrderOutcome, Report, StepReport, StepState};
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of outcomes in a hello: well below the limit of a message.
-const OUTCOMES_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of outcomes in a hello, and of steps: both together well below the limit of a message.
+const OUTCOMES_BYTES_MAX: usize = 384 * 1024;
 
 /// What the worker knows of one app.
 #[derive(Debug, Default)]
@@ -79,6 +79,7 @@ fn failure_of(report: &mut Report) -> Option<&mut roadstead_model::Failure> {
 
 fn weight(report: &Report) -> usize {
     let texts = match report {
+        Report::Step(StepReport { state: StepState::Succeeded { note, .. }, .. }) => note.len(),
         Report::Order { outcome: OrderOutcome::Failed { failure, .. } | OrderOutcome::Stuck { failure, .. }, .. }
         | Report::WentBack { why: failure, .. } => failure.summary.len() + failure.hint.len() + failure.detail.len(),
         Report::Order { .. } | Report::Step(_) | Report::Refused { .. } => 0,

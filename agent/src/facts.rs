@@ -29,7 +29,7 @@ pub(crate) fn gather(root: &Path, layout: &Layout, states: &States, systemd: &st
     }
 }
 
-/// Where an app stands, as far as the disk tells. The highest fence is the worker's to add.
+/// Where an app stands, as far as the disk tells. What follows from its orders is the worker's to add.
 pub(crate) fn look(layout: &Layout, states: &States, app: &AppName) -> AppState {
     AppState {
         current: current(layout, app),
@@ -37,6 +37,7 @@ pub(crate) fn look(layout: &Layout, states: &States, app: &AppName) -> AppState 
         releases: release_names(&layout.releases(app)),
         bad: release_names(&layout.bad_marks(app)),
         highest: None,
+        unconfirmed: false,
     }
 }
 

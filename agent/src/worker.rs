@@ -48,6 +48,8 @@ pub(crate) struct Hello {
     pub(crate) facts: HostFacts,
     /// The end of every order that is remembered.
     pub(crate) outcomes: Vec<Report>,
+    /// What is done of the newest rollout: its reports may have been lost together with a controller that had not written them down.
+    pub(crate) steps: Vec<Report>,
 }
 
 /// What the worker works with.
@@ -334,13 +336,16 @@ impl Worker {
     async fn hello(&self) -> Hello {
         self.means.outbox.forget_outcomes();
         let reports = self.apps.values().flat_map(|app| app.history.reports());
-        Hello { facts: self.facts().await, outcomes: crate::app::bounded(reports.collect()) }
+        let steps = self.apps.values().flat_map(|app| app.history.steps_done());
+        Hello { facts: self.facts().await, outcomes: crate::app::bounded(reports.collect()), steps: crate::app::bounded(steps.collect()) }
     }
 
     async fn facts(&self) -> HostFacts {
         let mut facts = self.means.hands.facts(self.apps.keys().cloned().collect()).await;
         for (name, state) in &mut facts.apps {
-            state.highest = self.apps.get(name).and_then(|app| app.history.highest());
+            let Some(app) = self.apps.get(name) else { continue };
+            state.highest = app.history.highest();
+            state.unconfirmed = app.history.watch().is_some();
         }
         facts
     }

@@ -15,7 +15,7 @@ mod tests;
 mod verbs;
 mod view;
 
-use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId};
+use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId, StepReport};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,8 @@ pub(crate) enum Event {
         facts: Box<HostFacts>,
         /// The outcomes that it remembers.
         outcomes: Vec<(OrderKey, OrderOutcome)>,
+        /// The steps that are done of its newest rollout.
+        steps: Vec<StepReport>,
     },
     /// A host's session closed.
     Gone {
@@ -161,6 +163,13 @@ struct Work {
     look_for_level: bool,
 }
 
+/// What a host remembers of its orders.
+#[derive(Debug)]
+struct Remembered {
+    outcomes: Vec<(OrderKey, OrderOutcome)>,
+    steps: Vec<StepReport>,
+}
+
 #[derive(Debug)]
 struct Answer {
     to: oneshot::Sender<Result<Arc<Snapshot>, Refused>>,
@@ -236,7 +245,7 @@ impl Loop {
 
     async fn take(&mut self, event: Event, stopping: &CancellationToken) {
         match event {
-            Event::Hello { host, epoch, facts, outcomes } => self.hello(&host, epoch, *facts, &outcomes),
+            Event::Hello { host, epoch, facts, outcomes, steps } => self.hello(&host, epoch, *facts, &Remembered { outcomes, steps }),
             Event::Gone { host } => self.gone(&host),
             Event::Facts { host, facts } => self.take_facts(&host, *facts),
             Event::Report { host, epoch, sequence, report } => self.report(&host, epoch, sequence, *report),

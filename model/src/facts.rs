@@ -59,4 +59,7 @@ pub struct AppState {
     pub bad: Vec<ReleaseId>,
     /// The highest fence that the host has obeyed for the app.
     pub highest: Option<Fence>,
+    /// The serving release waits for its confirmation: silence of the controller would undo it.
+    #[serde(default)]
+    pub unconfirmed: bool,
 }

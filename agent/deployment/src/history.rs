@@ -111,6 +111,13 @@ impl History {
         self.orders.iter().filter_map(Status::report)
     }
 
+    /// The reports about every step that is done in the newest rollout, in the order in which they ran: what was sent may have been lost
+    /// together with a controller that had not written it down.
+    pub fn steps_done(&self) -> impl Iterator<Item = Report> {
+        let newest = self.orders.last().map(|status| status.order.fence.rollout);
+        self.orders.iter().filter(move |status| Some(status.order.fence.rollout) == newest).flat_map(Status::steps_done)
+    }
+
     /// The cutover that still waits for its confirmation.
     #[must_use]
     pub fn watch(&self) -> Option<Watch> {

@@ -1,6 +1,6 @@
 //! Where an order stands: the one table of what a record does to it.
 
-use roadstead_model::{Failure, Order, OrderKind, OrderOutcome, Report, StepName};
+use roadstead_model::{Failure, Millis, Order, OrderKind, OrderOutcome, Report, StepName, StepReport, StepState};
 
 use crate::record::{JOURNAL_FORMAT, Record};
 use crate::step::{last_to_undo, steps_of};
@@ -14,6 +14,8 @@ pub struct Status {
     pub phase: Phase,
     /// Why it was undone after it had ended well.
     pub lapsed: Option<Failure>,
+    /// The steps that are done: how long each took, and what it said.
+    pub times: Vec<(StepName, Millis, String)>,
 }
 
 /// Where an order stands. Positions count in [`steps_of`] of the order.
@@ -99,7 +101,7 @@ impl Status {
     /// An order that was accepted and of which nothing was done yet.
     #[must_use]
     pub const fn new(order: Order) -> Self {
-        Self { order, phase: Phase::Ready { done: 0 }, lapsed: None }
+        Self { order, phase: Phase::Ready { done: 0 }, lapsed: None, times: Vec::new() }
     }
 
     /// Its steps.
@@ -127,6 +129,14 @@ impl Status {
                 Report::WentBack { key, app: self.order.app.clone(), current, why: why.clone() }
             }
             (_, outcome) => Report::Order { key, outcome },
+        })
+    }
+
+    /// The reports about its steps that are done.
+    pub fn steps_done(&self) -> impl Iterator<Item = Report> {
+        self.times.iter().map(|(step, took, note)| {
+            let state = StepState::Succeeded { took: *took, note: note.clone() };
+            Report::Step(StepReport { key: self.order.key(), step: *step, state })
         })
     }
 
@@ -195,6 +205,9 @@ impl Status {
             _ => return Err(impossible),
         };
         self.phase = phase;
+        if let Record::Succeeded { step, note, took } = record {
+            self.times.push((*step, *took, note.clone()));
+        }
         Ok(())
     }
 }

@@ -203,7 +203,7 @@ const fn message(kind: agent_message::Kind) -> v1::AgentMessage {
 }
 
 fn hello_message(hello: Hello) -> v1::AgentMessage {
-    let outcomes = hello.outcomes.into_iter().map(Into::into).collect();
+    let outcomes = hello.outcomes.into_iter().chain(hello.steps).map(Into::into).collect();
     message(agent_message::Kind::Hello(v1::Hello { protocol: PROTOCOL, facts: Some(hello.facts.into()), outcomes }))
 }
 

@@ -20,6 +20,8 @@ pub enum Event {
         current: Option<ReleaseId>,
         /// Outcomes that it remembers.
         outcomes: Vec<(OrderKey, OrderOutcome)>,
+        /// Steps that it remembers as done: the report of one may have been lost.
+        steps: Vec<StepReport>,
     },
     /// A host's session closed.
     HostGone {
@@ -112,10 +114,14 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
     match event {
         Event::Tick => {}
         Event::Abort { by, reason } => abort(state, &by, &reason, now, notes)?,
-        Event::HostSeen { host, current, outcomes } => {
+        Event::HostSeen { host, current, outcomes, steps } => {
             let seen = host_mut(state, &host)?;
             seen.away_since = None;
             seen.current.clone_from(&current);
+            let rollout = state.plan.rollout;
+            for step in steps.into_iter().filter(|step| step.key.rollout == rollout) {
+                stepped(state, &host, step, notes)?;
+            }
             for (key, outcome) in outcomes {
                 if key.rollout == state.plan.rollout {
                     order_ended(state, &host, key, outcome, now, notes)?;
@@ -209,10 +215,14 @@ fn stepped(state: &mut State, id: &HostId, report: StepReport, notes: &mut Vec<N
         StepState::Started => host.step = Some((report.step, 0, 0)),
         StepState::Progress { done, total } => host.step = Some((report.step, done, total)),
         StepState::Succeeded { took, note } => {
-            host.step = None;
-            // A step that ran again after a crash replaces its earlier time.
-            host.times.retain(|(step, _, _)| *step != report.step);
-            host.times.push((report.step, took, note));
+            if host.step.is_some_and(|(step, _, _)| step == report.step) {
+                host.step = None;
+            }
+            // A step that ran again after a crash replaces its earlier time; one that is only told again changes nothing.
+            match host.times.iter_mut().find(|(step, _, _)| *step == report.step) {
+                Some(known) => *known = (report.step, took, note),
+                None => host.times.push((report.step, took, note)),
+            }
         }
         StepState::Failed { failure, .. } => {
             host.step = None;

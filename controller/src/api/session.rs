@@ -1,6 +1,6 @@
 //! One session of a host: hello, then orders down and reports up, with a heartbeat that both sides watch.
 
-use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, StepName, limits};
+use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, StepName, StepReport, limits};
 use roadstead_proto::v1::{self, agent_message, controller_message};
 use roadstead_proto::{PROTOCOL, PROTOCOL_OLDEST};
 use std::sync::Arc;
@@ -67,14 +67,14 @@ async fn run(
         return Err(status(Code::FailedPrecondition, text, "upgrade the older of the two"));
     }
     let facts: HostFacts = hello.facts.ok_or_else(|| invalid("the hello has no facts"))?.try_into().map_err(malformed)?;
-    let outcomes = outcomes(hello.outcomes)?;
+    let (outcomes, steps) = told(hello.outcomes)?;
     let session = context.sessions.open(host);
     let epoch = session.epoch;
     tracing::info!(%host, name = %facts.host_name, "a session opened");
     let welcome = v1::Welcome { protocol: PROTOCOL, term: context.term, heartbeat_every_ms: context.heartbeat.0 };
     let carried = async {
         put(down, controller_message::Kind::Welcome(welcome)).await?;
-        context.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(facts), outcomes }).await;
+        context.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(facts), outcomes, steps }).await;
         carry(context, host, revoked, messages, session, down).await
     }
     .await;
@@ -84,17 +84,23 @@ async fn run(
     carried
 }
 
-fn outcomes(reports: Vec<v1::Report>) -> Result<Vec<(OrderKey, OrderOutcome)>, Status> {
+/// What a host remembers: how orders ended, and which steps are done.
+type Told = (Vec<(OrderKey, OrderOutcome)>, Vec<StepReport>);
+
+fn told(reports: Vec<v1::Report>) -> Result<Told, Status> {
     if reports.len() > OUTCOMES_MAX {
         return Err(invalid("the hello has more outcomes than an agent remembers"));
     }
-    let mut outcomes = Vec::with_capacity(reports.len());
+    let (mut outcomes, mut steps) = Told::default();
     for report in reports {
-        if let Report::Order { key, outcome } = report.try_into().map_err(malformed)? {
-            outcomes.push((key, outcome));
+        match report.try_into().map_err(malformed)? {
+            Report::Order { key, outcome } => outcomes.push((key, outcome)),
+            Report::Step(step) => steps.push(step),
+            // What serves is among the facts.
+            Report::Refused { .. } | Report::WentBack { .. } => {}
         }
     }
-    Ok(outcomes)
+    Ok((outcomes, steps))
 }
 
 async fn put(down: &Down, kind: controller_message::Kind) -> Result<(), Status> {

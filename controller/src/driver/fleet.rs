@@ -1,10 +1,10 @@
 //! What hosts say, brought to the rollouts that they are part of.
 
-use roadstead_model::{AppName, HostFacts, HostId, OrderKey, OrderOutcome, ReleaseId, Report, RolloutId};
-use roadstead_rollout::Event;
+use roadstead_model::{AppName, HostFacts, HostId, OrderOutcome, ReleaseId, Report, RolloutId};
+use roadstead_rollout::{Event, Verb};
 use std::collections::HashSet;
 
-use super::Loop;
+use super::{Loop, Remembered};
 use crate::clock;
 use crate::sessions::Epoch;
 use crate::store::NewEvent;
@@ -18,7 +18,7 @@ impl Loop {
     }
 
     /// A session opened: every rollout of the host learns where it stands, and the host gets what is outstanding.
-    pub(super) fn hello(&mut self, host: &HostId, epoch: Epoch, facts: HostFacts, outcomes: &[(OrderKey, OrderOutcome)]) {
+    pub(super) fn hello(&mut self, host: &HostId, epoch: Epoch, facts: HostFacts, remembered: &Remembered) {
         if self.parts.sessions.epoch(host) != Some(epoch) {
             return;
         }
@@ -35,8 +35,8 @@ impl Loop {
         self.facts.insert(host.clone(), facts);
         for rollout in self.rollouts_of(host) {
             let current = self.current_of(host, rollout);
-            let outcomes = outcomes.to_vec();
-            self.decide(rollout, Event::HostSeen { host: host.clone(), current, outcomes }, now);
+            let (outcomes, steps) = (remembered.outcomes.clone(), remembered.steps.clone());
+            self.decide(rollout, Event::HostSeen { host: host.clone(), current, outcomes, steps }, now);
             // Even when nothing changed, the new session has no orders yet.
             self.work.lightly.insert(rollout);
         }
@@ -109,12 +109,16 @@ impl Loop {
             return;
         }
         let state = facts.apps.entry(app).or_default();
+        let known = state.clone();
+        state.unconfirmed = waits_for_confirmation(report).unwrap_or(state.unconfirmed);
         if state.current != *current {
             let before = std::mem::replace(&mut state.current, current.clone());
             state.previous = before;
             if let Some(release) = current.as_ref().filter(|r| !state.releases.contains(r)) {
                 state.releases.push(release.clone());
             }
+        }
+        if *state != known {
             self.work.changes.facts.push((host.clone(), facts.clone()));
         }
     }
@@ -126,5 +130,18 @@ impl Loop {
             self.decide(rollout, Event::HostRevoked { host: host.clone() }, clock::now());
         }
         self.facts.remove(host);
+    }
+}
+
+/// Whether the host waits for a confirmation after what it reports; `None` when that has nothing to do with it.
+const fn waits_for_confirmation(report: &Report) -> Option<bool> {
+    match report {
+        Report::Order { key, outcome } => match Verb::of(*key) {
+            Some(Verb::Activate) => Some(matches!(outcome, OrderOutcome::Done { .. })),
+            Some(Verb::Confirm | Verb::Revert) => Some(false),
+            Some(Verb::Prepare | Verb::Migrate | Verb::Abandon) | None => None,
+        },
+        Report::WentBack { .. } => Some(false),
+        Report::Step(_) | Report::Refused { .. } => None,
     }
 }

@@ -26,8 +26,9 @@ impl Loop {
         let homes = self.homes(spec, &release.manifest, &hosts).await?;
         let mut behind = Vec::new();
         for host in hosts {
-            let serves = self.facts.get(&host.id).and_then(|f| f.apps.get(&spec.app)).and_then(|a| a.current.as_ref());
-            let level = serves == Some(&target);
+            // One that was away when the others confirmed would go back at the next long silence: it is asked to prove itself once more.
+            let state = self.facts.get(&host.id).and_then(|facts| facts.apps.get(&spec.app));
+            let level = state.is_some_and(|state| state.current.as_ref() == Some(&target) && !state.unconfirmed);
             let tried = self.levelled.contains(&(host.id.clone(), (spec.app.clone(), target.clone())));
             if !level && !tried && self.parts.sessions.is_open(&host.id) {
                 behind.push(self.candidate(&spec.app, host, &homes).await?);

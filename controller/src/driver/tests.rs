@@ -19,6 +19,7 @@ const LONG: Duration = Duration::from_secs(30);
 struct Disk {
     current: Option<ReleaseId>,
     releases: Vec<ReleaseId>,
+    unconfirmed: bool,
     outcomes: BTreeMap<OrderKey, OrderOutcome>,
     obeyed: Vec<(String, ReleaseId)>,
 }
@@ -80,12 +81,13 @@ impl Rig {
             let mut disks = disks.lock().unwrap();
             let disk = disks.entry(host.clone()).or_default();
             let mut said = facts(number);
-            let state = roadstead_model::AppState { current: disk.current.clone(), releases: disk.releases.clone(), ..Default::default() };
+            let (current, releases) = (disk.current.clone(), disk.releases.clone());
+            let state = roadstead_model::AppState { current, releases, unconfirmed: disk.unconfirmed, ..Default::default() };
             said.apps.insert(app(), state);
             (said, disk.outcomes.clone().into_iter().collect())
         };
         let epoch = opened.epoch;
-        self.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(said), outcomes }).await;
+        self.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(said), outcomes, steps: Vec::new() }).await;
         let (driver, disks, behaviour, term) = (self.driver.clone(), Arc::clone(disks), behaviour.clone(), self.term);
         tokio::spawn(async move {
             let mut sequence = 0;
@@ -133,6 +135,23 @@ impl Rig {
         self.store.rollout(rollout).await.unwrap().unwrap()
     }
 
+    /// The rollout behind this one, which brings hosts level.
+    async fn level(&self, after: RolloutId) -> RolloutId {
+        let mut newest = self.store.newest_event();
+        let level = timeout(LONG, async {
+            loop {
+                newest.mark_unchanged();
+                let records = self.store.rollouts("staging", 1).await.unwrap();
+                let plan = &records[0].state.plan;
+                if plan.rollout > after && plan.kind == roadstead_rollout::RolloutKind::Level {
+                    return plan.rollout;
+                }
+                newest.changed().await.unwrap();
+            }
+        });
+        level.await.expect("the host is brought level")
+    }
+
     async fn current(&self) -> Option<roadstead_model::Digest> {
         self.store.environment(&environment().name, &app()).await.unwrap().unwrap().current
     }
@@ -156,6 +175,7 @@ fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOu
         OrderKind::Activate { expected, .. } => {
             assert_eq!(*expected, disk.current, "what the controller believes is what serves");
             disk.current = Some(release);
+            disk.unconfirmed = true;
             OrderOutcome::Done { current: disk.current.clone() }
         }
         OrderKind::Revert { to, .. } => {
@@ -166,9 +186,11 @@ fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOu
             disk.releases.push(release);
             OrderOutcome::Done { current: disk.current.clone() }
         }
-        OrderKind::Migrate { .. } | OrderKind::Confirm { .. } | OrderKind::Abandon { .. } => {
+        OrderKind::Confirm { .. } => {
+            disk.unconfirmed = false;
             OrderOutcome::Done { current: disk.current.clone() }
         }
+        OrderKind::Migrate { .. } | OrderKind::Abandon { .. } => OrderOutcome::Done { current: disk.current.clone() },
     };
     disk.outcomes.insert(order.key(), outcome.clone());
     Some(outcome)
@@ -262,20 +284,29 @@ async fn a_new_host_comes_level_by_itself() {
     assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
     rig.store.add_host(host_record(1)).await;
     rig.connect(1, &disks, &Behaviour::default()).await;
-    let mut newest = rig.store.newest_event();
-    let level = timeout(LONG, async {
-        loop {
-            newest.mark_unchanged();
-            let records = rig.store.rollouts("staging", 1).await.unwrap();
-            if records[0].state.plan.kind == roadstead_rollout::RolloutKind::Level {
-                return records[0].state.plan.rollout;
-            }
-            newest.changed().await.unwrap();
-        }
-    });
-    let level = level.await.expect("the host is brought level");
+    let level = rig.level(rollout).await;
     assert_eq!(rig.end(level).await.state.phase.word(), "done");
     assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 2]);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_was_away_when_others_confirmed_is_confirmed_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let rig = Rig::start(folder.path()).await;
+    rig.prepare(1, &["1.0"]).await;
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    let rollout = rig.deploy("1.0").await.unwrap();
+    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    assert!(!disks.lock().unwrap()[&host_id(0)].unconfirmed);
+    // as if the confirmation had never come, and the rollout had ended without this host
+    disks.lock().unwrap().get_mut(&host_id(0)).unwrap().unconfirmed = true;
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    let level = rig.level(rollout).await;
+    assert_eq!(rig.end(level).await.state.phase.word(), "done");
+    assert!(!disks.lock().unwrap()[&host_id(0)].unconfirmed);
+    assert_eq!(rig.store.rollouts("staging", 10).await.unwrap().len(), 2, "once is enough");
     rig.stop().await;
 }
 

@@ -37,6 +37,7 @@ fn app_state((app, state): (AppName, AppState)) -> v1::AppState {
         releases: names(state.releases),
         bad: names(state.bad),
         highest: state.highest.map(Into::into),
+        unconfirmed: state.unconfirmed,
     }
 }
 
@@ -81,6 +82,7 @@ impl TryFrom<v1::AppState> for (AppName, AppState) {
                 releases: ids(wire.releases)?,
                 bad: ids(wire.bad)?,
                 highest: wire.highest.map(Into::into),
+                unconfirmed: wire.unconfirmed,
             },
         ))
     }

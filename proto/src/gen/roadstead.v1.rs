@@ -65,7 +65,8 @@ pub struct Hello {
     pub protocol: u32,
     #[prost(message, optional, tag = "2")]
     pub facts: ::core::option::Option<HostFacts>,
-    /// The outcome of every order that the agent still remembers: the controller compares, nothing is replayed.
+    /// The outcome of every order that the agent still remembers, and the steps that are done of its newest rollout: the controller
+    /// compares, nothing is replayed.
     #[prost(message, repeated, tag = "3")]
     pub outcomes: ::prost::alloc::vec::Vec<Report>,
 }
@@ -214,6 +215,9 @@ pub struct AppState {
     /// Absent: none.
     #[prost(message, optional, tag = "6")]
     pub highest: ::core::option::Option<Fence>,
+    /// The serving release waits for its confirmation.
+    #[prost(bool, tag = "7")]
+    pub unconfirmed: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fence {

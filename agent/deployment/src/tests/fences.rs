@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use roadstead_model::{Millis, OrderKind, Report};
 
 use super::world::{World, header, kinds, order};
-use crate::{Admission, History, Record, Status, WatchState, fold};
+use crate::{Admission, History, Record, Status, WatchState, fold, steps_of};
 
 fn ended(term: u64, rollout: u64, sequence: u32, kind: OrderKind) -> Status {
     let mut journal = header(kind.clone());
@@ -117,4 +117,15 @@ fn what_went_back_is_not_watched_again() {
     assert_eq!(History::new(None, [fold(&journal).unwrap()]).watch(), None);
     world.carry_on(&mut journal);
     assert_eq!(History::new(None, [fold(&journal).unwrap()]).watch(), None);
+}
+
+#[test]
+fn what_is_done_of_the_newest_rollout_is_told_again_in_its_order() {
+    let (prepare, activate) = (kinds()[0].clone(), kinds()[2].clone());
+    let expected: Vec<_> = steps_of(&prepare).iter().chain(steps_of(&activate)).map(|step| (2, *step)).collect();
+    let orders = [ended(1, 1, 1, prepare.clone()), ended(1, 2, 1, prepare), ended(1, 2, 3, activate)];
+    let told = History::new(None, orders);
+    let told =
+        told.steps_done().filter_map(|report| if let Report::Step(step) = report { Some((step.key.rollout.0, step.step)) } else { None });
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }

@@ -51,7 +51,7 @@ impl Agent {
         tasks.spawn("worker", async move {
             while let Some(event) = incoming.recv().await {
                 match event {
-                    Event::Hello(reply) => drop(reply.send(Hello { facts: facts(), outcomes: vec![outcome(1)] })),
+                    Event::Hello(reply) => drop(reply.send(Hello { facts: facts(), outcomes: vec![outcome(1)], steps: vec![] })),
                     Event::Order(order) => drop(forward.send(*order).await),
                     other => panic!("{other:?}"),
                 }

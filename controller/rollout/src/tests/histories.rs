@@ -134,7 +134,7 @@ fn act(fleet: &mut Fleet, step: &Move) {
         Move::Seen(n) => {
             let host = host(fleet, *n);
             let current = fleet.serves[&host].clone();
-            fleet.event(Event::HostSeen { host, current, outcomes: Vec::new() });
+            fleet.event(Event::HostSeen { host, current, outcomes: Vec::new(), steps: Vec::new() });
         }
         Move::WentBack(n) => {
             let host = host(fleet, *n);

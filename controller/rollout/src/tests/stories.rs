@@ -102,7 +102,7 @@ fn a_host_that_goes_back_by_itself_takes_the_fleet_back() {
     }
     let old = Some(release("1.0").id);
     fleet.serves.insert(host_id(1), old.clone());
-    fleet.event(Event::HostSeen { host: host_id(1), current: old, outcomes: Vec::new() });
+    fleet.event(Event::HostSeen { host: host_id(1), current: old, outcomes: Vec::new(), steps: Vec::new() });
     assert_eq!(fleet.run(), Outcome::RolledBack);
 }
 
@@ -129,6 +129,26 @@ fn a_repeated_report_changes_nothing() {
     let after = fleet.state.clone();
     fleet.event(report);
     assert_eq!(fleet.state, after);
+}
+
+#[test]
+fn steps_whose_reports_were_lost_are_known_from_the_next_hello() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 1));
+    let key = orders(&fleet.state, 1).remove(&host_id(0)).unwrap().key();
+    let done = |step, took| StepReport { key, step, state: StepState::Succeeded { took: Millis(took), note: String::new() } };
+    fleet.event(Event::Report { host: host_id(0), report: Report::Step(done(StepName::Preflight, 1)) });
+    let running = StepReport { key, step: StepName::Verify, state: StepState::Started };
+    fleet.event(Event::Report { host: host_id(0), report: Report::Step(running) });
+    let steps = vec![done(StepName::Preflight, 1), done(StepName::Fetch, 2)];
+    let seen = Event::HostSeen { host: host_id(0), current: Some(release("1.0").id), outcomes: Vec::new(), steps };
+    fleet.event(seen.clone());
+    let host = &fleet.state.hosts[&host_id(0)];
+    let times: Vec<_> = host.times.iter().map(|(step, took, _)| (*step, took.0)).collect();
+    assert_eq!(times, [(StepName::Preflight, 1), (StepName::Fetch, 2)]);
+    assert_eq!(host.step, Some((StepName::Verify, 0, 0)), "what runs is not forgotten");
+    let after = fleet.state.clone();
+    fleet.event(seen);
+    assert_eq!(fleet.state, after, "told again it changes nothing");
 }
 
 #[test]
