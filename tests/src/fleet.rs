@@ -3,11 +3,15 @@
 
 mod desk;
 mod erp;
+mod journal;
 mod packages;
+mod tiny;
 
 pub use desk::Desk;
 pub use erp::{Erp, PASSWORD, SITE, secrets};
+pub use journal::{Journals, Moment};
 pub use packages::{Packages, Profile, packages, repacked};
+pub use tiny::{Tiny, Twist};
 
 use crate::lab::{Execution, Host, HostOptions, Lab, LabError, Network, wait_until};
 use std::path::PathBuf;

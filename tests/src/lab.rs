@@ -21,6 +21,7 @@ pub use command::Execution;
 pub use error::LabError;
 pub use host::Host;
 pub use network::Network;
+pub use process::Process;
 pub use registry::{HostOptions, LabState};
 pub use wait::wait_until;
 

@@ -100,7 +100,7 @@ fn make(roadstead: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> Result<String> {
+pub(super) fn run(command: &mut Command) -> Result<String> {
     let words = format!("{command:?}");
     let output = command.output().map_err(LabError::io("start", command.get_program()))?;
     Execution::of(&output).checked("machine", &words)

@@ -23,7 +23,8 @@ impl Execution {
         self.code == Some(0)
     }
 
-    pub(crate) fn of(output: &Output) -> Self {
+    /// How a process ended.
+    pub fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }

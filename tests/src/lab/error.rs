@@ -69,6 +69,14 @@ pub enum LabError {
     /// There is no such lab.
     #[error("there is no lab {0}; `roadstead-lab status` lists those that there are")]
     NoLab(String),
+    /// A unit does not run.
+    #[error("{unit} has no process on {host}")]
+    NoProcess {
+        /// The host.
+        host: String,
+        /// The unit.
+        unit: String,
+    },
     /// A host is off and cannot do what was asked.
     #[error("host {0} is not running")]
     Off(String),

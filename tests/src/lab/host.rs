@@ -266,6 +266,13 @@ impl Host {
         self.boot()
     }
 
+    /// The main process of a unit, to be killed at an exact moment.
+    pub fn main_process(&self, unit: &str) -> Result<Process> {
+        let number = self.unit_property(unit, "MainPID")?.parse().unwrap_or(0);
+        let found = Process::inside(self.running()?.init, number);
+        found.ok_or_else(|| LabError::NoProcess { host: self.name.clone(), unit: unit.to_owned() })
+    }
+
     /// Kills every process of a unit at once, as a crash would.
     pub fn kill_unit(&self, unit: &str) -> Result<()> {
         self.systemctl(&["kill", "--signal=KILL", unit]).map(drop)

@@ -28,13 +28,22 @@ impl Process {
         Self::of(pid).unwrap_or(Self { pid, started: 0 })
     }
 
+    /// The process that has this number inside a host, by the host's init.
+    pub(crate) fn inside(init: Self, number: i32) -> Option<Self> {
+        let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let of_host = namespace(init.pid)?;
+        let pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let mut inside = pids.filter(|pid| namespace(*pid).as_ref() == Some(&of_host));
+        inside.find(|pid| number_inside(*pid) == Some(number)).and_then(Self::of)
+    }
+
     /// Whether it still runs; a dead one that nobody waited for does not.
-    pub(crate) fn is_alive(self) -> bool {
+    pub fn is_alive(self) -> bool {
         state_and_start(self.pid).is_some_and(|(state, started)| started == self.started && !matches!(state, 'Z' | 'X'))
     }
 
     /// SIGKILL, if it is still the same process.
-    pub(crate) fn kill(self) {
+    pub fn kill(self) {
         if self.is_alive() {
             // it may have gone by itself meanwhile, which is as good
             kill(Pid::from_raw(self.pid), Signal::SIGKILL).unwrap_or_default();
@@ -51,9 +60,17 @@ impl Process {
 
 /// Whether a process is number 1 in a namespace of its own and has become systemd.
 fn is_init(pid: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
-    field("Name:") == "systemd" && field("NSpid:").split_whitespace().next_back() == Some("1")
+    status_field(pid, "Name:").is_some_and(|name| name == "systemd") && number_inside(pid) == Some(1)
+}
+
+/// The number that a process has in the innermost namespace that it is in.
+fn number_inside(pid: i32) -> Option<i32> {
+    status_field(pid, "NSpid:")?.split_whitespace().next_back()?.parse().ok()
+}
+
+fn status_field(pid: i32, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
 }
 
 fn state_and_start(pid: i32) -> Option<(char, u64)> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test stops at its first surprise")]
 
 mod broken_releases;
+mod controller_killed;
 mod enrollment;
 mod first_deployment;
 mod manual_rollback;

@@ -1,0 +1,116 @@
+//! The agent's journals as they lie on a host's disk, read from outside while the agent writes them: the one place that tells exactly
+//! in which step a fault hits.
+
+use crate::lab::Host;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often a journal is looked at. The shortest steps take little more than a write that is synced.
+const LOOK_EVERY: Duration = Duration::from_micros(100);
+
+/// What an agent was about when it wrote its newest record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// The record: `started`, `succeeded`, `undo-started`, `ended`, …
+    pub record: String,
+    /// The step, where the record names one.
+    pub step: String,
+}
+
+impl Moment {
+    /// The moment after which a step runs.
+    pub fn within(step: &str) -> Self {
+        Self { record: "started".into(), step: step.into() }
+    }
+
+    /// The moment after which a step is undone.
+    pub fn undoing(step: &str) -> Self {
+        Self { record: "undo-started".into(), step: step.into() }
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.record, self.step)
+    }
+}
+
+/// The journals of one app on one host.
+#[derive(Debug, Clone)]
+pub struct Journals {
+    folder: PathBuf,
+}
+
+impl Journals {
+    /// Those of the ERP.
+    pub fn of(host: &Host) -> Self {
+        Self { folder: host.root_path().join("var/lib/roadstead-agent/journal/erp") }
+    }
+
+    /// The newest record of the newest order.
+    pub fn last(&self) -> Option<Moment> {
+        last_of(&self.newest()?)
+    }
+
+    /// Looks until the newest record is one of those that are waited for, or until it is no use any more.
+    pub fn wait_for(&self, mut wanted: impl FnMut(&Moment) -> bool, mut in_vain: impl FnMut() -> bool) -> Option<Moment> {
+        loop {
+            if let Some(moment) = self.last().filter(|moment| wanted(moment)) {
+                return Some(moment);
+            }
+            if in_vain() {
+                return None;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// The file of the newest order.
+    pub fn newest(&self) -> Option<PathBuf> {
+        self.numbered()?.max().map(|(_, path)| path)
+    }
+
+    /// The rollout of the newest order, such as r-17.
+    pub fn newest_rollout(&self) -> Option<String> {
+        self.numbered()?.max().map(|((rollout, _), _)| format!("r-{rollout}"))
+    }
+
+    fn numbered(&self) -> Option<impl Iterator<Item = ((u64, u64), PathBuf)>> {
+        let files = fs::read_dir(&self.folder).ok()?.flatten();
+        Some(files.filter_map(|file| Some((numbers(file.file_name().to_str()?)?, file.path()))))
+    }
+}
+
+/// `ROLLOUT-ORDER.jsonl`
+fn numbers(name: &str) -> Option<(u64, u64)> {
+    let (rollout, order) = name.strip_suffix(".jsonl")?.split_once('-')?;
+    Some((rollout.parse().ok()?, order.parse().ok()?))
+}
+
+fn last_of(path: &Path) -> Option<Moment> {
+    let text = fs::read_to_string(path).ok()?;
+    // what follows the last line feed is being written
+    let (whole, _) = text.rsplit_once('\n')?;
+    let line: serde_json::Value = serde_json::from_str(whole.lines().next_back()?).ok()?;
+    let word = |name: &str| line["entry"][name].as_str().unwrap_or_default().to_owned();
+    Some(Moment { record: word("record"), step: word("step") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_order_is_the_one_with_the_highest_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let journals = Journals { folder: folder.path().to_owned() };
+        assert_eq!(journals.last(), None);
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("9-6.jsonl", "{\"entry\":{\"record\":\"ended\"}}\n");
+        write("10-1.jsonl", "{\"entry\":{\"record\":\"started\",\"step\":\"fetch\"}}\n{\"entry\":{\"reco");
+        write("notes", "");
+        assert_eq!(journals.last(), Some(Moment::within("fetch")));
+    }
+}
