@@ -1,7 +1,7 @@
 //! systemd over D-Bus: the few members of its API that the agent uses.
 //!
 //! The connection is made when it is first needed, dropped by [`Systemd::rest`], and made anew when the bus went away. No property is
-//! cached: what a unit is, is asked each time.
+//! cached: what a unit is, is asked each time. A systemd that executes itself anew (its package was upgraded) is waited for.
 
 mod bus;
 
@@ -19,6 +19,9 @@ use bus::{JobRemovedStream, ManagerProxy};
 
 /// How long one answer of systemd may take. A reload of all units on a slow host takes seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long systemd may be away while it executes itself anew.
+const AWAY_AT_MOST: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// How often a job is looked after in case its signal was lost.
 const JOB_LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -62,6 +65,14 @@ fn said(error: &zbus::Error) -> String {
 }
 
 impl SystemdError {
+    /// Nobody heard the question, or its answer was lost: another attempt may go well.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable(source) | Self::Refused { source, .. } => is_away(source),
+            Self::Job { .. } | Self::Deadline { .. } => false,
+        }
+    }
+
     /// The failure for people.
     pub(crate) fn failure(&self) -> Failure {
         let (kind, hint) = match self {
@@ -186,9 +197,30 @@ impl Systemd {
         Ok(manager)
     }
 
+    /// Asks something that may be asked twice, again and again while systemd is away.
+    async fn ask<T, F>(&self, doing: &str, call: impl Fn(ManagerProxy<'static>) -> F) -> Result<T, SystemdError>
+    where
+        F: Future<Output = zbus::Result<T>>,
+    {
+        let give_up = Instant::now() + AWAY_AT_MOST;
+        loop {
+            let answer = match self.manager().await {
+                Ok(manager) => call(manager).await.map_err(|error| refused(doing, error)),
+                Err(error) => Err(error),
+            };
+            match answer {
+                Err(error) if error.is_passing() && Instant::now() < give_up => {
+                    tracing::debug!(error = %crate::failure::chain(&error), "systemd is away, asking again");
+                    sleep(ASK_AGAIN).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     /// The version, such as `252`.
     pub(crate) async fn version(&self) -> Result<u32, SystemdError> {
-        let text = self.manager().await?.version().await.map_err(|e| refused("tell its version", e))?;
+        let text = self.ask("tell its version", |manager| async move { manager.version().await }).await?;
         let digits: String = text.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
         Ok(digits.parse().unwrap_or(0))
     }
@@ -205,8 +237,9 @@ impl Systemd {
 
     /// Asks a unit to stop and does not wait.
     pub(crate) async fn ask_to_stop(&self, unit: &str) -> Result<(), SystemdError> {
-        let asked = self.manager().await?.stop_unit(unit, "replace").await;
-        absent_is_done(asked.map(drop).map_err(|e| refused(&format!("stop {unit}"), e)))
+        let doing = format!("stop {unit}");
+        let asked = self.ask(&doing, |manager| async move { manager.stop_unit(unit, "replace").await }).await;
+        absent_is_done(asked.map(drop))
     }
 
     /// Restarts a unit, or starts it.
@@ -221,37 +254,49 @@ impl Systemd {
 
     async fn job(&self, verb: Verb, unit: &str, within: Duration) -> Result<(), SystemdError> {
         let doing = format!("{} {unit}", verb.word());
-        let manager = self.manager().await?;
-        // Before the call: a quick job is gone before its answer is read.
-        let mut removed = manager.receive_job_removed().await.map_err(SystemdError::Unreachable)?;
-        let job = match verb {
-            Verb::Start => manager.start_unit(unit, "replace").await,
-            Verb::Stop => manager.stop_unit(unit, "replace").await,
-            Verb::Restart => manager.restart_unit(unit, "replace").await,
-            Verb::Reload => manager.reload_or_restart_unit(unit, "replace").await,
+        let begin = |manager: ManagerProxy<'static>| async move {
+            // Before the call: a quick job is gone before its answer is read.
+            let removed = manager.receive_job_removed().await?;
+            let job = match verb {
+                Verb::Start => manager.start_unit(unit, "replace").await?,
+                Verb::Stop => manager.stop_unit(unit, "replace").await?,
+                Verb::Restart => manager.restart_unit(unit, "replace").await?,
+                Verb::Reload => manager.reload_or_restart_unit(unit, "replace").await?,
+            };
+            Ok((removed, job))
         };
-        let job = job.map_err(|e| refused(&doing, e))?;
+        let (mut removed, job) = self.ask(&doing, begin).await?;
         self.finish(&mut removed, &job, &doing, within).await
     }
 
     /// Starts a unit that exists only while it runs, and waits for the end of its start job: for `Type=oneshot`, its end.
     pub(crate) async fn start_transient(&self, unit: &str, properties: Vec<Property>, within: Duration) -> Result<(), SystemdError> {
         let doing = format!("run {unit}");
-        let manager = self.manager().await?;
-        let mut removed = manager.receive_job_removed().await.map_err(SystemdError::Unreachable)?;
-        let job = manager.start_transient_unit(unit, "fail", &properties, &[]).await.map_err(|e| refused(&doing, e))?;
-        self.finish(&mut removed, &job, &doing, within).await
+        let give_up = Instant::now() + AWAY_AT_MOST;
+        loop {
+            let listen = |manager: ManagerProxy<'static>| async move { Ok((manager.receive_job_removed().await?, manager)) };
+            let (mut removed, manager) = self.ask(&doing, listen).await?;
+            match manager.start_transient_unit(unit, "fail", &properties, &[]).await {
+                Ok(job) => return self.finish(&mut removed, &job, &doing, within).await,
+                Err(error) if is_away(&error) && Instant::now() < give_up => {}
+                Err(error) => return Err(refused(&doing, error)),
+            }
+            // It may have been heard all the same, and must not be told twice.
+            let state = self.unit(unit).await?;
+            if !state.is_unknown() {
+                return if state.job == 0 { Ok(()) } else { self.wait_for_job(state.job, unit, within).await };
+            }
+        }
     }
 
     /// Waits for the end of a job that someone started earlier. A job that is not there has ended.
     pub(crate) async fn wait_for_job(&self, id: u32, unit: &str, within: Duration) -> Result<(), SystemdError> {
         let doing = format!("finish the job of {unit}");
-        let manager = self.manager().await?;
-        let mut removed = manager.receive_job_removed().await.map_err(SystemdError::Unreachable)?;
-        match manager.get_job(id).await {
-            Ok(job) => self.finish(&mut removed, &job, &doing, within).await,
-            Err(error) if is_absent(&error) => Ok(()),
-            Err(error) => Err(refused(&doing, error)),
+        let look = |manager: ManagerProxy<'static>| async move { Ok((manager.receive_job_removed().await?, manager.get_job(id).await?)) };
+        match self.ask(&doing, look).await {
+            Ok((mut removed, job)) => self.finish(&mut removed, &job, &doing, within).await,
+            Err(SystemdError::Refused { source, .. }) if is_absent(&source) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -304,57 +349,55 @@ impl Systemd {
 
     /// What a unit is now.
     pub(crate) async fn unit(&self, unit: &str) -> Result<UnitState, SystemdError> {
-        let manager = self.manager().await?;
-        let path = match manager.get_unit(unit).await {
-            Ok(path) => path,
-            Err(error) if is_absent(&error) => return Ok(UnitState::default()),
-            Err(error) => return Err(refused(&format!("tell the state of {unit}"), error)),
+        let doing = format!("tell the state of {unit}");
+        let look = |manager: ManagerProxy<'static>| async move {
+            let path = manager.get_unit(unit).await?;
+            bus::properties(&manager, &path).await
         };
-        let properties = bus::properties(&manager, &path).await;
-        match properties {
+        match self.ask(&doing, look).await {
             Ok(properties) => Ok(unit_state(&properties)),
-            // It may be collected between the two calls.
-            Err(error) if is_absent(&error) => Ok(UnitState::default()),
-            Err(error) => Err(refused(&format!("tell the state of {unit}"), error)),
+            // It is not there, or it was collected between the two calls.
+            Err(SystemdError::Refused { source, .. }) if is_absent(&source) => Ok(UnitState::default()),
+            Err(error) => Err(error),
         }
     }
 
     /// Names of loaded units that match a glob pattern.
     pub(crate) async fn units(&self, pattern: &str) -> Result<Vec<String>, SystemdError> {
-        let listed = self.manager().await?.list_units_by_patterns(&[], &[pattern]).await;
-        let listed = listed.map_err(|e| refused(&format!("list {pattern}"), e))?;
+        let doing = format!("list {pattern}");
+        let listed = self.ask(&doing, |manager| async move { manager.list_units_by_patterns(&[], &[pattern]).await }).await?;
         Ok(listed.into_iter().map(|unit| unit.0).collect())
     }
 
     /// Forgets that a unit failed.
     pub(crate) async fn reset_failed(&self, unit: &str) -> Result<(), SystemdError> {
-        let reset = self.manager().await?.reset_failed_unit(unit).await;
-        absent_is_done(reset.map_err(|e| refused(&format!("reset {unit}"), e)))
+        let doing = format!("reset {unit}");
+        absent_is_done(self.ask(&doing, |manager| async move { manager.reset_failed_unit(unit).await }).await)
     }
 
     /// Reads all unit files again.
     pub(crate) async fn daemon_reload(&self) -> Result<(), SystemdError> {
-        self.manager().await?.reload().await.map_err(|e| refused("read its unit files again", e))
+        self.ask("read its unit files again", |manager| async move { manager.reload().await }).await
     }
 
     /// Makes unit files outside of systemd's folders known.
     pub(crate) async fn link(&self, files: &[&Path]) -> Result<(), SystemdError> {
-        let files = texts(files);
-        let linked = self.manager().await?.link_unit_files(&files, false, true).await;
-        linked.map(drop).map_err(|e| refused(&format!("link {}", files.join(", ")), e))
+        let files = &texts(files);
+        let doing = format!("link {}", files.join(", "));
+        self.ask(&doing, |manager| async move { manager.link_unit_files(files, false, true).await }).await.map(drop)
     }
 
     /// Starts units at boot from now on. Files outside of systemd's folders by their paths.
     pub(crate) async fn enable(&self, files: &[&Path]) -> Result<(), SystemdError> {
-        let files = texts(files);
-        let enabled = self.manager().await?.enable_unit_files(&files, false, true).await;
-        enabled.map(drop).map_err(|e| refused(&format!("enable {}", files.join(", ")), e))
+        let files = &texts(files);
+        let doing = format!("enable {}", files.join(", "));
+        self.ask(&doing, |manager| async move { manager.enable_unit_files(files, false, true).await }).await.map(drop)
     }
 
     /// Removes every link to units: they are neither started at boot nor known any more. What runs goes on.
     pub(crate) async fn disable(&self, units: &[&str]) -> Result<(), SystemdError> {
-        let disabled = self.manager().await?.disable_unit_files(units, false).await;
-        disabled.map(drop).map_err(|e| refused(&format!("disable {}", units.join(", ")), e))
+        let doing = format!("disable {}", units.join(", "));
+        self.ask(&doing, |manager| async move { manager.disable_unit_files(units, false).await }).await.map(drop)
     }
 }
 
@@ -366,6 +409,26 @@ fn refused(doing: &str, source: zbus::Error) -> SystemdError {
     match source {
         lost @ (zbus::Error::InputOutput(_) | zbus::Error::Handshake(_)) => SystemdError::Unreachable(lost),
         source => SystemdError::Refused { doing: doing.to_owned(), source },
+    }
+}
+
+/// Nobody was there to answer, or to whom to give the answer. A socket that is not there is no matter of waiting.
+fn is_away(error: &zbus::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    match error {
+        zbus::Error::InputOutput(error) => !matches!(error.kind(), NotFound | ConnectionRefused | PermissionDenied),
+        zbus::Error::MethodError(name, _, _) => matches!(
+            name.as_str(),
+            "org.freedesktop.DBus.Error.NoReply"
+                | "org.freedesktop.DBus.Error.Disconnected"
+                | "org.freedesktop.DBus.Error.NameHasNoOwner"
+                | "org.freedesktop.DBus.Error.ServiceUnknown"
+        ),
+        zbus::Error::FDO(error) => {
+            use zbus::fdo::Error::{Disconnected, NameHasNoOwner, NoReply, ServiceUnknown};
+            matches!(**error, NoReply(_) | Disconnected(_) | NameHasNoOwner(_) | ServiceUnknown(_))
+        }
+        _ => false,
     }
 }
 
