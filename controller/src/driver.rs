@@ -38,7 +38,7 @@ const QUEUE: usize = 1024;
 const EVENTS_MAX: usize = 512;
 /// How long until a save that failed is tried again.
 const SAVE_AGAIN: Duration = Duration::from_millis(500);
-/// The clock may jump: it is looked at this often while a rollout runs.
+/// A rollout is looked at this often while it runs, whatever it waits for.
 const LOOK_AT_MOST: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -213,10 +213,7 @@ impl Loop {
     /// A rollout goes on after a start: no session is open yet.
     fn take_up(&mut self, rollout: RolloutId) {
         tracing::info!(%rollout, "an unfinished rollout is taken up");
-        let hosts: Vec<HostId> = self.running.get(&rollout).map(|r| r.state().hosts.keys().cloned().collect()).unwrap_or_default();
-        for host in hosts {
-            self.decide(rollout, roadstead_rollout::Event::HostGone { host }, clock::now());
-        }
+        self.decide(rollout, roadstead_rollout::Event::Resumed);
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Event>, stopping: CancellationToken) {
@@ -265,7 +262,7 @@ impl Loop {
 
     /// How long until a rollout has to be looked at.
     fn wake(&self) -> Duration {
-        let now = clock::now();
+        let now = clock::steady();
         let next = self.running.values().filter_map(|r| roadstead_rollout::waiting(r.state())).map(|w| w.until).min();
         match next {
             None => Duration::from_secs(3600),
@@ -277,11 +274,11 @@ impl Loop {
     }
 
     fn tick(&mut self) {
-        let now = clock::now();
+        let now = clock::steady();
         let due = |r: &Running| roadstead_rollout::waiting(r.state()).is_none_or(|w| w.until <= now);
         let due: Vec<RolloutId> = self.running.iter().filter(|(_, r)| due(r)).map(|(id, _)| *id).collect();
         for rollout in due {
-            self.decide(rollout, roadstead_rollout::Event::Tick, now);
+            self.decide(rollout, roadstead_rollout::Event::Tick);
         }
     }
 

@@ -40,6 +40,8 @@ pub enum Event {
         /// What.
         report: Report,
     },
+    /// The controller was away and is there again: no session is open yet, and the time until now counts against nobody.
+    Resumed,
     /// An operator wants it to end and go back.
     Abort {
         /// Who.
@@ -105,6 +107,7 @@ pub fn decide(state: &State, event: Event, now: Timestamp) -> Result<Decision, R
     settle(&mut next, now, &mut notes);
     if next != *state {
         next.revision += 1;
+        next.changed_at = now;
     }
     let wake = waiting(&next);
     Ok(Decision { state: next, notes, wake })
@@ -113,6 +116,12 @@ pub fn decide(state: &State, event: Event, now: Timestamp) -> Result<Decision, R
 fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>) -> Result<(), Rejected> {
     match event {
         Event::Tick => {}
+        Event::Resumed => {
+            state.slept_until(now);
+            for host in state.hosts.values_mut() {
+                host.away_since.get_or_insert(now);
+            }
+        }
         Event::Abort { by, reason } => abort(state, &by, &reason, now, notes)?,
         Event::HostSeen { host, current, outcomes, steps } => {
             let seen = host_mut(state, &host)?;
@@ -171,13 +180,13 @@ fn reported(state: &mut State, id: &HostId, report: Report, now: Timestamp, note
             belongs(key)?;
             order_ended(state, id, key, outcome, now, notes)
         }
-        Report::Refused { key, why, .. } => {
+        Report::Refused { key, why, highest } => {
             belongs(key)?;
-            let failure = Failure::new(
-                FailureKind::Untrusted,
-                format!("the host refused the order: {why}"),
-                "see `roadstead host show`; after a restored database start the controller again",
-            );
+            let (kind, hint) = match highest {
+                Some(_) => (FailureKind::Untrusted, "see `roadstead host show`; after a restored database start the controller again"),
+                None => (FailureKind::Host, "put that right on the host, then deploy again; what serves there goes on serving"),
+            };
+            let failure = Failure::new(kind, format!("the host refused the order: {why}"), hint);
             let expected = Verb::of(key).is_some_and(|verb| host_stage(state, id) == Some(stage_during(state, verb)));
             if expected { lose(state, id, Stage::Failed, failure, now, notes) } else { Ok(()) }
         }

@@ -21,6 +21,9 @@ pub struct State {
     pub condemn: bool,
     /// When it began.
     pub started_at: Timestamp,
+    /// When it changed last.
+    #[serde(default)]
+    pub changed_at: Timestamp,
     /// Counted up with every change.
     pub revision: u64,
 }
@@ -181,9 +184,29 @@ impl State {
         let phase = if rollback { Phase::Moving { batch: 0, since: now } } else { Phase::Preparing { since: now } };
         // A release that the environment already runs is never condemned by bringing hosts level with it.
         let condemn = plan.kind == crate::RolloutKind::Rollout && plan.previous.as_ref() != Some(&plan.release);
-        let mut state = Self { plan, phase, hosts, failure: None, condemn, started_at: now, revision: 0 };
+        let mut state = Self { plan, phase, hosts, failure: None, condemn, started_at: now, changed_at: now, revision: 0 };
         crate::decide::settle(&mut state, now, &mut Vec::new());
         state
+    }
+
+    /// Nobody decided from the last change until now: that time counts against nobody, however long it was and whatever the clock did
+    /// meanwhile. What is awaited is awaited for as long as it still had to be then.
+    pub(crate) fn slept_until(&mut self, now: Timestamp) {
+        let fell_asleep = self.changed_at;
+        let shift = |at: &mut Timestamp| *at = Timestamp(now.0.saturating_sub(fell_asleep.since(*at).0));
+        match &mut self.phase {
+            Phase::Preparing { since }
+            | Phase::Migrating { since, .. }
+            | Phase::Moving { since, .. }
+            | Phase::Baking { since }
+            | Phase::Confirming { since }
+            | Phase::Reverting { since } => shift(since),
+            Phase::Ended { .. } => {}
+        }
+        for host in self.hosts.values_mut() {
+            shift(&mut host.since);
+            host.away_since.iter_mut().for_each(shift);
+        }
     }
 
     /// Whether it is over.

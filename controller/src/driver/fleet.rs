@@ -36,7 +36,7 @@ impl Loop {
         for rollout in self.rollouts_of(host) {
             let current = self.current_of(host, rollout);
             let (outcomes, steps) = (remembered.outcomes.clone(), remembered.steps.clone());
-            self.decide(rollout, Event::HostSeen { host: host.clone(), current, outcomes, steps }, now);
+            self.decide(rollout, Event::HostSeen { host: host.clone(), current, outcomes, steps });
             // Even when nothing changed, the new session has no orders yet.
             self.work.lightly.insert(rollout);
         }
@@ -58,7 +58,7 @@ impl Loop {
         self.work.changes.seen.push((host.clone(), now));
         self.work.changes.events.push(NewEvent::new(now, format!("host:{host}"), "host-gone", format!("host:{host}"), "the session ended"));
         for rollout in self.rollouts_of(host) {
-            self.decide(rollout, Event::HostGone { host: host.clone() }, now);
+            self.decide(rollout, Event::HostGone { host: host.clone() });
         }
     }
 
@@ -76,13 +76,12 @@ impl Loop {
             Report::Order { key, .. } | Report::Refused { key, .. } | Report::WentBack { key, .. } => key.rollout,
         };
         self.learn(host, rollout, &report);
-        let now = clock::now();
         let is_part = self.running.get(&rollout).is_some_and(|r| r.state().hosts.contains_key(host));
         if is_part {
-            self.decide(rollout, Event::Report { host: host.clone(), report }, now);
+            self.decide(rollout, Event::Report { host: host.clone(), report });
         } else if let Report::WentBack { why, .. } = report {
             let text = format!("went back by itself: {}", why.summary);
-            let event = NewEvent::new(now, format!("host:{host}"), "host-went-back", format!("host:{host}"), text).of(rollout);
+            let event = NewEvent::new(clock::now(), format!("host:{host}"), "host-went-back", format!("host:{host}"), text).of(rollout);
             self.work.changes.events.push(event);
             self.work.look_for_level = true;
         }
@@ -127,7 +126,7 @@ impl Loop {
     pub(super) fn revoked(&mut self, host: &HostId) {
         self.parts.sessions.cut(host);
         for rollout in self.rollouts_of(host) {
-            self.decide(rollout, Event::HostRevoked { host: host.clone() }, clock::now());
+            self.decide(rollout, Event::HostRevoked { host: host.clone() });
         }
         self.facts.remove(host);
     }

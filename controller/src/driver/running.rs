@@ -5,6 +5,7 @@ use roadstead_rollout::{Event, Note, Outcome, RolloutKind, Stage, State, decide}
 use std::sync::Arc;
 
 use super::{Loop, Work};
+use crate::clock;
 use crate::store::{NewEvent, RolloutRecord, StoreError};
 
 /// Rollouts of an environment among which the one that brought a release is looked for.
@@ -37,11 +38,12 @@ impl Running {
 }
 
 impl Loop {
-    /// Decides what an event does to a rollout, and notes what is to be saved.
-    pub(super) fn decide(&mut self, rollout: RolloutId, event: Event, now: Timestamp) {
+    /// Decides what an event does to a rollout, and notes what is to be saved. Deadlines go by the clock that does not jump, the history
+    /// by the one that people read.
+    pub(super) fn decide(&mut self, rollout: RolloutId, event: Event) {
         let lightly = is_progress(&event);
         let Some(running) = self.running.get_mut(&rollout) else { return };
-        match decide(running.state(), event, now) {
+        match decide(running.state(), event, clock::steady()) {
             Ok(decision) => {
                 if decision.state == *running.state() {
                     return;
@@ -51,7 +53,7 @@ impl Loop {
                 let touched = if lightly && notes.is_empty() { &mut self.work.lightly } else { &mut self.work.touched };
                 touched.insert(rollout);
                 let record = running.shared();
-                self.work.changes.events.extend(notes.into_iter().map(|note| told(&record.state, note, now)));
+                self.work.changes.events.extend(notes.into_iter().map(|note| told(&record.state, note, clock::now())));
             }
             Err(rejected) => tracing::warn!(%rollout, why = %rejected, "an event does not fit the rollout"),
         }

@@ -192,7 +192,7 @@ impl Loop {
         let now = clock::now();
         let event = NewEvent::new(now, by.clone(), "rollout-aborted", rollout.to_string(), &reason).of(rollout);
         self.work.changes.events.push(event);
-        self.decide(rollout, Event::Abort { by, reason }, now);
+        self.decide(rollout, Event::Abort { by, reason });
         Ok(rollout)
     }
 
@@ -244,7 +244,7 @@ impl Loop {
             self.work.changes.events.push(line("controller", "variables-unused", text));
         }
         let sessions = &self.parts.sessions;
-        let state = State::new(plan, now, |host| sessions.is_open(host));
+        let state = State::new(plan, clock::steady(), |host| sessions.is_open(host));
         let Wanted { reason, by, idempotency_key, .. } = wanted;
         let running = Running::new(RolloutRecord { state, reason, started_by: by, idempotency_key });
         self.work.changes.started.push(running.shared());

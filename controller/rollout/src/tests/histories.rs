@@ -15,6 +15,7 @@ enum Move {
     Abort,
     Sleep,
     Repeat(usize),
+    Resumed(u64),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -26,6 +27,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Abort),
         2 => Just(Move::Sleep),
         2 => (0..64usize).prop_map(Move::Repeat),
+        1 => (0..48u64).prop_map(Move::Resumed),
     ];
     prop::collection::vec(one, 0..120)
 }
@@ -149,6 +151,13 @@ fn act(fleet: &mut Fleet, step: &Move) {
         }
         Move::Abort => fleet.event(Event::Abort { by: "ada".into(), reason: "test".into() }),
         Move::Sleep => fleet.sleep(),
+        Move::Resumed(hour) => {
+            // another start, with whatever the clock says then
+            fleet.now = Timestamp(hour * 3_600_000);
+            let lost = fleet.state.lost();
+            fleet.event(Event::Resumed);
+            assert_eq!(fleet.state.lost(), lost, "nobody is given up for the time that nobody looked");
+        }
         Move::Repeat(n) => {
             let host = host(fleet, *n);
             let key = OrderKey { rollout: RolloutId(7), sequence: (*n as u32 % 6) + 1 };

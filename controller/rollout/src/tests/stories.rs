@@ -152,6 +152,28 @@ fn steps_whose_reports_were_lost_are_known_from_the_next_hello() {
 }
 
 #[test]
+fn time_that_the_controller_slept_through_counts_against_nobody() {
+    let began = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 2)).now;
+    // it was away for a day; its clock was set back meanwhile
+    for woke in [began.plus(Millis::from_secs(86_400)), Timestamp(1)] {
+        let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 2));
+        while !matches!(fleet.state.phase, Phase::Moving { .. }) {
+            assert!(fleet.carry_out(0));
+        }
+        let left = waiting(&fleet.state).unwrap().until.since(fleet.now);
+        fleet.now = woke;
+        fleet.event(Event::Resumed);
+        assert_eq!(fleet.state.lost(), 0, "{:?}", fleet.history);
+        assert_eq!(waiting(&fleet.state).unwrap().until, woke.plus(left), "what is awaited is awaited as long as before");
+        for number in 0..2 {
+            let current = fleet.serves[&host_id(number)].clone();
+            fleet.event(Event::HostSeen { host: host_id(number), current, outcomes: Vec::new(), steps: Vec::new() });
+        }
+        assert_eq!(fleet.run(), Outcome::Done);
+    }
+}
+
+#[test]
 fn every_phase_says_what_it_waits_for_and_until_when() {
     let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 2));
     let mut seen = Vec::new();
