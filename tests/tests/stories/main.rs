@@ -7,6 +7,7 @@ mod controller_killed;
 mod enrollment;
 mod first_deployment;
 mod manual_rollback;
+mod power_cut;
 mod upgrade_under_load;
 
 use std::time::Duration;
