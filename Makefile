@@ -1,7 +1,7 @@
 # `make help` lists what can be done here.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: check deb deny help image lab-down lab-status lab-up lint setup test
+.PHONY: check deb deny docs help image lab-down lab-status lab-up lint setup test
 
 lab := cargo run --quiet -p roadstead-tests --bin roadstead-lab --
 N ?= 3
@@ -28,6 +28,9 @@ image: ## make the disk image of lab hosts anew (as root)
 
 test: setup check ## everything, real systemd hosts included (as root)
 	cargo test -p roadstead-tests
+
+docs: ## write docs/cli.md anew from the command
+	ROADSTEAD_WRITE_DOCS=1 cargo test -q -p roadstead the_reference
 
 deb: ## build the Debian packages into target/deb
 	packaging/build-debs

@@ -1,6 +1,6 @@
 //! What the host says of itself: read afresh from the system each time, never kept.
 
-use roadstead_model::{AppName, AppState, DiskSpace, HostFacts, HostName, PythonFact, ReleaseId};
+use roadstead_model::{AppName, AppState, DiskSpace, HostFacts, HostName, PythonFact, ReleaseId, ReleaseKeys};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::layout::Layout;
 use crate::state::States;
+use crate::steps::trusted_keys;
 
 /// Folders where interpreters are looked for.
 const PYTHON_FOLDERS: [&str; 2] = ["usr/local/bin", "usr/bin"];
@@ -26,6 +27,19 @@ pub(crate) fn gather(root: &Path, layout: &Layout, states: &States, systemd: &st
         pythons: pythons(root),
         disk: disk_space(&layout.apps()),
         apps: apps.iter().map(|app| (app.clone(), look(layout, states, app))).collect::<BTreeMap<_, _>>(),
+        release_keys: Some(release_keys(layout)),
+    }
+}
+
+/// Whom the host believes: ids of keys, or why nobody.
+fn release_keys(layout: &Layout) -> ReleaseKeys {
+    match trusted_keys(layout) {
+        Ok(keys) => ReleaseKeys {
+            threshold: u32::try_from(keys.threshold()).unwrap_or(u32::MAX),
+            ids: keys.keys().iter().map(|key| *key.public.id().as_bytes()).collect(),
+            problem: String::new(),
+        },
+        Err(failure) => ReleaseKeys { problem: printable(&failure.summary.replace('\n', " ")), ..ReleaseKeys::default() },
     }
 }
 

@@ -28,6 +28,8 @@ mod util;
 mod venv;
 mod verify;
 
+pub(crate) use verify::trusted_keys;
+
 use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, StepName};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

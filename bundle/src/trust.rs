@@ -140,6 +140,12 @@ impl TrustedKeys {
         Ok(Self { threshold, keys })
     }
 
+    /// How many different ones have to sign.
+    #[must_use]
+    pub const fn threshold(&self) -> usize {
+        self.threshold
+    }
+
     /// The keys.
     #[must_use]
     pub fn keys(&self) -> &[TrustedKey] {

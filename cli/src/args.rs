@@ -3,22 +3,52 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    admin, build, bundle, completions, deploy, env, history, host, init, key, login, logs, man, push, release, rollback, rollout, status,
+    admin, build, bundle, completions, deploy, doctor, env, history, host, init, key, login, logs, man, push, release, rollback, rollout,
+    status,
 };
 use crate::output::Format;
 
 /// Deploys Python web applications to plain servers: checked before they take traffic, and back in a second.
 #[derive(Debug, Parser)]
 #[command(name = "roadstead", version, propagate_version = false, arg_required_else_help = true, max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 done, 1 failed or rolled back, 2 usage, 3 refused by a gate or policy, 4 controller unreachable.\n\
-    Start with `roadstead init` in the repository of an application.")]
+#[command(after_help = "Exit codes: 0 done, 1 failed or rolled back, 2 usage, 3 refused by a gate or policy, 4 controller unreachable, \
+    130 interrupted.\n\n\
+    Examples:\n  roadstead init                    begin in the repository of an application\n  \
+    roadstead deploy staging 1.4.2    bring a release to an environment\n  \
+    roadstead doctor                  find out what is wrong")]
 pub(crate) struct Cli {
-    /// Form of the results on stdout.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    /// Form of the results: text for people, or json for programs (one document; a line per event where something is followed).
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "text|json",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub(crate) output: Format,
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Whether a command stays until what it began has ended.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Wait {
+    /// Stay until the end, which decides the exit code. This is the default.
+    #[arg(long, overrides_with = "no_wait")]
+    wait: bool,
+    /// Return as soon as it has begun.
+    #[arg(long, overrides_with = "wait")]
+    no_wait: bool,
+}
+
+impl Wait {
+    /// Whether to stay.
+    pub(crate) const fn is_wanted(self) -> bool {
+        !self.no_wait
+    }
 }
 
 /// The commands.
@@ -39,6 +69,7 @@ pub(crate) enum Command {
     Status(status::Arguments),
     Logs(logs::Arguments),
     History(history::Arguments),
+    Doctor(doctor::Arguments),
     Admin(admin::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]
@@ -46,12 +77,4 @@ pub(crate) enum Command {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod bundle;
 pub(crate) mod completions;
 pub(crate) mod deploy;
+pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod history;
 pub(crate) mod host;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         Command::Status(arguments) => status::run(&arguments, output),
         Command::Logs(arguments) => logs::run(&arguments, output),
         Command::History(arguments) => history::run(&arguments, output),
+        Command::Doctor(arguments) => doctor::run(&arguments, output),
         Command::Admin(arguments) => admin::run(&arguments, output),
         Command::Completions(arguments) => completions::run(&arguments, output),
         Command::Man(arguments) => man::run(&arguments, output),

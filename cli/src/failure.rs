@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Refused,
     /// The controller does not answer: 4.
     Unreachable,
+    /// The user stopped watching, and nothing else: 130, as shells say it.
+    Interrupted,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Self::Usage => 2,
             Self::Refused => 3,
             Self::Unreachable => 4,
+            Self::Interrupted => 130,
         }
     }
 }
@@ -125,7 +128,8 @@ impl Failure {
 /// The whole message: what, why, the program's own words, what next.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Error: {}", self.summary)?;
+        let head = if self.kind == Kind::Interrupted { "Interrupted" } else { "Error" };
+        write!(f, "{head}: {}", self.summary)?;
         for cause in &self.causes {
             write!(f, "\nCaused by: {}", cause.replace('\n', "\n  "))?;
         }
@@ -170,6 +174,7 @@ mod tests {
 
     #[test]
     fn codes_are_those_that_ci_knows() {
-        assert_eq!([Kind::Failed, Kind::Usage, Kind::Refused, Kind::Unreachable].map(Kind::code), [1, 2, 3, 4]);
+        let kinds = [Kind::Failed, Kind::Usage, Kind::Refused, Kind::Unreachable, Kind::Interrupted];
+        assert_eq!(kinds.map(Kind::code), [1, 2, 3, 4, 130]);
     }
 }

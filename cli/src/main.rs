@@ -7,6 +7,7 @@
 mod args;
 mod build;
 mod commands;
+mod doctor;
 mod failure;
 mod init;
 mod output;

@@ -4,7 +4,7 @@ mod progress;
 mod table;
 mod words;
 
-pub(crate) use progress::Step;
+pub(crate) use progress::{Bytes, Step};
 pub(crate) use table::table;
 pub(crate) use words::{count, size, took};
 
@@ -12,7 +12,8 @@ use serde::Serialize;
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
+use roadstead_model::{Finding, Verdict};
 
 /// The form of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -20,7 +21,7 @@ pub(crate) enum Format {
     /// For people.
     #[default]
     Text,
-    /// One JSON document on stdout, for programs.
+    /// JSON on stdout, for programs: one document, or a line for each event where a command follows something.
     Json,
 }
 
@@ -66,6 +67,59 @@ impl Output {
         self.stdout(text.trim_end_matches('\n'));
     }
 
+    /// One of many results, as soon as it is there: a line of JSON, or its text.
+    pub(crate) fn line(&self, value: &impl Serialize, text: impl FnOnce() -> String) {
+        let text = match self.format {
+            Format::Json => serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}")),
+            Format::Text => text(),
+        };
+        self.stdout(&text);
+    }
+
+    /// What a check-up found, as soon as it is found; under JSON all of it comes at the end.
+    pub(crate) fn finding(&self, finding: &Finding) {
+        if self.is_json() {
+            return;
+        }
+        let (text, word) = (finding.to_string(), finding.verdict.word());
+        let color = match finding.verdict {
+            Verdict::Ok => "32",
+            Verdict::Warning => "33",
+            Verdict::Failed => "1;31",
+        };
+        let painted = if std::io::stdout().is_terminal() { self.paint(color, word) } else { word.to_owned() };
+        self.stdout(&text.replacen(word, &painted, 1));
+    }
+
+    /// Asks before something that cannot be taken back. Where nobody can be asked, only `yes` will do.
+    ///
+    /// # Errors
+    /// When the answer is no, or nobody can be asked.
+    pub(crate) fn confirm(&self, yes: bool, what: &str) -> Result<()> {
+        if yes {
+            return Ok(());
+        }
+        if self.is_json() || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(Failure::usage(format!("{what}: this cannot be taken back, and nobody can be asked here"))
+                .hint("say --yes when you mean it"));
+        }
+        drop(write!(std::io::stderr().lock(), "{what}. This cannot be taken back. Go on? [y/N] "));
+        let mut answer = String::new();
+        // No answer is no.
+        drop(std::io::stdin().read_line(&mut answer));
+        if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Failure::failed("nothing was done")) }
+    }
+
+    /// The width of the terminal on which results are shown; none when it is not a terminal.
+    pub(crate) fn width(&self) -> Option<usize> {
+        console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
+    }
+
+    /// A bar for bytes that are on their way: drawn on a terminal, silent elsewhere.
+    pub(crate) fn bytes(&self, name: &'static str, total: u64) -> Bytes {
+        Bytes::begin(self, name, total)
+    }
+
     /// Raw text on stdout: completions, file contents. A reader that has gone away is not an error.
     pub(crate) fn stdout(&self, text: &str) {
         let mut stdout = std::io::stdout().lock();
@@ -98,7 +152,8 @@ impl Output {
             self.stderr(&serde_json::to_string_pretty(&body).unwrap_or_else(|_| failure.to_string()));
         } else {
             let text = failure.to_string();
-            let text = text.replacen("Error:", &self.paint("1;31", "Error:"), 1);
+            let (head, rest) = text.split_once(':').unwrap_or(("Error", &text));
+            let text = format!("{}{rest}", self.paint("1;31", &format!("{head}:")));
             self.stderr(&text.replace("\nHint:", &format!("\n{}", self.paint("1;36", "Hint:"))));
         }
     }

@@ -3,12 +3,18 @@
 mod connection;
 pub(crate) mod environment_file;
 mod excerpt;
+mod refusal;
 mod renewal;
+mod rollout_lines;
+mod rollout_table;
 pub(crate) mod rollout_view;
 pub(crate) mod spans;
 pub(crate) mod watch;
 
-pub(crate) use connection::{Config, Controller, enrolling, folder};
+pub(crate) use connection::{Config, Controller, enrolling, folder, read_config};
+pub(crate) use refusal::unconnected;
+
+use std::fmt::Write as _;
 
 /// Now, in milliseconds since 1970 UTC.
 pub(crate) fn now_ms() -> u64 {
@@ -19,4 +25,12 @@ pub(crate) fn now_ms() -> u64 {
 pub(crate) fn moment(at_ms: u64) -> String {
     let at = i64::try_from(at_ms).ok().filter(|ms| *ms != 0).and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     at.map(|at| at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()).unwrap_or_default()
+}
+
+/// Bytes as people compare them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }

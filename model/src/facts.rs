@@ -26,6 +26,20 @@ pub struct HostFacts {
     pub disk: DiskSpace,
     /// Apps on the host.
     pub apps: BTreeMap<AppName, AppState>,
+    /// The keys that the host believes; absent when its agent does not say.
+    #[serde(default)]
+    pub release_keys: Option<ReleaseKeys>,
+}
+
+/// Whom a host believes, without the keys themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct ReleaseKeys {
+    /// Signatures by different keys that a release needs.
+    pub threshold: u32,
+    /// The ids of the keys, 16 bytes each.
+    pub ids: Vec<[u8; 16]>,
+    /// Why the host believes nobody; empty while it believes someone.
+    pub problem: String,
 }
 
 /// A Python interpreter on a host.

@@ -6,9 +6,11 @@
 mod digest;
 mod environment;
 mod facts;
+mod finding;
 mod ids;
 mod label;
 pub mod limits;
+pub mod mistake;
 mod order;
 mod report;
 mod step;
@@ -16,7 +18,8 @@ mod time;
 
 pub use digest::{Digest, DigestHasher, InvalidDigest};
 pub use environment::{EnvironmentSpec, InvalidShare, Rolling, Share, Timeouts};
-pub use facts::{AppState, DiskSpace, HostFacts, PythonFact};
+pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};
+pub use finding::{Finding, Verdict};
 pub use ids::{
     AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RolloutId, ServiceName, VariableName, Version,
 };

@@ -1,11 +1,10 @@
 //! Tables of the file, read key by key: what is asked for is known, the rest is a mistake. Nothing here knows what keys mean.
 
+use roadstead_model::mistake::meant;
 use std::cell::RefCell;
 use std::fmt::Display;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use super::mistakes::meant;
 
 /// Collects mistakes by their place in the text.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! Mistakes in a file, each with its place and what was probably meant.
 
+use roadstead_model::mistake::place;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -49,65 +50,5 @@ impl Mistakes {
             Mistake { line, column, what }
         });
         Self { file: file.to_owned(), mistakes: mistakes.collect() }
-    }
-}
-
-/// Line and column of a byte, both from 1.
-fn place(text: &str, at: usize) -> (usize, usize) {
-    let mut at = at.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    let before = &text[..at];
-    let line = before.matches('\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (line, before[start..].chars().count() + 1)
-}
-
-/// The known word that an unknown one was probably meant to be.
-pub(super) fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let word: String = word.chars().take(40).collect::<String>().replace('_', "-");
-    let best = known.iter().map(|known| (distance(&word, known), *known)).min()?;
-    (best.0 <= (best.1.len() / 3).max(1)).then_some(best.1)
-}
-
-/// Letters to insert, delete or replace (Levenshtein's distance).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, a) in one.chars().enumerate() {
-        let mut diagonal = line;
-        let mut left = line + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (b, cell) in other.iter().zip(row.iter_mut().skip(1)) {
-            let best = (diagonal + usize::from(a != *b)).min(left + 1).min(*cell + 1);
-            diagonal = *cell;
-            *cell = best;
-            left = best;
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_meant_is_the_nearest_word() {
-        let known = ["workers", "worker-class", "listen", "kind"];
-        assert_eq!(meant("wrokers", &known), Some("workers"));
-        assert_eq!(meant("worker", &known), Some("workers"));
-        assert_eq!(meant("knd", &known), Some("kind"));
-        assert_eq!(meant("database", &known), None);
-        assert_eq!((distance("", "abc"), distance("kitten", "sitting"), distance("x", "x")), (3, 3, 0));
-    }
-
-    #[test]
-    fn places_count_characters() {
-        assert_eq!(place("a\nbä = 1", 6), (2, 4));
-        assert_eq!(place("", 99), (1, 1));
     }
 }

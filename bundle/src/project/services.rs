@@ -98,7 +98,8 @@ fn service(table: Table<'_>) -> Option<Service> {
     let (at, kind) = table.needed("kind", "gunicorn")?;
     let Some(known) = KINDS.into_iter().find(|known| *known == kind) else {
         let shown: String = kind.chars().take(40).collect();
-        let meant = super::mistakes::meant(kind, &KINDS).map_or_else(|| KINDS.join(", "), |meant| format!("did you mean \"{meant}\"?"));
+        let meant =
+            roadstead_model::mistake::meant(kind, &KINDS).map_or_else(|| KINDS.join(", "), |meant| format!("did you mean \"{meant}\"?"));
         table.reader.mistake(at, format!("there is no kind {shown:?}: {meant}"));
         return None;
     };

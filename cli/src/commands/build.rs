@@ -12,7 +12,7 @@ use crate::output::{Output, size};
 /// Makes a release bundle from a commit: the same commit gives the same release on every machine of a kind.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  roadstead build --key release.key\n  roadstead build --commit v1.4.2 --key release.key --out /tmp/erp.bundle"
+    after_help = "Examples:\n  roadstead build --sign release.key\n  roadstead build --commit v1.4.2 --sign release.key --out /tmp/erp.bundle"
 )]
 pub(crate) struct Arguments {
     /// The folder of roadstead.toml, in a git repository.
@@ -28,10 +28,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     branch: Option<String>,
     /// A private key to sign with; may be given several times.
-    #[arg(long, value_name = "FILE")]
-    key: Vec<PathBuf>,
+    #[arg(long, alias = "key", value_name = "KEY")]
+    sign: Vec<PathBuf>,
     /// Make a bundle that nobody signed: no host takes it.
-    #[arg(long, conflicts_with = "key")]
+    #[arg(long, conflicts_with = "sign")]
     unsigned: bool,
     /// The Python to build with, where the right one is not found.
     #[arg(long, value_name = "PROGRAM")]
@@ -43,11 +43,11 @@ pub(crate) struct Arguments {
 
 /// Builds, signs and writes the bundle.
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
-    if arguments.key.is_empty() && !arguments.unsigned {
-        return Err(Failure::usage("hosts take signed releases only: say which --key signs it, or --unsigned")
+    if arguments.sign.is_empty() && !arguments.unsigned {
+        return Err(Failure::usage("hosts take signed releases only: say which key signs it with --sign KEY, or --unsigned")
             .hint("make a key with `roadstead key generate --out release.key`"));
     }
-    let keys = arguments.key.iter().map(|file| key::read(file)).collect::<Result<Vec<_>>>()?;
+    let keys = arguments.sign.iter().map(|file| key::read(file)).collect::<Result<Vec<_>>>()?;
     let wanted = Wanted {
         folder: &arguments.folder,
         revision: &arguments.commit,

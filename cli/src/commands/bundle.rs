@@ -26,13 +26,17 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Shows what a bundle says of itself, after reading all of it.
+    #[command(after_help = "Example:\n  roadstead bundle inspect erp-1.4.2.bundle")]
     Inspect {
         /// The bundle.
+        #[arg(value_name = "BUNDLE")]
         file: PathBuf,
     },
     /// Checks that a bundle is whole and signed by trusted keys, as a host does.
+    #[command(after_help = "Example:\n  roadstead bundle verify erp-1.4.2.bundle --keys release-keys.toml")]
     Verify {
         /// The bundle.
+        #[arg(value_name = "BUNDLE")]
         file: PathBuf,
         /// A release-keys.toml.
         #[arg(long, value_name = "FILE")]
@@ -47,6 +51,7 @@ enum Action {
         key: Vec<PathBuf>,
     },
     /// Shows what a newer bundle changes: files, packages, migrations.
+    #[command(after_help = "Example:\n  roadstead bundle diff erp-1.4.1.bundle erp-1.4.2.bundle")]
     Diff {
         /// The older bundle.
         old: PathBuf,

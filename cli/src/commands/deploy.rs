@@ -2,11 +2,15 @@
 
 use roadstead_proto::v1::StartRolloutRequest;
 
+use crate::args::Wait;
 use crate::failure::Result;
-use crate::output::Output;
-use crate::remote::{Controller, watch};
+use crate::output::{Output, count};
+use crate::remote::Controller;
+use crate::remote::watch::{self, Wanted};
 
 /// Brings a release to an environment, and waits until it serves there or has gone back.
+///
+/// Ctrl-C stops only the waiting: the rollout is the controller's and goes on. `roadstead rollout abort` ends it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  roadstead deploy staging 1.4.2\n  roadstead deploy production 1.4.2 --no-wait --reason 'quarter end'")]
 pub(crate) struct Arguments {
@@ -15,16 +19,15 @@ pub(crate) struct Arguments {
     /// The release: its id, its version, or the beginning of its manifest's digest.
     release: String,
     /// The app, where an environment of this name exists for several.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     app: String,
     /// Why, for the history.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
-    /// Return as soon as the rollout has begun.
-    #[arg(long)]
-    no_wait: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// A repeat with the same key finds the rollout that the first one began: for CI jobs that may be run again.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     idempotency_key: String,
 }
 
@@ -39,10 +42,17 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         idempotency_key: arguments.idempotency_key.clone(),
     };
     let rollout = controller.call(async |mut client| Ok(client.start_rollout(request).await?.into_inner()))?;
-    output.note(&format!("r-{}: {} goes to {} ({} hosts)", rollout.id, rollout.release, rollout.environment, rollout.hosts.len()));
-    if arguments.no_wait {
+    output.note(&format!(
+        "r-{}: {} {} goes to {} ({})",
+        rollout.id,
+        rollout.app,
+        rollout.release,
+        rollout.environment,
+        count(rollout.hosts.len(), "host")
+    ));
+    if !arguments.wait.is_wanted() {
         output.result(&watch::summary(&rollout), || format!("r-{}", rollout.id));
         return Ok(());
     }
-    watch::follow(&controller, rollout.id, output)
+    watch::follow(&controller, rollout, Wanted::Done, output)
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use crate::failure::Result;
 use crate::output::{Output, table};
-use crate::remote::{Controller, moment};
+use crate::remote::{Controller, hex, moment};
 
 /// Shows who did what, when: the controller's history, which is only ever added to.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         let mut kept = VecDeque::new();
         while let Some(event) = events.message().await? {
             if arguments.follow {
-                output.stdout(&if output.is_json() { json(&event).to_string() } else { row(&event).join("  ") });
+                output.line(&json(&event), || row(&event).join("  "));
                 continue;
             }
             kept.push_back(event);
@@ -62,5 +62,6 @@ fn json(event: &Event) -> serde_json::Value {
         "kind": event.kind,
         "subject": event.subject,
         "text": event.text,
+        "hash": hex(&event.hash),
     })
 }

@@ -1,14 +1,17 @@
 //! `roadstead host`: the fleet, new hosts, hosts that must go.
 
 use clap::Subcommand;
-use roadstead_proto::v1::{CreateTokenRequest, Host, ListHostsRequest, RevokeHostRequest};
+use roadstead_proto::v1::{AppState, CreateTokenRequest, Host, HostFacts, ListHostsRequest, RevokeHostRequest};
 
 use crate::failure::{Failure, Result};
-use crate::output::{Output, size, table};
+use crate::output::{Output, count, size, table};
 use crate::remote::{Controller, moment, now_ms, rollout_view::span, spans};
 
 /// Looks at hosts, lets new ones in, and cuts hosts off.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  roadstead host list\n  roadstead host token --env staging --label role=web\n  roadstead host revoke web-3 --reason 'sold'"
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -17,12 +20,17 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Lists the hosts.
+    #[command(after_help = "Examples:\n  roadstead host list\n  roadstead host list --env production --output json")]
     List {
         /// Only those of this environment.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         env: String,
+        /// Those that were cut off, too.
+        #[arg(long)]
+        revoked: bool,
     },
     /// Shows one host.
+    #[command(after_help = "Example:\n  roadstead host show web-1")]
     Show {
         /// Its name or id.
         host: String,
@@ -41,13 +49,17 @@ enum Action {
         #[arg(long, default_value = "15m", value_parser = spans::parse)]
         ttl: roadstead_model::Millis,
     },
-    /// Cuts a host off at once and for good.
+    /// Cuts a host off at once and for good. What it serves goes on serving: it only hears no controller any more.
+    #[command(after_help = "Example:\n  roadstead host revoke web-3 --reason 'sold' --yes")]
     Revoke {
         /// Its name or id.
         host: String,
         /// Why, for the history.
         #[arg(long)]
         reason: String,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
     },
 }
 
@@ -55,16 +67,15 @@ enum Action {
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let controller = Controller::of_user()?;
     match &arguments.action {
-        Action::List { env } => {
-            let hosts = hosts(&controller, env)?;
+        Action::List { env, revoked } => {
+            let mut hosts = hosts(&controller, env)?;
+            hosts.retain(|host| *revoked || !host.revoked);
             let json: Vec<_> = hosts.iter().map(json).collect();
             output.result(&json, || table(["HOST", "ENVIRONMENT", "LABELS", "STATE", "RUNS", "SEEN"], hosts.iter().map(row)));
         }
         Action::Show { host } => {
             let hosts = hosts(&controller, "")?;
-            let Some(found) = hosts.iter().find(|h| h.name == *host || h.id == *host) else {
-                return Err(Failure::failed(format!("there is no host {host:?}")).hint("`roadstead host list` shows them all"));
-            };
+            let found = meant(&hosts, host)?;
             output.result(&json(found), || text(found));
         }
         Action::Token { env, labels, ttl } => {
@@ -73,13 +84,23 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
             output.note(&format!("good for one host until {}", moment(made.expires_at_ms)));
             output.result(&serde_json::json!({ "token": made.token, "expires_at_ms": made.expires_at_ms }), || made.token.clone());
         }
-        Action::Revoke { host, reason } => {
+        Action::Revoke { host, reason, yes } => {
+            let hosts = hosts(&controller, "")?;
+            let found = meant(&hosts, host)?;
+            output.confirm(*yes, &format!("{} ({}) of {} is cut off for good", found.name, found.id, found.environment))?;
             let request = RevokeHostRequest { host: host.clone(), reason: reason.clone() };
             controller.call(async |mut client| client.revoke_host(request).await)?;
             output.result(&serde_json::json!({ "revoked": host }), || format!("{host} is cut off"));
         }
     }
     Ok(())
+}
+
+/// The host that a person means by its id or its name; one that was cut off only when there is no other.
+pub(crate) fn meant<'a>(hosts: &'a [Host], text: &str) -> Result<&'a Host> {
+    let named = || hosts.iter().filter(|host| host.name == text);
+    let found = hosts.iter().find(|host| host.id == text).or_else(|| named().find(|host| !host.revoked)).or_else(|| named().next());
+    found.ok_or_else(|| Failure::failed(format!("there is no host {text:?}")).hint("`roadstead host list` shows them all"))
 }
 
 fn hosts(controller: &Controller, environment: &str) -> Result<Vec<Host>> {
@@ -120,14 +141,29 @@ fn text(host: &Host) -> String {
         ("certificate until", moment(host.certificate_not_after_ms)),
         ("system", format!("{}, systemd {}, {}", facts.operating_system, facts.systemd, facts.architecture)),
         ("python", pythons.join(", ")),
-        ("agent", facts.agent_version),
-        ("free disk", size(facts.disk_free_bytes)),
+        ("agent", facts.agent_version.clone()),
+        ("free disk", free(&facts)),
+        ("believes", believes(&facts)),
     ];
     table(["", ""], rows.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| [name.to_owned(), value]))
 }
 
+fn free(facts: &HostFacts) -> String {
+    let inodes = if facts.disk_free_inodes == u64::MAX { String::new() } else { format!(", {} inodes", facts.disk_free_inodes) };
+    format!("{}{inodes}", size(facts.disk_free_bytes))
+}
+
+fn believes(facts: &HostFacts) -> String {
+    match &facts.release_keys {
+        None => String::new(),
+        Some(keys) if !keys.problem.is_empty() => format!("nobody: {}", keys.problem),
+        Some(keys) => format!("{} of {}", keys.threshold, count(keys.ids.len(), "release key")),
+    }
+}
+
 fn json(host: &Host) -> serde_json::Value {
-    let apps = host.facts.as_ref().map(|facts| facts.apps.as_slice()).unwrap_or_default();
+    let facts = host.facts.clone().unwrap_or_default();
+    let app = |app: &AppState| serde_json::json!({ "app": app.app, "current": app.current, "previous": app.previous, "releases": app.releases, "bad": app.bad });
     serde_json::json!({
         "host": host.name,
         "id": host.id,
@@ -135,6 +171,15 @@ fn json(host: &Host) -> serde_json::Value {
         "labels": host.labels,
         "state": state(host),
         "last_seen_ms": host.last_seen_ms,
-        "apps": apps.iter().map(|app| serde_json::json!({ "app": app.app, "current": app.current, "previous": app.previous })).collect::<Vec<_>>(),
+        "enrolled_at_ms": host.enrolled_at_ms,
+        "certificate_not_after_ms": host.certificate_not_after_ms,
+        "apps": facts.apps.iter().map(app).collect::<Vec<_>>(),
+        "operating_system": facts.operating_system,
+        "architecture": facts.architecture,
+        "systemd": facts.systemd,
+        "agent_version": facts.agent_version,
+        "pythons": facts.pythons.iter().map(|python| serde_json::json!({ "version": python.version, "path": python.path })).collect::<Vec<_>>(),
+        "disk_free_bytes": facts.disk_free_bytes,
+        "disk_free_inodes": facts.disk_free_inodes,
     })
 }

@@ -24,6 +24,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Makes a new key and prints what hosts write into release-keys.toml to trust it.
+    #[command(after_help = "Example:\n  roadstead key generate --out release.key --name ci > release-keys.toml")]
     Generate {
         /// The file for the private key; it must not exist.
         #[arg(short, long, value_name = "FILE")]
@@ -33,6 +34,7 @@ enum Action {
         name: String,
     },
     /// Prints the public half of a key.
+    #[command(after_help = "Example:\n  roadstead key show release.key")]
     Show {
         /// The file of the private key.
         file: PathBuf,

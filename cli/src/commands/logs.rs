@@ -1,9 +1,9 @@
 //! `roadstead logs`: what the steps of a rollout said.
 
-use roadstead_proto::v1::StepOutputRequest;
+use roadstead_proto::v1::{OutputPart, StepOutputRequest};
 
 use crate::failure::Result;
-use crate::output::Output;
+use crate::output::{Output, size};
 use crate::remote::Controller;
 
 /// Prints the output of a rollout's steps.
@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
     /// Such as r-17.
     rollout: roadstead_model::RolloutId,
     /// Only this host's, by name or id.
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     host: String,
     /// Only this step's.
     #[arg(long)]
@@ -32,18 +32,30 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         step: arguments.step.map(|step| step.to_string()).unwrap_or_default(),
         follow: arguments.follow,
     };
+    let mut said = false;
     controller.call(async |mut client| {
         let mut parts = client.step_output(request).await?.into_inner();
         while let Some(part) = parts.message().await? {
-            if part.dropped > 0 {
-                output.stdout(&format!("[{} bytes were not kept]", part.dropped));
-            }
-            for line in part.text.lines() {
-                // What a program of the app printed must not steer the reader's terminal.
-                let plain: String = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
-                output.stdout(&format!("{:13} {plain}", part.step));
-            }
+            said = true;
+            show(&part, output);
         }
         Ok(())
-    })
+    })?;
+    if !said {
+        output.note(&format!("no step of {} said anything that was asked for", arguments.rollout));
+    }
+    Ok(())
+}
+
+fn show(part: &OutputPart, output: &Output) {
+    let OutputPart { host, step, text, dropped } = part;
+    if *dropped > 0 {
+        let json = serde_json::json!({ "host": host, "step": step, "dropped_bytes": dropped });
+        output.line(&json, || format!("{host}  {step:13} [{} were not kept]", size(*dropped)));
+    }
+    for line in text.lines() {
+        // What a program of the app printed must not steer the reader's terminal.
+        let plain: String = line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        output.line(&serde_json::json!({ "host": host, "step": step, "line": line }), || format!("{host}  {step:13} {plain}"));
+    }
 }

@@ -9,6 +9,7 @@ use crate::output::Output;
 
 /// Writes one man page per command into a folder.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  roadstead man /usr/share/man/man1")]
 pub(crate) struct Arguments {
     /// The folder; it is made when it is not there.
     folder: PathBuf,

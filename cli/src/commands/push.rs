@@ -26,6 +26,7 @@ const ASKED_AT_ONCE: usize = 16_000;
 #[command(after_help = "Example:\n  roadstead push erp-1.4.2.bundle")]
 pub(crate) struct Arguments {
     /// The bundle that `roadstead build` wrote.
+    #[arg(value_name = "BUNDLE")]
     file: PathBuf,
 }
 
@@ -49,8 +50,15 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let (count, bytes) = (wanted.len(), wanted.iter().map(|(_, bytes)| bytes).sum());
     if !wanted.is_empty() {
         let trouble: Trouble = Arc::default();
+        let encoded = encoded_size(&store, &wanted).map_err(|error| unusable(&error))?;
+        let bar = output.bytes("upload", encoded);
         let parts = Parts { store, wanted: wanted.into_iter(), open: None, trouble: Arc::clone(&trouble) };
-        let sent = controller.call(async |mut client| client.upload_blobs(tokio_stream::iter(parts)).await.map(drop));
+        let counted = parts.inspect({
+            let bar = bar.clone();
+            move |part| bar.more(part.data.len() as u64)
+        });
+        let sent = controller.call(async |mut client| client.upload_blobs(tokio_stream::iter(counted)).await.map(drop));
+        bar.clear();
         if let Some(error) = trouble.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(unusable(&error));
         }
@@ -61,6 +69,13 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let json = serde_json::json!({ "release": published.id, "app": published.app, "blobs": count, "bytes": bytes });
     output.result(&json, || format!("{} is at the controller: {count} of {} blobs were new ({}).", published.id, all.len(), size(bytes)));
     Ok(())
+}
+
+/// Bytes that will travel: blobs as they lie in the store.
+fn encoded_size(store: &Store, wanted: &[(Digest, u64)]) -> io::Result<u64> {
+    wanted
+        .iter()
+        .try_fold(0, |sum: u64, (digest, _)| Ok(sum.saturating_add(store.file(digest).map_err(io::Error::other)?.metadata()?.len())))
 }
 
 fn publication(release: &UntrustedRelease) -> PublishReleaseRequest {

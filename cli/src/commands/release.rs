@@ -5,10 +5,11 @@ use roadstead_proto::v1::{GetReleaseRequest, ListReleasesRequest, Release};
 
 use crate::failure::Result;
 use crate::output::{Output, size, table};
-use crate::remote::{Controller, moment};
+use crate::remote::{Controller, hex, moment};
 
 /// Looks at the releases that were pushed.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  roadstead release list --app erp\n  roadstead release show 1.4.2")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -17,20 +18,22 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Lists the newest releases.
+    #[command(after_help = "Examples:\n  roadstead release list\n  roadstead release list --app erp --limit 5")]
     List {
         /// Only those of this app.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         app: String,
         /// How many.
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Shows one release.
+    /// Shows one release: where it comes from, who signed it, where it is current.
+    #[command(after_help = "Example:\n  roadstead release show 1.4.2 --app erp")]
     Show {
         /// Its id, its version, or the beginning of its manifest's digest.
         release: String,
         /// Its app, where several have such a release.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         app: String,
     },
 }
@@ -50,7 +53,10 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
             let request = GetReleaseRequest { app: app.clone(), release: release.clone() };
             let found = controller.call(async |mut client| Ok(client.get_release(request).await?.into_inner()))?;
             let release = found.release.unwrap_or_default();
-            output.result(&json(&release), || text(&release, found.signatures.len()));
+            let keys: Vec<String> = found.signatures.iter().map(|signature| hex(&signature.key_id)).collect();
+            let mut shown = json(&release);
+            shown["signed_by"] = serde_json::json!(keys);
+            output.result(&shown, || text(&release, &keys));
         }
     }
     Ok(())
@@ -76,7 +82,7 @@ fn row(release: &Release) -> [String; 7] {
     ]
 }
 
-fn text(release: &Release, signatures: usize) -> String {
+fn text(release: &Release, keys: &[String]) -> String {
     let rows = [
         ("app", release.app.clone()),
         ("release", release.id.clone()),
@@ -85,7 +91,7 @@ fn text(release: &Release, signatures: usize) -> String {
         ("branch", release.branch.clone()),
         ("published", format!("{} by {}", moment(release.published_at_ms), release.published_by)),
         ("size", size(release.bytes)),
-        ("signatures", signatures.to_string()),
+        ("signed by", keys.join(", ")),
         ("current in", release.current_in.join(", ")),
         ("state", state(release)),
     ];

@@ -3,13 +3,16 @@
 use clap::Subcommand;
 use roadstead_proto::v1::{AbortRolloutRequest, GetRolloutRequest, ListRolloutsRequest, Rollout};
 
+use crate::args::Wait;
 use crate::failure::Result;
 use crate::output::{Output, table};
 use crate::remote::rollout_view::{picture, span};
-use crate::remote::{Controller, moment, now_ms, watch};
+use crate::remote::watch::{self, Wanted};
+use crate::remote::{Controller, moment, now_ms};
 
 /// Looks at rollouts, follows one, or ends one.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  roadstead rollout list\n  roadstead rollout watch r-17\n  roadstead rollout abort r-17")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -18,34 +21,39 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Lists the newest rollouts.
+    #[command(after_help = "Examples:\n  roadstead rollout list\n  roadstead rollout list --env production --limit 5")]
     List {
         /// Only those of this environment.
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         env: String,
         /// How many.
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
     /// Shows one rollout: where every host stands, and what is awaited until when.
+    #[command(after_help = "Example:\n  roadstead rollout show r-17")]
     Show {
         /// Such as r-17.
         rollout: roadstead_model::RolloutId,
     },
     /// Follows a rollout to its end; its end decides the exit code.
+    ///
+    /// Ctrl-C stops only the watching. With `--output json` every change is a line.
+    #[command(after_help = "Example:\n  roadstead rollout watch r-17")]
     Watch {
         /// Such as r-17.
         rollout: roadstead_model::RolloutId,
     },
     /// Ends a rollout: hosts that moved go back, the others clear up.
+    #[command(after_help = "Example:\n  roadstead rollout abort r-17 --reason 'wrong release'")]
     Abort {
         /// Such as r-17.
         rollout: roadstead_model::RolloutId,
         /// Why, for the history.
-        #[arg(long)]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
-        /// Return without waiting for the end.
-        #[arg(long)]
-        no_wait: bool,
+        #[command(flatten)]
+        wait: Wait,
     },
 }
 
@@ -55,22 +63,26 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     match &arguments.action {
         Action::List { env, limit } => list(&controller, env, *limit, output),
         Action::Show { rollout } => {
-            let request = GetRolloutRequest { rollout: rollout.0 };
-            let rollout = controller.call(async |mut client| Ok(client.get_rollout(request).await?.into_inner()))?;
-            output.result(&watch::summary(&rollout), || picture(&rollout, now_ms()));
+            let rollout = get(&controller, *rollout)?;
+            output.result(&watch::summary(&rollout), || picture(&rollout, now_ms(), output.width()));
             Ok(())
         }
-        Action::Watch { rollout } => watch::follow(&controller, rollout.0, output),
-        Action::Abort { rollout, reason, no_wait } => {
+        Action::Watch { rollout } => watch::watch(&controller, get(&controller, *rollout)?, output),
+        Action::Abort { rollout, reason, wait } => {
             let request = AbortRolloutRequest { rollout: rollout.0, reason: reason.clone() };
             let aborted = controller.call(async |mut client| Ok(client.abort_rollout(request).await?.into_inner()))?;
-            if *no_wait {
+            if !wait.is_wanted() {
                 output.result(&watch::summary(&aborted), || format!("{rollout} is ending"));
                 return Ok(());
             }
-            watch::follow_back(&controller, rollout.0, output)
+            watch::follow(&controller, aborted, Wanted::Back, output)
         }
     }
+}
+
+fn get(controller: &Controller, rollout: roadstead_model::RolloutId) -> Result<Rollout> {
+    let request = GetRolloutRequest { rollout: rollout.0 };
+    controller.call(async |mut client| Ok(client.get_rollout(request).await?.into_inner()))
 }
 
 fn list(controller: &Controller, environment: &str, limit: u32, output: &Output) -> Result<()> {

@@ -1,17 +1,32 @@
 //! `roadstead status`: what runs where, at a glance.
 
 use roadstead_proto::v1::{Environment, Host, ListEnvironmentsRequest, ListHostsRequest};
+use serde::Serialize;
 
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::{Output, table};
 use crate::remote::Controller;
 
 /// Shows what runs where.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  roadstead status\n  roadstead status production --output json")]
 pub(crate) struct Arguments {
     /// Only this environment.
-    #[arg(default_value = "")]
+    #[arg(default_value = "", hide_default_value = true)]
     environment: String,
+}
+
+/// Where one app stands on one host.
+#[derive(Debug, Serialize)]
+struct Row {
+    environment: String,
+    app: String,
+    host: String,
+    runs: String,
+    level: bool,
+    active_rollout: Option<String>,
+    current: String,
+    state: &'static str,
 }
 
 /// Prints one row per host and app.
@@ -23,27 +38,49 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         let hosts = client.list_hosts(ListHostsRequest { environment: name }).await?.into_inner().hosts;
         Ok((environments, hosts))
     })?;
-    let rows: Vec<_> = environments.iter().flat_map(|environment| rows(environment, &hosts)).collect();
-    output.result(&rows.iter().map(|row| row.to_vec()).collect::<Vec<_>>(), || {
-        table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE"], rows.clone())
+    if environments.is_empty() && !arguments.environment.is_empty() {
+        let failure = Failure::failed(format!("there is no environment {:?}", arguments.environment));
+        return Err(failure.hint("`roadstead env list` shows them all"));
+    }
+    let rows: Vec<Row> = environments.iter().flat_map(|environment| rows(environment, &hosts)).collect();
+    output.result(&rows, || {
+        if rows.is_empty() {
+            return "nothing yet: `roadstead env apply` makes an environment, `roadstead host token` lets hosts in".to_owned();
+        }
+        table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE"], rows.iter().map(cells))
     });
     Ok(())
 }
 
-fn rows(environment: &Environment, hosts: &[Host]) -> Vec<[String; 6]> {
+fn rows(environment: &Environment, hosts: &[Host]) -> Vec<Row> {
     let row = |name: &String| {
-        let host = hosts.iter().find(|host| host.name == *name && !host.revoked)?;
-        let apps = host.facts.as_ref().map(|facts| facts.apps.as_slice()).unwrap_or_default();
-        let current = apps.iter().find(|app| app.app == environment.app).map(|app| app.current.clone()).unwrap_or_default();
-        let level = if environment.active_rollout != 0 {
-            format!("moving (r-{})", environment.active_rollout)
-        } else if current == environment.current {
-            "level".to_owned()
-        } else {
-            format!("not level: {} is current", environment.current)
-        };
-        let state = if host.connected { "connected" } else { "away" };
-        Some([environment.name.clone(), environment.app.clone(), host.name.clone(), current, level, state.to_owned()])
+        let host = hosts.iter().find(|host| host.name == *name && host.environment == environment.name && !host.revoked)?;
+        let runs = runs(host, &environment.app);
+        Some(Row {
+            environment: environment.name.clone(),
+            app: environment.app.clone(),
+            host: host.name.clone(),
+            level: runs == environment.current,
+            runs,
+            active_rollout: (environment.active_rollout != 0).then(|| format!("r-{}", environment.active_rollout)),
+            current: environment.current.clone(),
+            state: if host.connected { "connected" } else { "away" },
+        })
     };
     environment.hosts.iter().filter_map(row).collect()
+}
+
+/// The release of an app that a host says it serves.
+pub(crate) fn runs(host: &Host, app: &str) -> String {
+    let apps = host.facts.as_ref().map(|facts| facts.apps.as_slice()).unwrap_or_default();
+    apps.iter().find(|state| state.app == app).map(|state| state.current.clone()).unwrap_or_default()
+}
+
+fn cells(row: &Row) -> [String; 6] {
+    let level = match (&row.active_rollout, row.level) {
+        (Some(rollout), _) => format!("moving ({rollout})"),
+        (None, true) => "level".to_owned(),
+        (None, false) => format!("not level: {} is current", row.current),
+    };
+    [row.environment.clone(), row.app.clone(), row.host.clone(), row.runs.clone(), level, row.state.to_owned()]
 }

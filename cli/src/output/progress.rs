@@ -48,3 +48,35 @@ impl Drop for Step<'_> {
         self.clear();
     }
 }
+
+/// Bytes on their way.
+#[derive(Debug, Clone)]
+pub(crate) struct Bytes(Option<ProgressBar>);
+
+impl Bytes {
+    pub(super) fn begin(output: &Output, name: &'static str, total: u64) -> Self {
+        Self(output.is_live().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            let template = "{prefix:8} [{bar:24}]  {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("#>-"));
+            }
+            bar.set_prefix(name);
+            bar
+        }))
+    }
+
+    /// So many more.
+    pub(crate) fn more(&self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(bytes);
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

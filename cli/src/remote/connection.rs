@@ -1,6 +1,6 @@
 //! One connection to the controller: configuration and identity from the user's folder, TLS from the pki crate, errors in our words.
 
-use roadstead_model::{Timestamp, limits};
+use roadstead_model::{Timestamp, limits, mistake};
 use roadstead_pki::{ClientTls, Credentials};
 use roadstead_proto::v1::operator_client::OperatorClient;
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,13 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Status};
 
+use super::refusal::refusal;
 use super::renewal::{is_due, renew};
-use crate::failure::{self, Failure, Kind, Result};
+use crate::failure::{self, Failure, Result};
 
-/// The metadata key under which the controller says what to do next.
-const HINT: &str = "roadstead-hint";
 /// A controller that is silent for so long during a call is asked whether it is there, and given so long to answer.
 const ASK_AFTER: Duration = Duration::from_secs(15);
 
@@ -80,22 +79,25 @@ impl Controller {
     /// # Errors
     /// The controller's refusal, or that it cannot be reached, in words.
     pub(crate) fn call<T>(&self, call: impl AsyncFnOnce(OperatorClient<Channel>) -> std::result::Result<T, Status>) -> Result<T> {
-        let answer = self.runtime.block_on(call(self.client.clone())).map_err(|status| self.refusal(&status))?;
+        let answer = self.runtime.block_on(call(self.client.clone())).map_err(|status| refusal(&status, &self.address))?;
         if let Some(identity) = self.renewal.take() {
             self.runtime.block_on(renew(self.client.clone(), &identity));
         }
         Ok(answer)
     }
 
-    /// What a status of this controller means, in words.
-    pub(crate) fn refusal(&self, status: &Status) -> Failure {
-        refusal(status, &self.address)
-    }
-
-    /// Lets time pass while the connection stays served.
-    pub(crate) fn sleep(&self, span: Duration) {
-        // a timer is made inside of the runtime or not at all
-        self.runtime.block_on(async { tokio::time::sleep(span).await });
+    /// As [`Controller::call`], but Ctrl-C ends it: then there is no answer.
+    pub(crate) fn call_interruptibly<T>(
+        &self,
+        call: impl AsyncFnOnce(OperatorClient<Channel>) -> std::result::Result<T, Status>,
+    ) -> Option<Result<T>> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = call(self.client.clone()) => Some(answer.map_err(|status| refusal(&status, &self.address))),
+                // Without a handler Ctrl-C ends the whole command, which is as well.
+                Ok(()) = tokio::signal::ctrl_c() => None,
+            }
+        })
     }
 }
 
@@ -110,7 +112,11 @@ pub(crate) fn enrolling<T>(address: &str, tls: ClientTls, call: impl AsyncFnOnce
     called.map_err(|status| refusal(&status, address))
 }
 
-fn read_config(folder: &Path) -> Result<Config> {
+/// Reads `config.toml` of the user's folder.
+///
+/// # Errors
+/// When the user is not logged in, or the file cannot be read.
+pub(crate) fn read_config(folder: &Path) -> Result<Config> {
     let path = folder.join("config.toml");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -119,7 +125,10 @@ fn read_config(folder: &Path) -> Result<Config> {
         }
         Err(error) => return Err(failure::file("read", &path, &error)),
     };
-    toml::from_str(&text).map_err(|error| Failure::usage(format!("{} cannot be read", path.display())).because(&error))
+    toml::from_str(&text).map_err(|error| {
+        let what = mistake::located(&text, error.span().map_or(0, |span| span.start), error.message());
+        Failure::usage(format!("{}:{what}", path.display())).hint("`roadstead login` writes this file")
+    })
 }
 
 /// A channel that dials with the newest credentials whenever it has to dial.
@@ -135,24 +144,4 @@ fn channel(address: String, tls: Arc<ClientTls>) -> Channel {
         .http2_keep_alive_interval(ASK_AFTER)
         .keep_alive_timeout(ASK_AFTER)
         .connect_with_connector_lazy(connector)
-}
-
-/// What a status means to a person: kind, words, hint.
-fn refusal(status: &Status, address: &str) -> Failure {
-    let kind = match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded => Kind::Unreachable,
-        Code::PermissionDenied | Code::Unauthenticated | Code::FailedPrecondition => Kind::Refused,
-        Code::InvalidArgument => Kind::Usage,
-        _ => Kind::Failed,
-    };
-    let mut failure = match kind {
-        Kind::Unreachable => Failure::new(kind, format!("the controller at {address} does not answer")).because(status),
-        _ => Failure::new(kind, status.message()),
-    };
-    if let Some(hint) = status.metadata().get(HINT).and_then(|value| value.to_str().ok()) {
-        failure = failure.hint(hint);
-    } else if kind == Kind::Unreachable {
-        failure = failure.hint("is it running (`systemctl status roadstead-controller`), and can it be reached from here?");
-    }
-    failure
 }

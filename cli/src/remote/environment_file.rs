@@ -1,9 +1,11 @@
 //! `env/*.toml`: the policy of an environment as people write it, with durations in words and errors with line and column.
 
+use roadstead_model::mistake;
 use roadstead_model::{AppName, EnvironmentName, EnvironmentSpec, Millis, Rolling, Selector, Share, Timeouts, VariableName, limits};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 
 use super::spans;
 
@@ -27,11 +29,11 @@ pub(crate) enum InvalidEnvironmentFile {
         bytes: u64,
     },
     /// It is no valid TOML, or holds something that is not known or does not fit.
-    #[error("{path}: {message}")]
+    #[error("{path}:{message}")]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with line, column and the line itself.
+        /// Line, column, what is wrong and what was probably meant.
         message: String,
     },
 }
@@ -67,8 +69,8 @@ const fn default_keep() -> u32 {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Strategy {
     kind: Option<StrategyKind>,
-    batch: Option<Share>,
-    max_unavailable: Option<Share>,
+    batch: Option<Spanned<Share>>,
+    max_unavailable: Option<Spanned<Share>>,
     failure_budget: Option<Share>,
     bake: Option<Duration>,
 }
@@ -116,27 +118,11 @@ pub(crate) fn read(path: &Path) -> Result<EnvironmentSpec, InvalidEnvironmentFil
     parse(&text).map_err(|message| InvalidEnvironmentFile::Invalid { path: path.to_owned(), message })
 }
 
+/// Reads the text of an environment file; a mistake is told as `LINE:COLUMN: what`.
 fn parse(text: &str) -> Result<EnvironmentSpec, String> {
-    let file: File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
-    let defaults = Rolling::default();
-    let everything = Share::Percent(100);
-    let (batch, max_unavailable) = match file.strategy.kind.unwrap_or(StrategyKind::Rolling) {
-        StrategyKind::Rolling => (defaults.batch, defaults.max_unavailable),
-        StrategyKind::AllAtOnce => (everything, everything),
-    };
-    if matches!(file.strategy.kind, Some(StrategyKind::AllAtOnce)) && file.strategy.batch.is_some() {
-        return Err("strategy.batch makes no sense with kind = \"all-at-once\": remove one of the two".to_owned());
-    }
-    let strategy = Rolling {
-        batch: file.strategy.batch.unwrap_or(batch),
-        max_unavailable: file.strategy.max_unavailable.unwrap_or(max_unavailable),
-        failure_budget: file.strategy.failure_budget.unwrap_or(defaults.failure_budget),
-    };
-    for (key, share) in [("batch", strategy.batch), ("max-unavailable", strategy.max_unavailable)] {
-        if matches!(share, Share::Count(0) | Share::Percent(0)) {
-            return Err(format!("strategy.{key} is 0: no host could ever move"));
-        }
-    }
+    let wrong = |at: usize, what: &str| mistake::located(text, at, what);
+    let file: File = toml::from_str(text).map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
+    let strategy = strategy(&file.strategy).map_err(|(at, what)| wrong(at, &what))?;
     let given = |duration: Option<Duration>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
     Ok(EnvironmentSpec {
@@ -154,6 +140,29 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
             away: given(file.timeouts.away, default.away),
         },
         variables: file.env,
+    })
+}
+
+/// How a rollout moves over the hosts, or the place of a mistake and what it is.
+fn strategy(file: &Strategy) -> Result<Rolling, (usize, String)> {
+    let defaults = Rolling::default();
+    let everything = Share::Percent(100);
+    let all_at_once = matches!(file.kind, Some(StrategyKind::AllAtOnce));
+    if let (true, Some(batch)) = (all_at_once, &file.batch) {
+        return Err((batch.span().start, "batch makes no sense with kind = \"all-at-once\": remove one of the two".to_owned()));
+    }
+    for (key, share) in [("batch", &file.batch), ("max-unavailable", &file.max_unavailable)] {
+        if let Some(share) = share.as_ref().filter(|share| matches!(share.get_ref(), Share::Count(0) | Share::Percent(0))) {
+            return Err((share.span().start, format!("{key} is 0: no host could ever move")));
+        }
+    }
+    let or = |given: &Option<Spanned<Share>>, default: Share| {
+        given.as_ref().map_or(if all_at_once { everything } else { default }, |share| *share.get_ref())
+    };
+    Ok(Rolling {
+        batch: or(&file.batch, defaults.batch),
+        max_unavailable: or(&file.max_unavailable, defaults.max_unavailable),
+        failure_budget: file.failure_budget.unwrap_or(defaults.failure_budget),
     })
 }
 
@@ -194,20 +203,28 @@ ALLOWED_HOSTS = "erp.example.org"
     }
 
     #[test]
-    fn mistakes_are_named_with_their_place() {
+    fn mistakes_are_named_with_their_place_and_what_was_meant() {
         let head = "[environment]\nname = \"staging\"\napp = \"erp\"\n";
-        for (tail, expected) in [
-            ("[strategy]\nbatches = 2\n", "unknown field `batches`"),
-            ("[strategy]\nbake = \"5 minutes\"\n", "is no duration"),
-            ("[strategy]\nbatch = \"120%\"\n", "neither a number of hosts nor a percentage"),
-            ("[strategy]\nbatch = 0\n", "no host could ever move"),
-            ("[strategy]\nkind = \"all-at-once\"\nbatch = 1\n", "makes no sense"),
-            ("[env]\n\"LD PRELOAD\" = \"x\"\n", "is not a valid variable name"),
-        ] {
-            let error = parse(&format!("{head}{tail}")).unwrap_err();
-            assert!(error.contains(expected), "{error}");
-        }
-        let error = parse("[environment]\nname = \"Staging\"\napp = \"erp\"\n").unwrap_err();
-        assert!(error.contains("line 2"), "{error}");
+        let told = |tail: &str| parse(&format!("{head}{tail}")).unwrap_err();
+        insta::assert_snapshot!(
+            [
+                told("[strategy]\nbatches = 2\n"),
+                told("[strategy]\nmax_unavailable = 2\n"),
+                told("[strategy]\nkind = \"roling\"\n"),
+                told("[strategy]\nbake = \"5 minutes\"\n"),
+                told("[strategy]\nbatch = \"120%\"\n"),
+                told("[strategy]\nbatch = 0\n"),
+                told("[strategy]\nkind = \"all-at-once\"\nbatch = 1\n"),
+                told("[timeouts]\nprepare = 15\n"),
+                told("[timeout]\nprepare = \"15m\"\n"),
+                told("[env]\n\"LD PRELOAD\" = \"x\"\n"),
+                told("[env]\nDEBUG = false\n"),
+                told("[env\n"),
+                parse("[environment]\nname = \"Staging\"\napp = \"erp\"\n").unwrap_err(),
+                parse("[environment]\nname = \"staging\"\n").unwrap_err(),
+                parse("").unwrap_err(),
+            ]
+            .join("\n")
+        );
     }
 }

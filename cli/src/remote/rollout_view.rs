@@ -1,18 +1,22 @@
-//! A rollout as text: hosts as rows, what they do now, what went wrong grouped by its cause. Pure, so that it can be compared.
+//! A rollout as text: hosts as rows, steps as columns, what went wrong grouped by its cause. Pure, so that it can be compared.
 
 use super::excerpt::excerpt;
-use roadstead_proto::v1::{Failure, Rollout, RolloutHost};
+use super::rollout_table::{host_table, transfer};
+use roadstead_proto::v1::{Failure, Rollout};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 /// Hosts that are named for one cause; the rest is counted.
 const NAMES_PER_CAUSE_MAX: usize = 3;
 
-/// The whole picture: head, one row per host, causes.
-pub(crate) fn picture(rollout: &Rollout, now_ms: u64) -> String {
+/// The whole picture: head, one row per host, causes. `width` is that of the terminal, when there is one.
+pub(crate) fn picture(rollout: &Rollout, now_ms: u64, width: Option<usize>) -> String {
     let mut text = head(rollout, now_ms);
     text.push('\n');
-    text.push_str(&host_rows(&rollout.hosts));
+    text.push_str(&host_table(rollout, width));
+    if let Some(transfer) = transfer(&rollout.hosts) {
+        let _infallible = writeln!(text, "\n{transfer}");
+    }
     let causes = causes(rollout);
     if !causes.is_empty() {
         text.push('\n');
@@ -21,48 +25,33 @@ pub(crate) fn picture(rollout: &Rollout, now_ms: u64) -> String {
     text
 }
 
-/// One line: what goes where, and how far it is.
+/// What goes where and how far it is; what is awaited, until when, and what happens then.
 pub(crate) fn head(rollout: &Rollout, now_ms: u64) -> String {
     let Rollout { id, kind, app, release, environment, phase, .. } = rollout;
     let end = if rollout.ended_at_ms == 0 { now_ms } else { rollout.ended_at_ms };
     let took = span(end.saturating_sub(rollout.started_at_ms));
-    let mut line = format!("r-{id}  {kind} of {app} {release} to {environment}: {phase} after {took}");
-    if !rollout.waiting_for.is_empty() {
-        let left = rollout.waiting_until_ms.saturating_sub(now_ms);
-        let _infallible = write!(line, "; waiting for {}, at most {} more", rollout.waiting_for, span(left));
-    }
-    line.push('\n');
-    line
-}
-
-/// One line per host, in columns.
-fn host_rows(hosts: &[RolloutHost]) -> String {
-    let width = hosts.iter().map(|host| host.host_name.len()).max().unwrap_or(0).max("host".len());
-    let mut text = format!("{:width$}  {:>5}  {:<10}  step\n", "host", "batch", "state");
-    for host in hosts {
-        let row = format!("{:width$}  {:>5}  {:<10}  {}", host.host_name, host.batch + 1, host.state, step(host));
-        text.push_str(row.trim_end());
-        text.push('\n');
+    let mut text = format!("r-{id}  {kind} of {app} {release} to {environment}: {phase} after {took}\n");
+    if let Some(waiting) = waiting(rollout, now_ms) {
+        let _infallible = writeln!(text, "      waits for {waiting}");
     }
     text
 }
 
-fn step(host: &RolloutHost) -> String {
-    if !host.step.is_empty() {
-        return match host.step_total {
-            0 => host.step.clone(),
-            total => format!("{} {}%", host.step, host.step_done.saturating_mul(100) / total),
-        };
+/// What is awaited, until when, and what happens then.
+pub(crate) fn waiting(rollout: &Rollout, now_ms: u64) -> Option<String> {
+    if rollout.waiting_for.is_empty() {
+        return None;
     }
-    let total: u64 = host.times.iter().map(|time| time.took_ms).sum();
-    match host.times.last() {
-        Some(last) => format!("{} done, {} in all", last.step, span(total)),
-        None => String::new(),
-    }
+    let left = match rollout.waiting_until_ms.checked_sub(now_ms) {
+        Some(left) => format!("at most {} more", span(left / 1000 * 1000)),
+        None => "any moment".to_owned(),
+    };
+    let then = if rollout.waiting_then.is_empty() { String::new() } else { format!("; then {}", rollout.waiting_then) };
+    Some(format!("{}, {left}{then}", rollout.waiting_for))
 }
 
 /// Why it failed, hosts with the same cause together.
-fn causes(rollout: &Rollout) -> String {
+pub(crate) fn causes(rollout: &Rollout) -> String {
     let mut by_cause: BTreeMap<(&str, &str), (&Failure, Vec<&str>)> = BTreeMap::new();
     for host in &rollout.hosts {
         if let Some(failure) = &host.failure {
@@ -76,17 +65,21 @@ fn causes(rollout: &Rollout) -> String {
         let more = if names.len() > NAMES_PER_CAUSE_MAX { ", …" } else { "" };
         let _infallible = writeln!(text, "{} of {} hosts ({shown}{more}): {}", names.len(), rollout.hosts.len(), failure.summary);
         text.push_str(&excerpt(&failure.detail));
-        if !failure.hint.is_empty() {
-            let _infallible = writeln!(text, "  Hint: {}", failure.hint);
-        }
+        hint(&mut text, &failure.hint);
     }
     if by_cause.is_empty()
         && let Some(failure) = &rollout.failure
     {
         let _infallible = writeln!(text, "{}", failure.summary);
-        let _infallible = writeln!(text, "  Hint: {}", failure.hint);
+        hint(&mut text, &failure.hint);
     }
     text
+}
+
+fn hint(text: &mut String, hint: &str) {
+    if !hint.is_empty() {
+        let _infallible = writeln!(text, "  Hint: {hint}");
+    }
 }
 
 /// A span for people: `850 ms`, `4.2 s`, `3 min 10 s`.
@@ -95,63 +88,4 @@ pub(crate) fn span(ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use roadstead_proto::v1::StepTime;
-
-    fn host(name: &str, state: &str) -> RolloutHost {
-        RolloutHost { host_name: name.into(), state: state.into(), ..Default::default() }
-    }
-
-    fn rollout(hosts: Vec<RolloutHost>) -> Rollout {
-        Rollout {
-            id: 17,
-            kind: "rollout".into(),
-            app: "erp".into(),
-            release: "1.1.0-0123456789ab".into(),
-            environment: "staging".into(),
-            phase: "moving".into(),
-            started_at_ms: 1_000,
-            hosts,
-            ..Default::default()
-        }
-    }
-
-    #[test]
-    fn hosts_are_rows() {
-        let mut fetching = host("web-1", "preparing");
-        (fetching.step, fetching.step_done, fetching.step_total) = ("fetch".into(), 25, 100);
-        let mut done = host("web-10", "healthy");
-        done.times = vec![StepTime { step: "health".into(), took_ms: 1500, note: String::new() }];
-        let mut running = rollout(vec![fetching, done]);
-        running.waiting_for = "1 hosts of batch 1 of 2 to serve the release".into();
-        running.waiting_until_ms = 65_200;
-        let expected = "\
-r-17  rollout of erp 1.1.0-0123456789ab to staging: moving after 4.2 s; waiting for 1 hosts of batch 1 of 2 to serve the release, at most 1 min 0 s more
-
-host    batch  state       step
-web-1       1  preparing   fetch 25%
-web-10      1  healthy     health done, 1.5 s in all
-";
-        assert_eq!(picture(&running, 5_200), expected);
-    }
-
-    #[test]
-    fn hosts_with_one_cause_are_told_once() {
-        let failure = Failure {
-            kind: 0,
-            summary: "candidate: web did not answer GET /healthz".into(),
-            hint: "see `roadstead logs r-17`".into(),
-            detail: "Traceback\nImportError: No module named 'x'\u{1b}[31m".into(),
-        };
-        let failed = |name| RolloutHost { failure: Some(failure.clone()), ..host(name, "failed") };
-        let text = causes(&rollout(vec![failed("web-1"), failed("web-2"), host("web-3", "prepared")]));
-        let expected = "\
-2 of 3 hosts (web-1, web-2): candidate: web did not answer GET /healthz
-  | Traceback
-  | ImportError: No module named 'x'\u{fffd}[31m
-  Hint: see `roadstead logs r-17`
-";
-        assert_eq!(text, expected);
-    }
-}
+mod tests;

@@ -1,120 +1,160 @@
 //! Following a rollout to its end: a picture that is drawn over on a terminal, a line per change elsewhere.
+//!
+//! The rollout is the controller's: neither Ctrl-C nor a controller that is away for a while ends it.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use roadstead_proto::v1::operator_client::OperatorClient;
 use roadstead_proto::v1::{GetRolloutRequest, Rollout};
 use std::time::{Duration, Instant};
-use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tokio::time::sleep;
 
 use super::Controller;
+use super::rollout_lines::changes;
 use super::rollout_view::picture;
 use crate::failure::{Failure, Kind, Result};
 use crate::output::Output;
 
-/// How long a controller that went away is waited for: a restart or an upgrade is shorter.
-const AWAY_AT_MOST: Duration = Duration::from_secs(180);
-/// How long until it is asked again.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How long a controller that went away is waited for.
+const AWAY_AT_MOST: Duration = Duration::from_secs(300);
+/// How often clocks on a terminal go on.
+const REDRAW_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// Which end of a rollout is a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The release serves.
+    Done,
+    /// The release before serves again: what an abort and a rollback ask for.
+    Back,
+}
 
 /// Follows a rollout until it has ended; its end decides whether this is a failure.
 ///
 /// # Errors
-/// When the rollout did not end well, or the controller went away for good.
-pub(crate) fn follow(controller: &Controller, rollout: u64, output: &Output) -> Result<()> {
-    ended(&last(controller, rollout, output)?, output)
+/// When the rollout did not end as wanted, or the controller went away for good, or the user stopped watching.
+pub(crate) fn follow(controller: &Controller, first: Rollout, wanted: Wanted, output: &Output) -> Result<()> {
+    let last = last(controller, first, output, &|_| {})?;
+    output.result(&summary(&last), || picture(&last, last.ended_at_ms, output.width()));
+    judge(&last, wanted)
 }
 
-/// Follows a rollout of which only one thing is asked: that it goes back.
+/// Follows a rollout; under JSON each change is a line.
 ///
 /// # Errors
-/// When some host did not go back, or the controller went away for good.
-pub(crate) fn follow_back(controller: &Controller, rollout: u64, output: &Output) -> Result<()> {
-    let last = last(controller, rollout, output)?;
-    // Where no host had moved there was nothing to take back: that is what was asked for, too.
-    let none_moved = !last.hosts.is_empty() && last.hosts.iter().all(|host| host.state == "abandoned");
-    if last.phase == "rolled-back" || none_moved {
-        output.result(&summary(&last), || picture(&last, last.ended_at_ms));
-        return Ok(());
+/// As [`follow`].
+pub(crate) fn watch(controller: &Controller, first: Rollout, output: &Output) -> Result<()> {
+    let each = |rollout: &Rollout| {
+        if output.is_json() {
+            output.line(&summary(rollout), String::new);
+        }
+    };
+    let last = last(controller, first, output, &each)?;
+    if !output.is_json() {
+        output.stdout(picture(&last, last.ended_at_ms, output.width()).trim_end());
     }
-    ended(&last, output)
+    judge(&last, Wanted::Done)
 }
 
-/// Shows a rollout until it has ended. A controller that goes away meanwhile is waited for: the rollout goes on without onlookers.
-fn last(controller: &Controller, rollout: u64, output: &Output) -> Result<Rollout> {
+/// Shows a rollout until it has ended.
+fn last(controller: &Controller, first: Rollout, output: &Output, each: &dyn Fn(&Rollout)) -> Result<Rollout> {
     let mut screen = Screen::new(output);
-    let mut heard = Instant::now();
-    loop {
-        let shown = controller.call(async |client| Ok(show(client, rollout, &mut screen, &mut heard).await))?;
-        let status = match shown {
-            Ok(Some(last)) => {
-                screen.clear();
-                return Ok(last);
+    let mut last = first;
+    screen.show(&last);
+    let mut lost: Option<Instant> = None;
+    while last.ended_at_ms == 0 {
+        let ended = controller.call_interruptibly(async |mut client| {
+            let mut coming = client.watch_rollout(GetRolloutRequest { rollout: last.id }).await?.into_inner();
+            loop {
+                let change = tokio::select! {
+                    change = coming.message() => change?,
+                    // Clocks on the screen go on when nothing changes.
+                    () = sleep(REDRAW_AFTER), if screen.is_live() => {
+                        screen.show(&last);
+                        continue;
+                    }
+                };
+                let Some(change) = change else { return Ok(()) };
+                lost = None;
+                screen.show(&change);
+                each(&change);
+                last = change;
             }
-            Ok(None) => None,
-            Err(status) if is_lost(&status) => Some(status),
-            Err(status) => return Err(controller.refusal(&status)),
+        });
+        match ended {
+            None => {
+                screen.clear();
+                return Err(interrupted(last.id));
+            }
+            Some(Ok(())) => {}
+            Some(Err(failure)) if failure.kind == Kind::Unreachable => {
+                let since = *lost.get_or_insert_with(|| {
+                    screen.say("the controller does not answer; the rollout goes on as far as its hosts can, and this command tries again");
+                    Instant::now()
+                });
+                if since.elapsed() > AWAY_AT_MOST {
+                    screen.clear();
+                    return Err(
+                        failure.hint(format!("watch it again, when the controller answers, with `roadstead rollout watch r-{}`", last.id))
+                    );
+                }
+            }
+            Some(Err(failure)) => {
+                screen.clear();
+                return Err(failure);
+            }
+        }
+        let pause = async |_| {
+            sleep(RETRY_AFTER).await;
+            Ok(())
         };
-        screen.lost();
-        if heard.elapsed() >= AWAY_AT_MOST {
-            let lost =
-                status.map_or_else(|| Failure::new(Kind::Unreachable, "the controller ends every watch"), |s| controller.refusal(&s));
-            return Err(lost
-                .hint(format!("the rollout goes on without you: see `roadstead rollout watch r-{rollout}` once the controller is there")));
-        }
-        controller.sleep(LOOK_AGAIN);
-    }
-}
-
-/// Shows what the controller tells. `None` when it stopped telling before the end.
-async fn show(
-    mut client: OperatorClient<Channel>,
-    rollout: u64,
-    screen: &mut Screen<'_>,
-    heard: &mut Instant,
-) -> std::result::Result<Option<Rollout>, Status> {
-    let mut changes = client.watch_rollout(GetRolloutRequest { rollout }).await?.into_inner();
-    while let Some(change) = changes.message().await? {
-        *heard = Instant::now();
-        screen.show(&change);
-        if change.ended_at_ms != 0 {
-            return Ok(Some(change));
+        if last.ended_at_ms == 0 && controller.call_interruptibly(pause).is_none() {
+            screen.clear();
+            return Err(interrupted(last.id));
         }
     }
-    Ok(None)
+    screen.clear();
+    Ok(last)
 }
 
-/// Whether a status means that the controller went away, and not that it refused.
-fn is_lost(status: &Status) -> bool {
-    // What was made of a broken connection has that as its source; what the controller said has none.
-    status.code() == Code::Unavailable || std::error::Error::source(status).is_some()
+fn interrupted(rollout: u64) -> Failure {
+    Failure::new(Kind::Interrupted, format!("r-{rollout} goes on; only this command stops watching it"))
+        .hint(format!("watch it again with `roadstead rollout watch r-{rollout}`, or end it with `roadstead rollout abort r-{rollout}`"))
 }
 
-/// The end of a rollout, told and judged.
-pub(crate) fn ended(rollout: &Rollout, output: &Output) -> Result<()> {
-    output.result(&summary(rollout), || picture(rollout, rollout.ended_at_ms));
-    if rollout.phase == "done" {
+/// Whether a rollout ended as wanted.
+pub(crate) fn judge(rollout: &Rollout, wanted: Wanted) -> Result<()> {
+    // Where no host had moved there was nothing to take back: that is what was asked for, too.
+    let none_moved = || !rollout.hosts.is_empty() && rollout.hosts.iter().all(|host| host.state == "abandoned");
+    let is_back = || wanted == Wanted::Back && (rollout.phase == "rolled-back" || none_moved());
+    if rollout.phase == "done" || is_back() {
         return Ok(());
     }
-    let mut failure =
-        Failure::failed(format!("rollout r-{} of {} to {}: {}", rollout.id, rollout.release, rollout.environment, rollout.phase));
+    let Rollout { id, release, environment, phase, .. } = rollout;
+    let mut failure = Failure::failed(format!("rollout r-{id} of {release} to {environment}: {phase}"));
     if let Some(cause) = &rollout.failure {
-        failure = failure.cause(cause.summary.clone()).hint(cause.hint.clone());
+        failure = failure.cause(cause.summary.clone());
+        if !cause.hint.is_empty() {
+            failure = failure.hint(cause.hint.clone());
+        }
     }
     Err(failure)
 }
 
 /// A rollout for programs.
 pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
+    let failure = |failure: &roadstead_proto::v1::Failure| serde_json::json!({ "summary": failure.summary, "hint": failure.hint, "detail": failure.detail });
     let host = |host: &roadstead_proto::v1::RolloutHost| {
         serde_json::json!({
             "host": host.host_name,
             "batch": host.batch + 1,
             "state": host.state,
-            "failure": host.failure.as_ref().map(|f| &f.summary),
+            "step": host.step,
+            "failure": host.failure.as_ref().map(failure),
             "steps": host.times.iter().map(|t| serde_json::json!({ "step": t.step, "took_ms": t.took_ms, "note": t.note })).collect::<Vec<_>>(),
         })
     };
+    let waiting = (!rollout.waiting_for.is_empty())
+        .then(|| serde_json::json!({ "for": rollout.waiting_for, "until_ms": rollout.waiting_until_ms, "then": rollout.waiting_then }));
     serde_json::json!({
         "rollout": format!("r-{}", rollout.id),
         "kind": rollout.kind,
@@ -123,9 +163,12 @@ pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
         "release": rollout.release,
         "previous": rollout.previous,
         "phase": rollout.phase,
+        "waiting": waiting,
+        "reason": rollout.reason,
+        "started_by": rollout.started_by,
         "started_at_ms": rollout.started_at_ms,
         "ended_at_ms": rollout.ended_at_ms,
-        "failure": rollout.failure.as_ref().map(|f| &f.summary),
+        "failure": rollout.failure.as_ref().map(failure),
         "hosts": rollout.hosts.iter().map(host).collect::<Vec<_>>(),
     })
 }
@@ -133,7 +176,7 @@ pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
 struct Screen<'a> {
     output: &'a Output,
     bar: Option<ProgressBar>,
-    said: String,
+    seen: Option<Rollout>,
 }
 
 impl<'a> Screen<'a> {
@@ -145,37 +188,60 @@ impl<'a> Screen<'a> {
             }
             bar
         });
-        Self { output, bar, said: String::new() }
+        Self { output, bar, seen: None }
+    }
+
+    const fn is_live(&self) -> bool {
+        self.bar.is_some()
     }
 
     fn show(&mut self, rollout: &Rollout) {
         let now = super::now_ms();
         if let Some(bar) = &self.bar {
-            bar.set_message(picture(rollout, now));
+            let width = console::Term::stderr().size_checked().map(|(_, columns)| columns.into());
+            bar.set_message(picture(rollout, now, width));
             return;
         }
-        let states: Vec<String> = rollout.hosts.iter().map(|h| format!("{} {} {}", h.host_name, h.state, h.step)).collect();
-        let line = format!("{}: {}", rollout.phase, states.join(", "));
-        if line != self.said {
+        for line in changes(self.seen.as_ref(), rollout, now) {
             self.output.note(&format!("r-{} {line}", rollout.id));
-            self.said = line;
         }
+        self.seen = Some(rollout.clone());
     }
 
-    /// The controller went away; said once.
-    fn lost(&mut self) {
-        let line = "the controller does not answer; the rollout goes on, and this waits for the controller";
+    /// A line for people, above the picture where there is one.
+    fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.set_message(line),
-            None if self.said != line => self.output.note(line),
-            None => {}
+            Some(bar) => bar.println(text),
+            None => self.output.note(text),
         }
-        line.clone_into(&mut self.said);
     }
 
     fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_that_was_asked_for_is_a_success() {
+        let ended = |phase: &str| Rollout {
+            id: 17,
+            release: "1.1.0-0123456789ab".into(),
+            environment: "staging".into(),
+            phase: phase.into(),
+            ..Default::default()
+        };
+        assert!(judge(&ended("done"), Wanted::Done).is_ok() && judge(&ended("rolled-back"), Wanted::Back).is_ok());
+        assert!(judge(&ended("done"), Wanted::Back).is_ok(), "a rollback is a rollout of its own, which ends with done");
+        let failure = judge(&ended("rolled-back"), Wanted::Done).unwrap_err();
+        assert_eq!(failure.to_string(), "Error: rollout r-17 of 1.1.0-0123456789ab to staging: rolled-back");
+        assert_eq!(judge(&ended("failed"), Wanted::Back).unwrap_err().kind, Kind::Failed);
+        assert_eq!(interrupted(17).kind.code(), 130);
+        insta::assert_snapshot!(interrupted(17));
     }
 }

@@ -162,7 +162,8 @@ fn abort(state: &mut State, by: &str, reason: &str, now: Timestamp, notes: &mut 
     if matches!(state.phase, Phase::Reverting { .. }) {
         return Ok(());
     }
-    let failure = Failure::new(FailureKind::Cancelled, format!("aborted by {by}: {reason}"), "start it again when you are ready");
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let failure = Failure::new(FailureKind::Cancelled, format!("aborted by {by}{why}"), "start it again when you are ready");
     state.condemn = false;
     go_back(state, failure, now, notes);
     Ok(())

@@ -37,7 +37,7 @@ pub fn waiting(state: &State) -> Option<Waiting> {
         Phase::Moving { batch, since } => {
             let open = count(Stage::Moving);
             let until = since.plus(timeouts.away).plus(timeouts.activate);
-            let what = format!("{open} hosts of batch {} of {} to serve the release", batch + 1, state.plan.batches);
+            let what = format!("{} of batch {} of {} to serve the release", hosts(open), batch + 1, state.plan.batches);
             // Without a moving host only the phase's own deadline is left.
             (what, *since, (open == 0).then_some(until), "late hosts count as lost")
         }
@@ -46,16 +46,20 @@ pub fn waiting(state: &State) -> Option<Waiting> {
         }
         Phase::Confirming { since } => {
             let open = count(Stage::Confirming);
-            (format!("{open} hosts to let their old instances go"), *since, None, "late hosts are left")
+            (format!("{} to let their old instances go", hosts(open)), *since, None, "late hosts are left")
         }
         Phase::Reverting { since } => {
             let open = count(Stage::Reverting) + count(Stage::Abandoning);
-            (format!("{open} hosts to go back"), *since, None, "late hosts are named as unknown")
+            (format!("{} to go back", hosts(open)), *since, None, "late hosts are named as unknown")
         }
     };
     let of_hosts = state.hosts.values().filter_map(|host| host_deadline(host, timeouts)).map(|deadline| deadline.until);
     let until = of_hosts.chain(own).min().unwrap_or_else(|| since.plus(timeouts.activate));
     Some(Waiting { what, since, until, then })
+}
+
+fn hosts(number: usize) -> String {
+    if number == 1 { "1 host".to_owned() } else { format!("{number} hosts") }
 }
 
 /// When a host is given up, and what is said then.

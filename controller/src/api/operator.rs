@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Context;
 use super::peer::Caller;
 use super::status::{denied, status};
+use crate::clock;
 
 /// Messages of a stream that its reader has not taken yet.
 const QUEUE: usize = 16;
@@ -88,7 +89,7 @@ async fn put<T>(lines: &Lines<T>, line: T) -> Result<(), Status> {
 impl Operator for OperatorCalls {
     type WatchRolloutStream = Answers<v1::Rollout>;
     type ListEventsStream = Answers<v1::Event>;
-    type StepOutputStream = Answers<v1::Output>;
+    type StepOutputStream = Answers<v1::OutputPart>;
 
     async fn who_am_i(&self, request: Request<v1::WhoAmIRequest>) -> Answer<v1::WhoAmIResponse> {
         let admin = self.admin(&request)?;
@@ -97,6 +98,8 @@ impl Operator for OperatorCalls {
             controller_version: env!("CARGO_PKG_VERSION").to_owned(),
             certificate_not_after_ms: Caller::certificate(&request).map_or(0, |certificate| certificate.not_after().0),
             term: self.0.term,
+            now_ms: clock::now().0,
+            protocol: roadstead_proto::PROTOCOL,
         }))
     }
 

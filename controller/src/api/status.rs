@@ -14,7 +14,9 @@ const HINT: &str = "roadstead-hint";
 /// A status with a hint.
 pub(super) fn status(code: Code, message: impl Into<String>, hint: &str) -> Status {
     let mut status = Status::new(code, crate::store::printable(&message.into()));
-    if let Ok(value) = MetadataValue::try_from(hint) {
+    if !hint.is_empty()
+        && let Ok(value) = MetadataValue::try_from(hint)
+    {
         status.metadata_mut().insert(HINT, value);
     }
     status
@@ -22,7 +24,7 @@ pub(super) fn status(code: Code, message: impl Into<String>, hint: &str) -> Stat
 
 /// Something in the request makes no sense.
 pub(super) fn invalid(error: impl std::fmt::Display) -> Status {
-    status(Code::InvalidArgument, error.to_string(), "look at what was asked for")
+    status(Code::InvalidArgument, error.to_string(), "")
 }
 
 /// A conversion failed.

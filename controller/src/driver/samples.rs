@@ -31,6 +31,7 @@ pub(crate) fn facts(number: usize) -> HostFacts {
         pythons: Vec::new(),
         disk: DiskSpace { free_bytes: 1, free_inodes: 1 },
         apps: BTreeMap::new(),
+        release_keys: None,
     }
 }
 

@@ -130,7 +130,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn releases_named(&self, app: &str, text: &str) -> Result<Vec<ReleaseRecord>, StoreError> {
-        let sql = "SELECT * FROM releases WHERE app = ?1 AND (id = ?2 OR version = ?2 OR \
+        let sql = "SELECT * FROM releases WHERE (?1 = '' OR app = ?1) AND (id = ?2 OR version = ?2 OR \
                    (length(?2) >= 4 AND substr(lower(hex(manifest_digest)), 1, length(?2)) = ?2)) ORDER BY published_at DESC LIMIT 10";
         let rows = sqlx::query(sql).bind(app.to_owned()).bind(text.to_owned()).fetch_all(&self.readers).await?;
         rows.iter().map(ReleaseRecord::of_row).collect()

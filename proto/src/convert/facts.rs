@@ -1,6 +1,6 @@
 //! Facts of hosts.
 
-use roadstead_model::{AppName, AppState, DiskSpace, HostFacts, HostName, PythonFact, ReleaseId};
+use roadstead_model::{AppName, AppState, DiskSpace, HostFacts, HostName, PythonFact, ReleaseId, ReleaseKeys};
 
 use crate::invalid::{InField, bounded, optional};
 use crate::{Invalid, v1};
@@ -8,6 +8,7 @@ use crate::{Invalid, v1};
 const PYTHONS_MAX: usize = 64;
 const APPS_MAX: usize = 256;
 const RELEASES_MAX: usize = 1024;
+const RELEASE_KEYS_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 1024;
 
 impl From<HostFacts> for v1::HostFacts {
@@ -24,8 +25,13 @@ impl From<HostFacts> for v1::HostFacts {
             disk_free_bytes: facts.disk.free_bytes,
             disk_free_inodes: facts.disk.free_inodes,
             apps: facts.apps.into_iter().map(app_state).collect(),
+            release_keys: facts.release_keys.map(release_keys),
         }
     }
+}
+
+fn release_keys(keys: ReleaseKeys) -> v1::ReleaseKeys {
+    v1::ReleaseKeys { threshold: keys.threshold, ids: keys.ids.into_iter().map(Vec::from).collect(), problem: keys.problem }
 }
 
 fn app_state((app, state): (AppName, AppState)) -> v1::AppState {
@@ -57,7 +63,17 @@ impl TryFrom<v1::HostFacts> for HostFacts {
             pythons: wire.pythons.into_iter().map(python).collect::<Result<_, Invalid>>()?,
             disk: DiskSpace { free_bytes: wire.disk_free_bytes, free_inodes: wire.disk_free_inodes },
             apps: wire.apps.into_iter().map(TryInto::try_into).collect::<Result<_, Invalid>>()?,
+            release_keys: wire.release_keys.map(TryInto::try_into).transpose()?,
         })
+    }
+}
+
+impl TryFrom<v1::ReleaseKeys> for ReleaseKeys {
+    type Error = Invalid;
+    fn try_from(wire: v1::ReleaseKeys) -> Result<Self, Invalid> {
+        bounded(wire.ids.len(), RELEASE_KEYS_MAX, "facts.release_keys")?;
+        let id = |bytes: Vec<u8>| <[u8; 16]>::try_from(bytes).map_err(|_| Invalid::new("facts.release_keys", "an id is not 16 bytes long"));
+        Ok(Self { threshold: wire.threshold, ids: wire.ids.into_iter().map(id).collect::<Result<_, _>>()?, problem: text(wire.problem)? })
     }
 }
 

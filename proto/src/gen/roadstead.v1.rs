@@ -191,6 +191,20 @@ pub struct HostFacts {
     pub disk_free_inodes: u64,
     #[prost(message, repeated, tag = "10")]
     pub apps: ::prost::alloc::vec::Vec<AppState>,
+    /// The keys that the host believes. Absent: an agent that does not say.
+    #[prost(message, optional, tag = "11")]
+    pub release_keys: ::core::option::Option<ReleaseKeys>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReleaseKeys {
+    /// Signatures by different keys that a release needs.
+    #[prost(uint32, tag = "1")]
+    pub threshold: u32,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub ids: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Why the host believes nobody; empty while it believes someone.
+    #[prost(string, tag = "3")]
+    pub problem: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Python {
@@ -1475,6 +1489,12 @@ pub struct WhoAmIResponse {
     pub certificate_not_after_ms: u64,
     #[prost(uint64, tag = "4")]
     pub term: u64,
+    /// The controller's clock.
+    #[prost(uint64, tag = "5")]
+    pub now_ms: u64,
+    /// Version of the agents' protocol that the controller speaks.
+    #[prost(uint32, tag = "6")]
+    pub protocol: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MissingBlobsRequest {
@@ -1710,6 +1730,9 @@ pub struct Rollout {
     /// Counted up with each change.
     #[prost(uint64, tag = "17")]
     pub revision: u64,
+    /// What happens when the wait is over, in words.
+    #[prost(string, tag = "18")]
+    pub waiting_then: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RolloutHost {
@@ -1782,6 +1805,19 @@ pub struct StepOutputRequest {
     pub step: ::prost::alloc::string::String,
     #[prost(bool, tag = "4")]
     pub follow: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutputPart {
+    /// The host's name.
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub step: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub text: ::prost::alloc::string::String,
+    /// Bytes that were dropped before this text.
+    #[prost(uint64, tag = "4")]
+    pub dropped: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateTokenRequest {
@@ -2316,7 +2352,7 @@ pub mod operator_client {
             &mut self,
             request: impl tonic::IntoRequest<super::StepOutputRequest>,
         ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::Output>>,
+            tonic::Response<tonic::codec::Streaming<super::OutputPart>>,
             tonic::Status,
         > {
             self.inner
@@ -2553,7 +2589,7 @@ pub mod operator_server {
         ) -> std::result::Result<tonic::Response<Self::ListEventsStream>, tonic::Status>;
         /// Server streaming response type for the StepOutput method.
         type StepOutputStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::Output, tonic::Status>,
+                Item = std::result::Result<super::OutputPart, tonic::Status>,
             >
             + std::marker::Send
             + 'static;
@@ -3389,7 +3425,7 @@ pub mod operator_server {
                         T: Operator,
                     > tonic::server::ServerStreamingService<super::StepOutputRequest>
                     for StepOutputSvc<T> {
-                        type Response = super::Output;
+                        type Response = super::OutputPart;
                         type ResponseStream = T::StepOutputStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,

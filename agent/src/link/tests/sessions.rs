@@ -36,6 +36,7 @@ fn facts() -> HostFacts {
         pythons: vec![],
         disk: DiskSpace::default(),
         apps: BTreeMap::new(),
+        release_keys: None,
     }
 }
 

@@ -117,6 +117,7 @@ impl Hands for FakeHands {
             pythons: vec![],
             disk: DiskSpace::default(),
             apps: apps.into_iter().map(|app| (app, AppState::default())).collect::<BTreeMap<_, _>>(),
+            release_keys: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use roadstead_model::{HostId, RolloutId, StepName};
 use roadstead_proto::v1;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 use tonic::Status;
@@ -22,6 +23,7 @@ pub(super) struct Wanted {
     host: Option<HostId>,
     step: Option<StepName>,
     follow: bool,
+    names: BTreeMap<HostId, String>,
 }
 
 impl Wanted {
@@ -35,7 +37,13 @@ impl Wanted {
             "" => None,
             text => Some(text.parse().map_err(invalid)?),
         };
-        Ok(Self { rollout: RolloutId(request.rollout), host, step, follow: request.follow })
+        let names = context.store.hosts(None).await.map_err(stored)?.into_iter().map(|host| (host.id, host.name.to_string())).collect();
+        Ok(Self { rollout: RolloutId(request.rollout), host, step, follow: request.follow, names })
+    }
+
+    /// What people call a host.
+    fn name(&self, host: &HostId) -> String {
+        self.names.get(host).cloned().unwrap_or_else(|| host.to_string())
     }
 
     fn is(&self, host: &HostId, step: StepName) -> bool {
@@ -43,7 +51,7 @@ impl Wanted {
     }
 }
 
-pub(super) async fn send(context: Arc<Context>, wanted: Wanted, lines: Lines<v1::Output>) -> Result<(), Status> {
+pub(super) async fn send(context: Arc<Context>, wanted: Wanted, lines: Lines<v1::OutputPart>) -> Result<(), Status> {
     let Some((kept, mut coming)) = context.outputs.follow(wanted.rollout) else {
         let kept = context.store.outputs(wanted.rollout).await.map_err(stored)?;
         return send_kept(&wanted, kept, &lines).await;
@@ -56,7 +64,7 @@ pub(super) async fn send(context: Arc<Context>, wanted: Wanted, lines: Lines<v1:
     loop {
         match coming.recv().await {
             Ok(OutputPart { host, step, text, dropped }) if wanted.is(&host, step) => {
-                put_text(&lines, step, &text, dropped).await?;
+                put_text(&lines, (&wanted.name(&host), step), &text, dropped).await?;
             }
             Ok(_) => {}
             Err(RecvError::Lagged(parts)) => {
@@ -69,16 +77,17 @@ pub(super) async fn send(context: Arc<Context>, wanted: Wanted, lines: Lines<v1:
     }
 }
 
-async fn send_kept(wanted: &Wanted, kept: Vec<OutputRecord>, lines: &Lines<v1::Output>) -> Result<(), Status> {
+async fn send_kept(wanted: &Wanted, kept: Vec<OutputRecord>, lines: &Lines<v1::OutputPart>) -> Result<(), Status> {
     for output in kept.iter().filter(|output| wanted.is(&output.host, output.step)) {
-        put_text(lines, output.step, &output.head, 0).await?;
-        put_text(lines, output.step, &output.tail, output.dropped).await?;
+        let name = wanted.name(&output.host);
+        put_text(lines, (&name, output.step), &output.head, 0).await?;
+        put_text(lines, (&name, output.step), &output.tail, output.dropped).await?;
     }
     Ok(())
 }
 
 /// Sends a text in parts that a message may hold.
-async fn put_text(lines: &Lines<v1::Output>, step: StepName, text: &str, dropped: u64) -> Result<(), Status> {
+async fn put_text(lines: &Lines<v1::OutputPart>, (host, step): (&str, StepName), text: &str, dropped: u64) -> Result<(), Status> {
     let mut rest = text;
     let mut dropped = dropped;
     while !rest.is_empty() || dropped > 0 {
@@ -91,7 +100,7 @@ async fn put_text(lines: &Lines<v1::Output>, step: StepName, text: &str, dropped
             at = rest[..at].rfind('\n').map_or(at, |end| end + 1);
         }
         let (part, later) = rest.split_at(at);
-        put(lines, v1::Output { key: None, step: step.to_string(), sequence: 0, text: part.to_owned(), dropped }).await?;
+        put(lines, v1::OutputPart { host: host.to_owned(), step: step.to_string(), text: part.to_owned(), dropped }).await?;
         (rest, dropped) = (later, 0);
     }
     Ok(())

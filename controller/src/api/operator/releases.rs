@@ -115,25 +115,31 @@ pub(super) async fn list(context: &Context, request: v1::ListReleasesRequest) ->
 }
 
 pub(super) async fn get(context: &Context, request: v1::GetReleaseRequest) -> Result<v1::GetReleaseResponse, Status> {
-    let app = AppName::parse(&request.app).map_err(invalid)?;
-    let release = meant(context, &app, &request.release).await?;
+    let app = match request.app.as_str() {
+        "" => None,
+        name => Some(AppName::parse(name).map_err(invalid)?),
+    };
+    let release = meant(context, app.as_ref(), &request.release).await?;
     let signatures = release.signatures.iter().map(|s| v1::Signature { key_id: s.key_id.clone(), signature: s.signature.clone() });
     let signatures = signatures.collect();
     Ok(v1::GetReleaseResponse { release: Some(shown(context, &release).await?), manifest: release.bytes, signatures })
 }
 
 /// The release that a person means by an id, a version, or the beginning of its manifest's digest.
-pub(super) async fn meant(context: &Context, app: &AppName, text: &str) -> Result<ReleaseRecord, Status> {
+pub(super) async fn meant(context: &Context, app: Option<&AppName>, text: &str) -> Result<ReleaseRecord, Status> {
     if text.is_empty() || text.len() > 128 {
         return Err(invalid("name a release by its id, its version, or the beginning of its digest"));
     }
-    let mut found = context.store.releases_named(app.as_str(), text).await.map_err(stored)?;
+    let mut found = context.store.releases_named(app.map_or("", AppName::as_str), text).await.map_err(stored)?;
     match found.len() {
-        0 => Err(unknown(format!("there is no release {text:?} of {app}"), "see `roadstead release list`; `roadstead push` brings one")),
+        0 => {
+            let of_app = app.map(|app| format!(" of {app}")).unwrap_or_default();
+            Err(unknown(format!("there is no release {text:?}{of_app}"), "see `roadstead release list`; `roadstead push` brings one"))
+        }
         1 => Ok(found.remove(0)),
         count => {
-            let ids: Vec<String> = found.iter().map(|release| release.id().to_string()).collect();
-            Err(not_now(format!("{text} may be {count} releases: {}", ids.join(", ")), "give the whole id"))
+            let ids: Vec<String> = found.iter().map(|release| format!("{} of {}", release.id(), release.manifest.app)).collect();
+            Err(not_now(format!("{text} may be {count} releases: {}", ids.join(", ")), "give the whole id, and --app where apps share it"))
         }
     }
 }

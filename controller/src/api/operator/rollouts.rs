@@ -38,7 +38,7 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
     if request.idempotency_key.len() > KEY_BYTES_MAX {
         return Err(invalid("the idempotency key is too long"));
     }
-    let release = meant(context, &app, &request.release).await?.id();
+    let release = meant(context, Some(&app), &request.release).await?.id();
     let start = StartRequest {
         environment,
         app,
@@ -64,7 +64,7 @@ pub(super) async fn rollback(context: &Context, admin: &Admin, request: v1::Roll
     let (environment, app) = place(context, &request.environment, &request.app).await?;
     let to: Option<ReleaseId> = match request.to.as_str() {
         "" => None,
-        text => Some(meant(context, &app, text).await?.id()),
+        text => Some(meant(context, Some(&app), text).await?.id()),
     };
     ask(context, Verb::Rollback { environment, app, to, reason: reason(&request.reason)?, by: admin.actor() }).await
 }

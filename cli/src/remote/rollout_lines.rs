@@ -1,0 +1,77 @@
+//! What changed in a rollout since it was last seen, a line for each thing: for logs, where nothing can be drawn over.
+
+use roadstead_proto::v1::{Rollout, RolloutHost};
+
+use super::rollout_view::{span, waiting};
+
+/// With more hosts only their states are told, not their steps.
+const HOSTS_WITH_STEPS_MAX: usize = 10;
+
+/// The lines between two views; all that there is when nothing was seen before.
+pub(crate) fn changes(before: Option<&Rollout>, now: &Rollout, now_ms: u64) -> Vec<String> {
+    let mut lines = Vec::new();
+    if before.is_none_or(|before| before.phase != now.phase) {
+        let waits = waiting(now, now_ms).map(|waiting| format!(": waits for {waiting}")).unwrap_or_default();
+        lines.push(format!("{}{waits}", now.phase));
+    }
+    for host in &now.hosts {
+        let earlier = before.and_then(|before| before.hosts.iter().find(|earlier| earlier.host_id == host.host_id));
+        if now.hosts.len() <= HOSTS_WITH_STEPS_MAX {
+            let seen = earlier.map_or(0, |earlier| earlier.times.len());
+            lines.extend(host.times.iter().skip(seen).map(|time| {
+                let note = if time.note.is_empty() { String::new() } else { format!(" ({})", time.note) };
+                format!("{}: {} took {}{note}", host.host_name, time.step, span(time.took_ms))
+            }));
+        }
+        lines.extend(state(earlier, host));
+    }
+    lines
+}
+
+fn state(earlier: Option<&RolloutHost>, host: &RolloutHost) -> Option<String> {
+    let known = earlier.is_some_and(|earlier| earlier.state == host.state && earlier.failure == host.failure);
+    if known {
+        return None;
+    }
+    let why = host.failure.as_ref().map(|failure| format!(": {}", failure.summary)).unwrap_or_default();
+    Some(format!("{}: {}{why}", host.host_name, host.state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roadstead_proto::v1::{Failure, StepTime};
+
+    fn host(name: &str, state: &str, steps: &[&str]) -> RolloutHost {
+        let times = steps.iter().map(|step| StepTime { step: (*step).into(), took_ms: 340, note: String::new() }).collect();
+        RolloutHost { host_id: name.into(), host_name: name.into(), state: state.into(), times, ..Default::default() }
+    }
+
+    fn rollout(phase: &str, hosts: Vec<RolloutHost>) -> Rollout {
+        Rollout { id: 17, phase: phase.into(), hosts, ..Default::default() }
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        let mut first = rollout("preparing", vec![host("web-1", "preparing", &[]), host("web-2", "away", &[])]);
+        (first.waiting_for, first.waiting_until_ms) = ("2 of 2 hosts to be prepared".into(), 900_000);
+        let mut second = rollout("preparing", vec![host("web-1", "prepared", &["preflight", "fetch"]), host("web-2", "preparing", &[])]);
+        second.hosts[0].times[1].note = "12 blobs, 3.0 MiB".into();
+        let mut third = rollout("reverting", vec![second.hosts[0].clone(), host("web-2", "failed", &[])]);
+        third.hosts[1].failure =
+            Some(Failure { summary: "verify: no trusted key signed the release, 1 must".into(), ..Default::default() });
+        let told = [
+            changes(None, &first, 0),
+            changes(Some(&first), &second, 0),
+            changes(Some(&second), &third, 0),
+            changes(Some(&third), &third, 0),
+        ];
+        insta::assert_snapshot!(told.map(|lines| lines.join("\n")).join("\n--\n"));
+    }
+
+    #[test]
+    fn of_many_hosts_only_their_states_are_told() {
+        let hosts = (0..20).map(|number| host(&format!("web-{number}"), "prepared", &["fetch"])).collect();
+        assert!(changes(None, &rollout("preparing", hosts), 0).iter().all(|line| !line.contains("fetch")));
+    }
+}

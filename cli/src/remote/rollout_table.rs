@@ -1,0 +1,135 @@
+//! The hosts of a rollout as rows and their steps as columns, made narrower until they fit.
+
+use roadstead_model::{Millis, StepName};
+use roadstead_proto::v1::{Rollout, RolloutHost};
+
+use crate::output::{count, size, table};
+
+/// Cells of the bar for bytes.
+const BAR_CELLS: usize = 24;
+
+/// Steps that belong together: what one order makes a host do.
+const GROUPS: [(&str, &[StepName]); 5] = [
+    (
+        "prepare",
+        &[
+            StepName::Preflight,
+            StepName::Prune,
+            StepName::Fetch,
+            StepName::Verify,
+            StepName::Unpack,
+            StepName::Venv,
+            StepName::Configure,
+            StepName::Collectstatic,
+        ],
+    ),
+    ("migrate", &[StepName::Migrate]),
+    ("activate", &[StepName::Candidate, StepName::Cutover, StepName::Proof, StepName::Health]),
+    ("confirm", &[StepName::Confirm]),
+    ("revert", &[StepName::Revert]),
+];
+
+/// A column: one step, or a whole group where there is no room for each.
+struct Column {
+    title: &'static str,
+    steps: &'static [StepName],
+}
+
+/// The table, no wider than `width` where that can be done.
+pub(crate) fn host_table(rollout: &Rollout, width: Option<usize>) -> String {
+    let shown: Vec<usize> = (0..GROUPS.len()).filter(|group| is_shown(rollout, *group)).collect();
+    let now = group_of_phase(&rollout.phase);
+    // What runs now is folded last.
+    let mut order: Vec<usize> = shown.iter().copied().filter(|group| Some(*group) != now).collect();
+    order.extend(now.filter(|now| shown.contains(now)));
+    let mut text = String::new();
+    for folded in 0..=order.len() {
+        let columns = columns(&shown, &order[..folded]);
+        text = drawn(rollout, &columns);
+        if width.is_none_or(|width| text.lines().all(|line| line.chars().count() <= width)) {
+            break;
+        }
+    }
+    text
+}
+
+/// All bytes that are on their way, as a bar.
+pub(crate) fn transfer(hosts: &[RolloutHost]) -> Option<String> {
+    let fetching: Vec<_> = hosts.iter().filter(|host| host.step == StepName::Fetch.as_str() && host.step_total > 0).collect();
+    let total: u64 = fetching.iter().map(|host| host.step_total).fold(0, u64::saturating_add);
+    let done: u64 = fetching.iter().map(|host| host.step_done.min(host.step_total)).fold(0, u64::saturating_add);
+    (total > 0).then(|| format!("fetch  {}  {} of {} on {}", bar(done, total), size(done), size(total), count(fetching.len(), "host")))
+}
+
+/// `[#####-----]`.
+fn bar(done: u64, total: u64) -> String {
+    let cells = BAR_CELLS as u128;
+    let full = (u128::from(done) * cells / u128::from(total.max(1))).min(cells);
+    let full = usize::try_from(full).unwrap_or(BAR_CELLS);
+    format!("[{}{}]", "#".repeat(full), "-".repeat(BAR_CELLS - full))
+}
+
+/// A group is shown once a host has done something of it, and while the rollout is at it.
+fn is_shown(rollout: &Rollout, group: usize) -> bool {
+    let of_group = |step: &str| GROUPS[group].1.iter().any(|known| known.as_str() == step);
+    let touched = |host: &RolloutHost| of_group(&host.step) || host.times.iter().any(|time| of_group(&time.step));
+    group_of_phase(&rollout.phase) == Some(group)
+        || rollout.hosts.iter().any(|host| touched(host) || failed_step(host).is_some_and(of_group))
+}
+
+fn group_of_phase(phase: &str) -> Option<usize> {
+    ["preparing", "migrating", "moving", "confirming", "reverting"].iter().position(|name| *name == phase)
+}
+
+fn columns(shown: &[usize], folded: &[usize]) -> Vec<Column> {
+    let mut columns = Vec::new();
+    for group in shown {
+        let (title, steps) = GROUPS[*group];
+        if folded.contains(group) {
+            columns.push(Column { title, steps });
+        } else {
+            columns.extend(steps.iter().map(|step| Column { title: step.as_str(), steps: std::slice::from_ref(step) }));
+        }
+    }
+    columns
+}
+
+fn drawn(rollout: &Rollout, columns: &[Column]) -> String {
+    let head = ["host", "batch", "state"].into_iter().chain(columns.iter().map(|column| column.title));
+    let rows = rollout.hosts.iter().map(|host| {
+        let batch = if host.batch < rollout.batches { (host.batch + 1).to_string() } else { String::new() };
+        let fixed = [host.host_name.clone(), batch, host.state.clone()];
+        fixed.into_iter().chain(columns.iter().map(|column| cell(host, column))).collect::<Vec<String>>()
+    });
+    let mut text = table(head, rows);
+    text.push('\n');
+    text
+}
+
+/// How far a host is with the steps of a column: what runs, what failed, or how long all of it took.
+fn cell(host: &RolloutHost, column: &Column) -> String {
+    let of_column = |step: &str| column.steps.iter().any(|known| known.as_str() == step);
+    let named = |step: &str, word: &str| if column.steps.len() > 1 { format!("{step} {word}") } else { word.to_owned() };
+    if of_column(&host.step) {
+        return match host.step_total {
+            0 => named(&host.step, "…"),
+            total => named(&host.step, &format!("{}%", u128::from(host.step_done.min(total)) * 100 / u128::from(total))),
+        };
+    }
+    if let Some(step) = failed_step(host).filter(|step| of_column(step)) {
+        return named(step, "failed");
+    }
+    let took = host.times.iter().filter(|time| of_column(&time.step)).map(|time| time.took_ms);
+    took.reduce(u64::saturating_add).map(short).unwrap_or_default()
+}
+
+/// The step at which a host failed: its failure begins with it.
+fn failed_step(host: &RolloutHost) -> Option<&str> {
+    let (step, _) = host.failure.as_ref()?.summary.split_once(": ")?;
+    step.parse::<StepName>().is_ok().then_some(step)
+}
+
+/// A span in a cell: tenths of seconds up to a minute.
+fn short(ms: u64) -> String {
+    if ms < 60_000 { format!("{}.{} s", ms / 1000, ms % 1000 / 100) } else { Millis(ms).to_string() }
+}
