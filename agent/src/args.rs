@@ -29,6 +29,9 @@ pub(crate) enum Command {
     Enroll(Enroll),
     /// Show what this host knows of itself, without asking the controller.
     Status(StatusArgs),
+    /// Look at what usually is wrong on a host, one thing after another, and say what to do about it. Nothing is changed.
+    #[command(after_help = "Example:\n  roadstead-agent doctor\n\nThe exit code is 1 when something failed.")]
+    Doctor(StatusArgs),
     /// Write the manual pages into a folder.
     #[command(hide = true)]
     Man {

@@ -4,6 +4,7 @@ mod app;
 mod args;
 mod clock;
 mod contact;
+mod doctor;
 mod enroll;
 mod facts;
 mod failure;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use args::{Args, Command, Format};
 use failure::chain;
 use layout::Layout;
+use roadstead_model::{Finding, Verdict};
 
 /// Threads for work that waits for the disk; they end soon after it.
 const BLOCKING_THREADS_MAX: usize = 4;
@@ -71,12 +73,32 @@ fn perform(args: Args) -> Result<(), Box<dyn std::error::Error>> {
                 Format::Json => say(&format!("{:#}\n", report.json()))?,
             }
         }
+        Command::Doctor(how) => return examine(&layout, &args.config, how.output),
         Command::Man { folder } => clap_mangen::generate_to(Args::command(), folder)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "roadstead-agent", &mut std::io::stdout());
         }
     }
     Ok(())
+}
+
+/// Looks at everything; what failed decides how the program ends.
+fn examine(layout: &Layout, config: &Path, form: Format) -> Result<(), Box<dyn std::error::Error>> {
+    let mut findings = Vec::new();
+    let tell = &mut |finding: Finding| {
+        if form == Format::Text {
+            // A reader that has gone away is not this host's fault.
+            drop(say(&format!("{finding}\n")));
+        }
+        findings.push(finding);
+    };
+    runtime()?.block_on(doctor::look_at_all(layout, config, tell));
+    let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Failed).count();
+    match form {
+        Format::Text => say(&format!("\n{}\n", Finding::summary(&findings)))?,
+        Format::Json => say(&format!("{:#}\n", serde_json::json!({ "findings": findings, "failed": failed })))?,
+    }
+    if failed == 0 { Ok(()) } else { Err("not everything works: begin with the first check that failed, others may follow from it".into()) }
 }
 
 /// One thread does it all; few others help where the disk is waited for.

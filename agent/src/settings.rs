@@ -1,6 +1,6 @@
 //! The operator's settings of a host: `/etc/roadstead/agent.toml`. Absent means all defaults.
 
-use roadstead_model::{AppName, limits};
+use roadstead_model::{AppName, limits, mistake};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,13 +40,12 @@ pub(crate) enum SettingsError {
         path: PathBuf,
     },
     /// It is no TOML, or says something that is not known.
-    #[error("{} cannot be used", path.display())]
+    #[error("{}:{mistake}", path.display())]
     Content {
         /// Which file.
         path: PathBuf,
-        /// What is wrong, and where.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// Line, column, what is wrong and what was probably meant.
+        mistake: String,
     },
     /// An address is not `host:port`.
     #[error("{where_from}: {text:?} is not the address of a controller; write host:port, such as deploy.example.org:7443")]
@@ -76,13 +75,18 @@ impl Settings {
         if mode & 0o022 != 0 {
             return Err(SettingsError::Exposed { path: path.to_path_buf() });
         }
-        let content = |source| SettingsError::Content { path: path.to_path_buf(), source: Box::new(source) };
-        let fragment: Fragment = toml::from_slice(&bytes).map_err(content)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let fragment = parse(&text).map_err(|mistake| SettingsError::Content { path: path.to_path_buf(), mistake })?;
         if let Some(controller) = &fragment.controller {
             check_address(controller, &path.display().to_string())?;
         }
         Ok(Self { controller: fragment.controller, apps: fragment.apps })
     }
+}
+
+/// Reads the text of the file; a mistake is told as `LINE:COLUMN: what`.
+fn parse(text: &str) -> Result<Fragment, String> {
+    toml::from_str(text).map_err(|error| mistake::located(text, error.span().map_or(0, |span| span.start), error.message()))
 }
 
 /// Checks that an address is `host:port`.
@@ -101,6 +105,7 @@ pub(crate) fn check_address(text: &str, where_from: &str) -> Result<(), Settings
 mod tests {
     use super::*;
     use crate::failure::chain;
+    use roadstead_bundle::trust::TrustedKeys;
 
     fn read(text: &str) -> Result<Settings, SettingsError> {
         let folder = tempfile::tempdir().unwrap();
@@ -122,9 +127,45 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place() {
         let error = chain(&read("[apps.erp]\nusr = \"x\"\n").unwrap_err());
-        assert!(error.contains("agent.toml") && error.contains("line 2") && error.contains("user"), "{error}");
+        assert!(error.ends_with("agent.toml:2:1: unknown key `usr`: did you mean `user`?"), "{error}");
         assert!(chain(&read("[apps.\"../x\"]\n").unwrap_err()).contains("app name"));
         assert!(chain(&read("controller = \"http://x\"\n").unwrap_err()).contains("host:port"));
+    }
+
+    /// The section of docs/configuration.md about a file: what it names, and its blocks.
+    fn documented(heading: &str) -> (String, Vec<String>) {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md")).unwrap();
+        let (_, rest) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+        let section = rest.split("\n## ").next().unwrap().to_owned();
+        let blocks = section.split("```").skip(1).step_by(2).filter_map(|block| Some(block.split_once('\n')?.1.to_owned())).collect();
+        (section, blocks)
+    }
+
+    #[test]
+    fn the_page_names_every_key_and_its_example_is_read() {
+        let (section, blocks) = documented("agent.toml");
+        for block in &blocks {
+            assert!(!read(block).unwrap().apps.is_empty());
+        }
+        for (table, unknown) in [("", "zzzzzz = 1"), ("apps.APP.", "[apps.erp]\nzzzzzz = 1")] {
+            let error = parse(unknown).err().unwrap();
+            for key in error.split_once("known are ").unwrap().1.split(", ").filter(|key| *key != "apps") {
+                assert!(section.contains(&format!("| `{table}{key}` |")), "docs/configuration.md does not tell of {table}{key}");
+            }
+        }
+        let (_, blocks) = documented("apps/APP.env");
+        let variables = crate::host::environment_file::parse(&blocks[0]).unwrap();
+        assert_eq!(variables.len(), 3);
+        let (section, blocks) = documented("release-keys.toml");
+        let key = || roadstead_bundle::sign::SigningKey::generate().unwrap().public().to_string();
+        let text = blocks[0].replace("ed25519:KEY-OF-CI", &key()).replace("ed25519:KEY-OF-THE-RELEASE-MANAGERS", &key());
+        assert_eq!(TrustedKeys::read(&text).unwrap().threshold(), 2);
+        for (list, unknown) in [("", "zzzzzz = 1"), ("key.", "[[key]]\nzzzzzz = 1")] {
+            let error = TrustedKeys::read(unknown).unwrap_err().to_string();
+            for key in error.split_once("known are ").unwrap().1.split(", ") {
+                assert!(section.contains(&format!("| `{list}{key}` |")), "docs/configuration.md does not tell of {list}{key}");
+            }
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 
 use crate::sign::{KeyId, PublicKey, Signature};
-use roadstead_model::limits;
+use roadstead_model::{limits, mistake};
 
 /// Keys in one file.
 const KEYS_MAX: usize = 64;
@@ -113,7 +113,8 @@ impl TrustedKeys {
         if text.len() as u64 > limits::CONFIG_FILE_BYTES_MAX {
             return Err(InvalidTrust::Text("the file is too large".to_owned()));
         }
-        let file: File = toml::from_str(text).map_err(|error| InvalidTrust::Text(error.to_string()))?;
+        let file: File = toml::from_str(text)
+            .map_err(|error| InvalidTrust::Text(mistake::located(text, error.span().map_or(0, |span| span.start), error.message())))?;
         let keys = file.key.into_iter().map(|key| match key.public.parse() {
             Ok(public) => Ok(TrustedKey { name: key.name, public }),
             Err(why) => Err(InvalidTrust::Key { name: key.name, why }),

@@ -29,6 +29,13 @@ pub(crate) enum Command {
   roadstead-controller init --admin ada --address deploy.example.org:7443 --out ada.pem
   roadstead login --controller deploy.example.org:7443 --credential ada.pem")]
     Init(Init),
+    /// Say that the database was restored from a backup, while the controller is stopped. Hosts obey no order that is older than the
+    /// newest that they have heard: the numbers of terms and rollouts jump beyond all that they may have heard since the backup.
+    #[command(after_help = "Example:
+  systemctl stop roadstead-controller
+  roadstead-controller restored
+  systemctl start roadstead-controller")]
+    Restored,
     /// Check the whole history: that no line was changed, removed or put in between.
     Verify,
     /// Print a completion script for a shell.

@@ -117,7 +117,7 @@ fn write_credential(path: &Path, address: &str, credentials: &Credentials) -> Re
 }
 
 /// Gives everything to the daemon's user, when root runs this and there is such a user.
-fn hand_over(state: &Path) -> Result<(), InitError> {
+pub(crate) fn hand_over(state: &Path) -> Result<(), InitError> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }

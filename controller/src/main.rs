@@ -57,6 +57,7 @@ fn perform(args: Args) -> Result<(), Failure> {
             let said = runtime()?.block_on(init::init(&Settings::read(&args.config)?, &init))?;
             say(&said)
         }
+        Command::Restored => say(&runtime()?.block_on(run::restored(&Settings::read(&args.config)?))?),
         Command::Verify => {
             let settings = Settings::read(&args.config)?;
             let lines = runtime()?.block_on(run::verify(&settings))?;

@@ -153,6 +153,25 @@ async fn renew(authority: Arc<Authority>, mut credentials: Credentials, tls: Ser
     }
 }
 
+/// Makes the numbers of a restored database jump beyond all that hosts may have heard since its backup; says what was done.
+///
+/// # Errors
+/// When the controller runs, or the database cannot be written.
+pub(crate) async fn restored(settings: &Settings) -> Result<String, crate::Failure> {
+    let listen = settings.listen;
+    // The daemon has the numbers in its memory: what is changed beside it would be lost.
+    let _alone = TcpListener::bind(listen).await.map_err(|error| format!("{listen}: {error}; stop the controller first"))?;
+    let layout = Layout::new(&settings.state);
+    if !layout.database().exists() {
+        return Err(format!("there is no database in {}: bring it back first", settings.state.display()).into());
+    }
+    let store = Store::open(&layout.database()).await?;
+    let next = store.jump(clock::now()).await?;
+    store.close().await;
+    crate::init::hand_over(layout.state())?;
+    Ok(format!("hosts will obey this controller again; the next rollout is r-{next}\n"))
+}
+
 /// Checks the whole history.
 ///
 /// # Errors

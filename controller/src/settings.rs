@@ -1,6 +1,6 @@
 //! `/etc/roadstead/controller.toml`: everything has a default, what is not known is refused.
 
-use roadstead_model::{Millis, limits};
+use roadstead_model::{Millis, limits, mistake};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -60,11 +60,11 @@ pub(crate) enum SettingsError {
         bytes: u64,
     },
     /// The file holds something that is not known or does not fit.
-    #[error("{path} cannot be used: {message}", path = path.display())]
+    #[error("{path}:{message}", path = path.display())]
     Invalid {
         /// Which file.
         path: PathBuf,
-        /// What is wrong, with line and column.
+        /// Line, column, what is wrong and what was probably meant.
         message: String,
     },
 }
@@ -88,19 +88,21 @@ impl Settings {
         Self::parse(&text).map_err(|message| SettingsError::Invalid { path: path.to_path_buf(), message })
     }
 
+    /// Reads the text of the file; a mistake is told as `LINE:COLUMN: what`.
     fn parse(text: &str) -> Result<Self, String> {
-        let settings: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let wrong = |at: usize, what: &str| mistake::located(text, at, what);
+        let settings: Self = toml::from_str(text).map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
+        let place = |key: &str| text.find(key).unwrap_or(0);
         if !(1..=300).contains(&settings.heartbeat_seconds) {
-            return Err(format!("heartbeat-seconds = {}: it is 1 to 300", settings.heartbeat_seconds));
+            return Err(wrong(place("heartbeat-seconds"), &format!("heartbeat-seconds = {}: it is 1 to 300", settings.heartbeat_seconds)));
         }
         if !(1..=HOST_CERTIFICATE_MINUTES_MAX).contains(&settings.host_certificate_minutes) {
-            return Err(format!(
-                "host-certificate-minutes = {}: it is 1 to {HOST_CERTIFICATE_MINUTES_MAX} (30 days)",
-                settings.host_certificate_minutes
-            ));
+            let minutes = settings.host_certificate_minutes;
+            let what = format!("host-certificate-minutes = {minutes}: it is 1 to {HOST_CERTIFICATE_MINUTES_MAX} (30 days)");
+            return Err(wrong(place("host-certificate-minutes"), &what));
         }
         if settings.connections == 0 {
-            return Err("connections = 0: then nobody could connect".to_owned());
+            return Err(wrong(place("connections"), "connections = 0: then nobody could connect"));
         }
         Ok(settings)
     }
@@ -134,13 +136,28 @@ mod tests {
         assert_eq!(Settings::parse("").unwrap(), Settings::default());
         assert_eq!(Settings::parse("heartbeat-seconds = 3").unwrap().heartbeat(), Millis(3000));
         let error = Settings::parse("listen = \"0.0.0.0:1\"\nlissten = 1").unwrap_err();
-        assert!(error.contains("lissten") && error.contains("line 2"), "{error}");
-        assert!(Settings::parse("heartbeat-seconds = 0").is_err());
+        assert_eq!(error, "2:1: unknown key `lissten`: did you mean `listen`?");
+        assert_eq!(Settings::parse("\nheartbeat-seconds = 0").unwrap_err(), "2:1: heartbeat-seconds = 0: it is 1 to 300");
+        assert!(Settings::parse("connections = 0").is_err());
         assert_eq!(Settings::parse("host-certificate-minutes = 1").unwrap().host_lifetime(), Millis(60_000));
         assert_eq!(Settings::default().host_lifetime(), roadstead_pki::HOST_LIFETIME);
         for minutes in [0, 30 * 24 * 60 + 1] {
             let error = Settings::parse(&format!("host-certificate-minutes = {minutes}")).unwrap_err();
-            assert!(error.contains("1 to 43200"), "{error}");
+            assert!(error.starts_with("1:1: ") && error.contains("1 to 43200"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_page_names_every_key_and_its_example_is_read() {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md")).unwrap();
+        let section = page.split_once("\n## controller.toml\n").unwrap().1.split("\n## ").next().unwrap();
+        let example = section.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let read = Settings::parse(example).unwrap();
+        assert_eq!(Settings { address: None, ..read }, Settings::default(), "the example shows the defaults");
+        let known = Settings::parse("zzzzzz = 1").unwrap_err();
+        for key in known.split_once("known are ").unwrap().1.split(", ") {
+            assert!(section.contains(&format!("| `{key}` |")), "docs/configuration.md does not tell of {key}");
+            assert!(example.contains(&format!("{key} = ")), "the example does not show {key}");
         }
     }
 }

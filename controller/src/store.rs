@@ -31,6 +31,9 @@ pub(crate) use releases::{ReleaseRecord, SignatureRecord};
 pub(crate) use rollouts::{Changes, RolloutRecord};
 pub(crate) use tokens::{NewToken, TokenPurpose, TokenRefused};
 
+/// What a restored database skips: more starts and rollouts than there were since any backup that is worth restoring.
+const TERMS_JUMP: u64 = 1_000_000;
+const ROLLOUTS_JUMP: u64 = 1_000;
 /// Connections that read at a time.
 const READERS: u32 = 4;
 /// How long a connection waits for another one's lock. Only `init` beside a running daemon ever meets one.
@@ -120,6 +123,27 @@ impl Store {
                 let term: i64 = sqlx::query_scalar(sql).fetch_one(batch.connection()).await?;
                 batch.tell(NewEvent::new(now, "controller", "started", format!("term {term}"), "the controller started"));
                 Ok(unsigned(term))
+            })
+        })
+        .await
+    }
+
+    /// Makes terms and rollouts jump, for a database that is older than what hosts have heard. Returns the next rollout's number.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn jump(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let floor = signed(self.last_rollout().await?.saturating_add(ROLLOUTS_JUMP));
+        self.write(move |batch| {
+            Box::pin(async move {
+                let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ";
+                let raise = sqlx::AssertSqlSafe(format!("{sql} value + ?2"));
+                sqlx::query(raise).bind("term").bind(signed(TERMS_JUMP)).execute(batch.connection()).await?;
+                let set = sqlx::AssertSqlSafe(format!("{sql} ?2"));
+                sqlx::query(set).bind("rollouts").bind(floor).execute(batch.connection()).await?;
+                let text = format!("restored from a backup: the next rollout is r-{}", floor.saturating_add(1));
+                batch.tell(NewEvent::new(now, "controller", "restored", "database", text));
+                Ok(unsigned(floor).saturating_add(1))
             })
         })
         .await

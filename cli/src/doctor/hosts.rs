@@ -28,6 +28,7 @@ pub(super) fn all(fleet: &Fleet, now: u64) -> Vec<Finding> {
     findings.extend(levels(fleet, &hosts));
     findings.extend(believed(fleet, &hosts));
     findings.extend(versions(fleet, &hosts));
+    findings.extend(outranked(fleet, &hosts));
     findings
 }
 
@@ -61,6 +62,7 @@ pub(super) fn one(fleet: &Fleet, host: &Host, now: u64) -> Vec<Finding> {
     findings.extend(levels(fleet, &hosts));
     findings.extend(believed(fleet, &hosts));
     findings.extend(versions(fleet, &hosts));
+    findings.extend(outranked(fleet, &hosts));
     findings
 }
 
@@ -190,4 +192,17 @@ fn versions(fleet: &Fleet, hosts: &[&Host]) -> Vec<Finding> {
     }
     let hint = "upgrade the package on these hosts: apps go on running";
     vec![Finding::warning("agents", format!("{} of another version than the controller: {}", are(other.len()), names(&other)), hint)]
+}
+
+/// Hosts that have heard orders of a later controller than this one obey it no more.
+fn outranked(fleet: &Fleet, hosts: &[&Host]) -> Option<Finding> {
+    let newest = fleet.rollouts.iter().map(|rollout| rollout.id).max().unwrap_or(0);
+    let heard_later = |host: &&Host| {
+        let apps = host.facts.as_ref().map(|facts| facts.apps.as_slice()).unwrap_or_default();
+        apps.iter().filter_map(|app| app.highest.as_ref()).any(|fence| fence.term > fleet.term || fence.rollout > newest)
+    };
+    let later: Vec<&Host> = hosts.iter().copied().filter(heard_later).collect();
+    let says = || format!("{} ahead of this controller, whose database is older than the fleet: {}", are(later.len()), names(&later));
+    let hint = "after restoring a backup, stop the controller, run `roadstead-controller restored` there, and start it";
+    (!later.is_empty()).then(|| Finding::failed("history", says(), hint))
 }

@@ -184,7 +184,7 @@ async fn a_rollout_is_driven_over_the_wire_and_watched_to_its_end() {
         assert_eq!(part.host, "web-0");
     }
     assert!(text.contains("did prepare"), "{text:?}");
-    let named = v1::GetReleaseRequest { app: String::new(), release: release.version.to_string() };
+    let named = v1::GetReleaseRequest { app: String::new(), release: release.manifest.version.to_string() };
     assert_eq!(admin.get_release(named).await.unwrap().into_inner().release.unwrap().id, release.id().to_string());
     let environments = admin.list_environments(v1::ListEnvironmentsRequest::default()).await.unwrap().into_inner().environments;
     assert_eq!(environments[0].current, release.id().to_string());

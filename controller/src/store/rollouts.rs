@@ -121,12 +121,13 @@ impl Store {
         row.as_ref().map(RolloutRecord::of_row).transpose()
     }
 
-    /// The highest number that a rollout ever had.
+    /// The highest number that a rollout ever had, or may have had before the database was restored.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn last_rollout(&self) -> Result<u64, StoreError> {
-        let last: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM rollouts").fetch_one(&self.readers).await?;
+        let sql = "SELECT MAX(COALESCE((SELECT MAX(id) FROM rollouts), 0), COALESCE((SELECT value FROM meta WHERE key = 'rollouts'), 0))";
+        let last: i64 = sqlx::query_scalar(sql).fetch_one(&self.readers).await?;
         Ok(unsigned(last))
     }
 

@@ -159,3 +159,15 @@ async fn what_was_answered_survives_a_crash_at_any_moment() {
         assert_eq!(found.verify_history().await.unwrap(), u64::from(keep));
     }
 }
+
+#[tokio::test]
+async fn a_restored_database_jumps_beyond_all_that_hosts_may_have_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    assert_eq!((store.begin_term(NOW).await.unwrap(), store.last_rollout().await.unwrap()), (1, 0));
+    assert_eq!(store.jump(NOW).await.unwrap(), 1_001);
+    assert!(store.begin_term(NOW).await.unwrap() > 1_000_000);
+    assert_eq!(store.last_rollout().await.unwrap(), 1_000);
+    assert_eq!(store.jump(NOW).await.unwrap(), 2_001, "done twice, it does no harm");
+    assert_eq!(store.verify_history().await.unwrap(), 4);
+}

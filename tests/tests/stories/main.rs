@@ -6,6 +6,7 @@ mod broken_releases;
 mod controller_killed;
 mod enrollment;
 mod first_deployment;
+mod install_page;
 mod manual_rollback;
 mod power_cut;
 mod upgrade_under_load;

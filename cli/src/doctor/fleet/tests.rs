@@ -1,5 +1,5 @@
 use super::*;
-use roadstead_proto::v1::{AppState, Failure, HostFacts, Python, ReleaseKeys, RolloutHost};
+use roadstead_proto::v1::{AppState, Failure, Fence, HostFacts, Python, ReleaseKeys, RolloutHost};
 
 const NOW: u64 = 1_700_000_000_000;
 const HOUR: u64 = 3_600_000;
@@ -55,6 +55,7 @@ fn fleet() -> Fleet {
         rollouts: vec![rollout],
         signed: vec![Signed { app: "erp".into(), release: CURRENT.into(), keys: vec![vec![1; 16]] }],
         controller_version: "0.1.0".into(),
+        term: 3,
     }
 }
 
@@ -141,4 +142,18 @@ fn one_host_is_looked_at_more_closely() {
     insta::assert_snapshot!(told(&hosts::one(&fleet, &fleet.hosts[1], NOW)));
     fleet.hosts[0].revoked = true;
     insta::assert_snapshot!(told(&hosts::one(&fleet, &fleet.hosts[0], NOW)));
+}
+
+#[test]
+fn a_controller_older_than_its_fleet_is_told() {
+    let mut fleet = fleet();
+    let mut heard = |term, rollout| {
+        if let Some(facts) = &mut fleet.hosts[1].facts {
+            facts.apps[0].highest = Some(Fence { term, rollout, sequence: 3 });
+        }
+        all(&fleet, NOW).into_iter().find(|finding| finding.check == "history")
+    };
+    assert_eq!(heard(3, 7), None);
+    assert!(heard(4, 7).unwrap().hint.contains("restored"));
+    assert_eq!(heard(2, 8).unwrap().verdict, roadstead_model::Verdict::Failed);
 }
