@@ -43,8 +43,10 @@ enum Action {
         keys: PathBuf,
     },
     /// Adds a signature to a bundle, where hosts want those of several keys.
+    #[command(after_help = "Example:\n  roadstead bundle sign erp-1.4.2.bundle --key second.key")]
     Sign {
         /// The bundle; it is replaced by the signed one.
+        #[arg(value_name = "BUNDLE")]
         file: PathBuf,
         /// A private key; may be given several times.
         #[arg(long, value_name = "FILE", required = true)]

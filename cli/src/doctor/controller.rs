@@ -104,7 +104,8 @@ fn credential(now: u64) -> Looked<Credentials> {
             "set this machine's clock: it is behind",
         )
     } else if left < CREDENTIAL_SHORT {
-        Finding::warning("credential", format!("{who}, until {}: {left} more", moment(end)), again)
+        let hint = "any command that reaches the controller renews it; when it has ended, only another admin's token helps";
+        Finding::warning("credential", format!("{who}, until {}: {left} more", moment(end)), hint)
     } else {
         Finding::ok("credential", format!("{who}, until {}: {left} more", moment(end)))
     };

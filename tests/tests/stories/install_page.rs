@@ -1,7 +1,5 @@
 //! docs/install.md, followed to the letter on plain hosts: block by block, each where the page says.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test stops at its first surprise, and shows what was said")]
-
 use roadstead_tests::fleet::{Erp, PASSWORD, Profile, packages};
 use roadstead_tests::lab::{Host, HostOptions, Lab, workspace};
 use std::process::{Command, Stdio};
