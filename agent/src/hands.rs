@@ -43,6 +43,8 @@ pub(crate) trait Hands: Send + Sync + std::fmt::Debug {
     async fn undo(&self, step: StepName, task: Task) -> Result<(), Failure>;
     /// Brings an app to what `current` says.
     async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure>;
+    /// Stops what of an app may run only once in its environment; how many services that were. Repeatable.
+    async fn stand_down(&self, app: &AppName) -> Result<usize, Failure>;
     /// The release that serves.
     async fn current(&self, app: &AppName) -> Option<ReleaseId>;
     /// What the host says of itself and these apps.
@@ -101,6 +103,10 @@ impl Hands for RealHands {
 
     async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure> {
         steps::reconcile(&self.host, &self.layout, app).await
+    }
+
+    async fn stand_down(&self, app: &AppName) -> Result<usize, Failure> {
+        steps::stand_down(&self.host, &self.layout, &self.states, app).await
     }
 
     async fn current(&self, app: &AppName) -> Option<ReleaseId> {

@@ -9,6 +9,7 @@ pub(crate) mod environment_file;
 pub(crate) mod journal;
 pub(crate) mod libc_version;
 pub(crate) mod links;
+pub(crate) mod ports;
 pub(crate) mod probe;
 pub(crate) mod proof;
 pub(crate) mod python;

@@ -65,6 +65,10 @@ impl Link {
             crate::notify::status("Waiting for the controller");
             failures = if began.elapsed() >= GOOD_SESSION { 0 } else { failures + 1 };
             let wait = wait_before(failures, chance());
+            if matches!(ended, Err(SessionError::Revoked(_))) {
+                // A worker that is gone has stopped with the agent.
+                drop(events.send(Event::Revoked).await);
+            }
             if let Err(error) = ended {
                 // An operator need not see each of many attempts.
                 let text = chain(&error);

@@ -12,6 +12,7 @@ mod confirm;
 mod cutover;
 mod environment;
 mod fetch;
+mod fitness;
 mod health;
 mod migrate;
 mod preflight;
@@ -23,6 +24,7 @@ mod revert;
 mod serve;
 mod shared;
 mod stage;
+mod stand_down;
 mod unpack;
 mod util;
 mod venv;
@@ -156,4 +158,9 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
 /// Brings an app to what `current` says after a start of the agent or the host: sockets there, units running.
 pub(crate) async fn reconcile(host: &Host, layout: &Layout, app: &AppName) -> Result<AppState, Failure> {
     reconcile::run(host, layout, app).await
+}
+
+/// Stops what another host of the environment runs from now on, since the fleet has cut this one off; how many services that were.
+pub(crate) async fn stand_down(host: &Host, layout: &Layout, states: &States, app: &AppName) -> Result<usize, Failure> {
+    stand_down::run(host, layout, states, app).await
 }

@@ -35,6 +35,8 @@ pub(crate) enum Event {
     Order(Box<Order>),
     /// A session begins and wants to know what to say first.
     Hello(oneshot::Sender<Hello>),
+    /// The controller has cut this host off.
+    Revoked,
     /// An app was brought up after a start.
     Reconciled(AppName, Result<(), Failure>),
     /// The work on an order ended.
@@ -121,8 +123,25 @@ impl Worker {
                     tracing::debug!("the session ended before its hello");
                 }
             }
+            Event::Revoked => self.stand_down(),
             Event::Reconciled(name, result) => self.reconciled(&name, result).await,
             Event::Driven(name, driven) => self.driven(&name, *driven).await,
+        }
+    }
+
+    /// What may run only once in an environment is another host's now. Said again at every refusal, until it is done.
+    fn stand_down(&self) {
+        for name in self.apps.keys().cloned() {
+            let hands = Arc::clone(&self.means.hands);
+            self.means.tasks.spawn("stand down", async move {
+                match hands.stand_down(&name).await {
+                    Ok(0) => {}
+                    Ok(stopped) => tracing::warn!(app = %name, stopped, "this host was revoked: what may run only once was stopped"),
+                    Err(failure) => {
+                        tracing::error!(app = %name, why = failure.summary, "this host was revoked, but what may run only once still runs")
+                    }
+                }
+            });
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod announce;
 mod fleet;
+mod homes;
 mod level;
 mod planning;
 mod running;

@@ -5,12 +5,15 @@ mod desk;
 mod erp;
 mod journal;
 mod packages;
+mod project;
+mod rollouts;
 mod tiny;
 
 pub use desk::Desk;
 pub use erp::{Erp, PASSWORD, SITE, secrets};
 pub use journal::{Journals, Moment};
 pub use packages::{Packages, Profile, packages, repacked};
+pub use project::Project;
 pub use tiny::{Tiny, Twist};
 
 use crate::lab::{Execution, Host, HostOptions, Lab, LabError, Network, wait_until};
@@ -35,6 +38,7 @@ pub struct Fleet {
     pub hosts: Vec<Host>,
     /// The releases that are deployed here.
     pub erp: Erp,
+    labels: Vec<String>,
     /// The lab that all of them stand in; last, so that it goes last.
     pub lab: Lab,
 }
@@ -52,6 +56,8 @@ pub struct FleetOptions {
     pub policy: String,
     /// What is added to `controller.toml`.
     pub settings: String,
+    /// The label of each host that runs the application; `role=web` where nothing is said.
+    pub labels: Vec<String>,
 }
 
 impl Default for FleetOptions {
@@ -62,6 +68,7 @@ impl Default for FleetOptions {
             host: HostOptions::default(),
             policy: "[strategy]\nbake = \"1s\"\n".into(),
             settings: String::new(),
+            labels: Vec::new(),
         }
     }
 }
@@ -71,6 +78,13 @@ impl FleetOptions {
     #[must_use]
     pub fn hosts(mut self, hosts: usize) -> Self {
         self.hosts = hosts;
+        self
+    }
+
+    /// Hosts with these labels, one each.
+    #[must_use]
+    pub fn labels(mut self, labels: &[&str]) -> Self {
+        self.labels = labels.iter().map(|label| (*label).to_owned()).collect();
         self
     }
 
@@ -103,7 +117,7 @@ impl Fleet {
             return Err(LabError::NoHost { lab: lab.id(), host: "control".into() });
         };
         let desk = start_controller(&lab, options.profile, &controller, &packages, &options.settings)?;
-        let fleet = Self { desk, controller, data, hosts: apps, erp, lab };
+        let fleet = Self { desk, controller, data, hosts: apps, erp, labels: options.labels.clone(), lab };
         fleet.data.start_redis()?;
         fleet.data.start_postgresql("erp", PASSWORD)?;
         fleet.apply(&options.policy)?;
@@ -136,7 +150,9 @@ impl Fleet {
 
     /// Gives a host its identity, with a fresh token.
     pub fn enroll(&self, host: &Host) -> Result<()> {
-        let token = self.desk.roadstead(&["host", "token", "--env", "staging", "--label", "role=web"])?;
+        let number = self.hosts.iter().position(|known| known.name() == host.name());
+        let label = number.and_then(|number| self.labels.get(number)).map_or("role=web", String::as_str);
+        let token = self.desk.roadstead(&["host", "token", "--env", "staging", "--label", label])?;
         enroll(host, self.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;
         host.systemctl(&["start", "roadstead-agent"])?;
         host.wait_for_unit("roadstead-agent", "active", UP)

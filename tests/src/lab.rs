@@ -23,6 +23,7 @@ pub use host::Host;
 pub use network::Network;
 pub use process::Process;
 pub use registry::{HostOptions, LabState};
+pub(crate) use wait::complain;
 pub use wait::wait_until;
 
 use crate::lab::error::Result;

@@ -4,6 +4,11 @@ use roadstead_bundle::manifest::Package;
 use roadstead_bundle::spec::{Service, ServiceKind};
 use std::path::{Path, PathBuf};
 
+/// Uvicorn by itself drops connections that it took just before it is told to stop.
+const UVICORN_LAUNCHER: &str = include_str!("uvicorn_launcher.py");
+/// Daphne by itself cancels the answers that it is at when it is told to stop.
+const DAPHNE_LAUNCHER: &str = include_str!("daphne_launcher.py");
+
 /// Where a web service's instance listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Bind {
@@ -48,6 +53,9 @@ pub(crate) enum ArgvError {
 }
 
 /// The command line of an instance: the first word is an absolute path.
+///
+/// On a unix socket every request is a connection of its own. A proxy that kept connections would go on asking the old instance for as
+/// long as it is warm, since the link that moves at a cutover is only looked at when a connection is made.
 pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<String>, ArgvError> {
     match &service.kind {
         ServiceKind::Gunicorn { app, workers, threads, timeout_seconds, arguments, .. } => {
@@ -63,7 +71,9 @@ pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<Strin
                 words.push("--no-control-socket".into());
             }
             match input.bind {
-                Some(Bind::Unix(path)) => words.extend(["--bind".into(), format!("unix:{}", path.display())]),
+                Some(Bind::Unix(path)) => {
+                    words.extend(["--keep-alive".into(), "0".into(), "--bind".into(), format!("unix:{}", path.display())]);
+                }
                 // It asks systemd's variables itself, before any address of its own.
                 Some(Bind::Inherited) | None => {}
             }
@@ -72,7 +82,8 @@ pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<Strin
         }
         ServiceKind::Uvicorn { app, workers, arguments, .. } => {
             check("uvicorn", arguments, UVICORN_RESERVED)?;
-            let mut words = module(input, "uvicorn");
+            let mut words = launched(input, UVICORN_LAUNCHER);
+            words.push(connections(input).into());
             words.extend(arguments.iter().cloned());
             words.extend(["--workers".into(), workers.to_string()]);
             words.extend(["--timeout-graceful-shutdown".into(), graceful_seconds(service).to_string()]);
@@ -86,7 +97,8 @@ pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<Strin
         }
         ServiceKind::Daphne { app, arguments, .. } => {
             check("daphne", arguments, DAPHNE_RESERVED)?;
-            let mut words = module(input, "daphne");
+            let mut words = launched(input, DAPHNE_LAUNCHER);
+            words.extend([graceful_seconds(service).to_string(), connections(input).into()]);
             words.extend(arguments.iter().cloned());
             match input.bind {
                 Some(Bind::Unix(path)) => words.extend(["--unix-socket".into(), path.display().to_string()]),
@@ -213,6 +225,18 @@ fn module(input: &ArgvInput<'_>, name: &str) -> Vec<String> {
     vec![input.bin.join("python").display().to_string(), "-m".into(), name.into()]
 }
 
+fn launched(input: &ArgvInput<'_>, launcher: &str) -> Vec<String> {
+    vec![input.bin.join("python").display().to_string(), "-c".into(), launcher.into()]
+}
+
+/// Whether a connection may be kept for a second request.
+const fn connections(input: &ArgvInput<'_>) -> &'static str {
+    match input.bind {
+        Some(Bind::Unix(_)) => "close",
+        Some(Bind::Inherited) | None => "keep",
+    }
+}
+
 fn texts(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -251,16 +275,12 @@ mod tests {
         assert_eq!(
             line(samples::gunicorn(), unix()).unwrap(),
             "/venv/bin/python -m gunicorn --config python:__future__ --workers 2 --threads 4 --timeout 30 --graceful-timeout 29 \
-             --no-control-socket --bind unix:/run/web/1.sock config.wsgi:application"
+             --no-control-socket --keep-alive 0 --bind unix:/run/web/1.sock config.wsgi:application"
         );
-        assert_eq!(
-            line(samples::uvicorn(), Some(Bind::Inherited)).unwrap(),
-            "/venv/bin/python -m uvicorn --workers 2 --timeout-graceful-shutdown 29 --fd 3 config.asgi:application"
-        );
-        assert_eq!(
-            line(samples::daphne(), unix()).unwrap(),
-            "/venv/bin/python -m daphne --unix-socket /run/web/1.sock config.asgi:application"
-        );
+        let uvicorn = line(samples::uvicorn(), Some(Bind::Inherited)).unwrap();
+        assert!(uvicorn.ends_with(" keep --workers 2 --timeout-graceful-shutdown 29 --fd 3 config.asgi:application"), "{uvicorn}");
+        let daphne = line(samples::daphne(), unix()).unwrap();
+        assert!(daphne.ends_with(" 29 close --unix-socket /run/web/1.sock config.asgi:application"), "{daphne}");
     }
 
     #[test]

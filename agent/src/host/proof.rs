@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::ports;
 use super::systemd::UnitState;
 
 /// Processes of one unit that are looked at; more than that is no web server.
@@ -40,6 +41,14 @@ pub(crate) enum ProofError {
         /// Where it should.
         expected: String,
     },
+    /// A reload changed nothing.
+    #[error("no process of {unit} runs in {release}: its reload does not bring it to the new release")]
+    NotReloaded {
+        /// The unit.
+        unit: String,
+        /// Where one should run.
+        release: String,
+    },
     /// A main process is another program.
     #[error("the main process {pid} of {unit} is {found}, not the release's Python")]
     OtherProgram {
@@ -55,6 +64,16 @@ pub(crate) enum ProofError {
     NotListening {
         /// What was asked.
         address: String,
+        /// Who should.
+        unit: String,
+    },
+    /// Someone else listens too.
+    #[error("{holder} takes connections of {address} as well, and is not of {unit}")]
+    SharedListener {
+        /// What was asked.
+        address: String,
+        /// Who listens.
+        holder: String,
         /// Who should.
         unit: String,
     },
@@ -90,6 +109,20 @@ pub(crate) fn prove(root: &Path, unit: &str, state: &UnitState, expected: &Expec
     Ok(pids.len().max(1))
 }
 
+/// Shows that some process of a unit runs in the release. A reload leaves the main process where it was started.
+pub(crate) fn prove_some(root: &Path, unit: &str, state: &UnitState, release: &Path) -> Result<usize, ProofError> {
+    let pids = processes(root, &state.control_group);
+    let inside =
+        |pid: &u32| std::fs::read_link(root.join("proc").join(pid.to_string()).join("cwd")).is_ok_and(|cwd| cwd.starts_with(release));
+    if !state.is_active() {
+        return Err(ProofError::NoProcess { unit: unit.to_owned(), state: state.words() });
+    }
+    match pids.iter().filter(|pid| inside(pid)).count() {
+        0 => Err(ProofError::NotReloaded { unit: unit.to_owned(), release: release.display().to_string() }),
+        count => Ok(count),
+    }
+}
+
 /// Shows that who listens at a unix socket is a process of the unit.
 pub(crate) fn prove_listener(root: &Path, socket: &Path, unit: &str, state: &UnitState) -> Result<(), ProofError> {
     let stream = std::os::unix::net::UnixStream::connect(socket);
@@ -99,44 +132,26 @@ pub(crate) fn prove_listener(root: &Path, socket: &Path, unit: &str, state: &Uni
     if of_unit { Ok(()) } else { Err(ProofError::OtherListener { address: socket.display().to_string(), pid, unit: unit.to_owned() }) }
 }
 
-/// Shows that a process of the unit holds the socket that listens on a TCP address: the instances of a cutover share it.
+/// Shows that the unit holds the socket that listens on a TCP address, and nobody else but systemd does: a process that was left behind
+/// by an older release would take its share of the connections.
 pub(crate) fn prove_connection(root: &Path, address: SocketAddr, unit: &str, state: &UnitState) -> Result<(), ProofError> {
-    let inodes = listening(root, address);
     let mut pids = processes(root, &state.control_group);
     pids.push(state.main_pid);
-    let holds = |pid: &u32| {
-        let fds = std::fs::read_dir(root.join("proc").join(pid.to_string()).join("fd")).into_iter().flatten().flatten();
-        fds.filter_map(|fd| std::fs::read_link(fd.path()).ok())
-            .any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
-    };
-    if pids.iter().any(holds) {
-        return Ok(());
+    let (own, others): (Vec<_>, Vec<_>) =
+        ports::holders(root, &ports::listening(root, address)).into_iter().partition(|holder| pids.contains(&holder.pid));
+    if let Some(other) = others.into_iter().find(|holder| holder.pid != 1) {
+        return Err(ProofError::SharedListener { address: address.to_string(), holder: other.to_string(), unit: unit.to_owned() });
     }
-    Err(ProofError::NotListening { address: address.to_string(), unit: unit.to_owned() })
+    match own.len() {
+        0 => Err(ProofError::NotListening { address: address.to_string(), unit: unit.to_owned() }),
+        _ => Ok(()),
+    }
 }
 
-/// The sockets that listen on an address, as links in `/proc/PID/fd` name them (proc_net_tcp(5): state 0A listens).
-fn listening(root: &Path, address: SocketAddr) -> Vec<String> {
-    let (table, wanted) = match address {
-        SocketAddr::V4(v4) => ("proc/net/tcp", format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port())),
-        SocketAddr::V6(v6) => {
-            let words: String = v6
-                .ip()
-                .octets()
-                .chunks_exact(4)
-                .map(|word| format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]])))
-                .collect();
-            ("proc/net/tcp6", format!("{words}:{:04X}", v6.port()))
-        }
-    };
-    let text = std::fs::read_to_string(root.join(table)).unwrap_or_default();
-    let listens = |line: &str| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        (fields.get(1) == Some(&wanted.as_str()) && fields.get(3) == Some(&"0A"))
-            .then(|| fields.get(9).map(|inode| format!("socket:[{inode}]")))
-            .flatten()
-    };
-    text.lines().filter_map(listens).collect()
+/// Whether a connection from this address of ours was taken by a process of the unit; `None` while nobody took it.
+pub(crate) fn taken_by(root: &Path, ours: SocketAddr, state: &UnitState) -> Option<bool> {
+    let inode = ports::sockets(root).into_iter().find(|socket| socket.remote == ours && socket.inode > 0)?.inode;
+    Some(processes(root, &state.control_group).into_iter().any(|pid| ports::holds(root, pid, &[inode])))
 }
 
 /// The processes of a cgroup and those below it, on hosts with one hierarchy and with the older layout.
@@ -201,6 +216,18 @@ mod tests {
         assert!(matches!(other, Err(ProofError::OtherProgram { .. })), "{other:?}");
         let gone = Fake::new("/srv/erp/releases/2", "/usr/bin/python3.11").prove("failed");
         assert!(matches!(gone, Err(ProofError::NoProcess { .. })), "{gone:?}");
+    }
+
+    #[test]
+    fn after_a_reload_some_process_shows_it() {
+        let root = Fake::new("/srv/erp/releases/1", "/usr/bin/python3.11").root;
+        let state = UnitState { active: "active".into(), main_pid: 7, control_group: "/web".into(), ..UnitState::default() };
+        let release = Path::new("/srv/erp/releases/2");
+        let before = prove_some(root.path(), "web", &state, release);
+        assert!(matches!(before, Err(ProofError::NotReloaded { .. })), "{before:?}");
+        std::fs::create_dir_all(root.path().join("proc/9")).unwrap();
+        symlink("/srv/erp/releases/2/app", root.path().join("proc/9/cwd")).unwrap();
+        assert_eq!(prove_some(root.path(), "web", &state, release), Ok(1));
     }
 
     #[test]

@@ -362,6 +362,14 @@ impl Systemd {
         }
     }
 
+    /// Whether there is a file of a unit, whatever it does.
+    pub(crate) async fn is_installed(&self, unit: &str) -> Result<bool, SystemdError> {
+        let manager = self.manager().await?;
+        let path = manager.load_unit(unit).await.map_err(|e| refused(&format!("load {unit}"), e))?;
+        let properties = bus::properties(&manager, &path).await.map_err(|e| refused(&format!("tell the state of {unit}"), e))?;
+        Ok(unit_state(&properties).load == "loaded")
+    }
+
     /// Names of loaded units that match a glob pattern.
     pub(crate) async fn units(&self, pattern: &str) -> Result<Vec<String>, SystemdError> {
         let doing = format!("list {pattern}");

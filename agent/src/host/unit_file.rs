@@ -124,6 +124,9 @@ fn start(unit: &mut Text, input: &UnitInput<'_>) {
     }
     if let Some(name) = input.socket_unit {
         unit.set("Sockets", name);
+        // Without it systemd makes the socket a blocking one at every start, also for the instance that shares it: that one would
+        // wait for a connection which the other took, and answer nobody meanwhile.
+        unit.set("NonBlocking", "yes");
     }
     if let Some(socket) = input.socket {
         // What a power cut or a kill left behind would be in the way of a server that does not remove it itself.
@@ -132,7 +135,8 @@ fn start(unit: &mut Text, input: &UnitInput<'_>) {
     let words: Vec<String> = input.argv.iter().map(|word| quote::argument(word)).collect();
     unit.set("ExecStart", &words.join(" "));
     unit.set("TimeoutStartSec", &format!("{}ms", input.service.start_timeout.0));
-    unit.set("Restart", "on-failure");
+    // A service is to run: also one that ended of itself and well, such as a server that had all the requests that it may have.
+    unit.set("Restart", "always");
     unit.set("RestartSec", "1");
 }
 
@@ -203,5 +207,42 @@ impl Text {
 
     fn set(&mut self, name: &str, value: &str) {
         self.raw(&format!("{name}={value}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::samples;
+
+    fn unit(kind: ServiceKind, socket_unit: Option<&str>) -> String {
+        let (app, name, service) = (samples::app(), samples::name("web"), samples::service(kind));
+        let release = samples::manifest("1.0").release_id();
+        let (argv, files, writable) = (["/venv/bin/python".to_owned()], [PathBuf::from("/env")], [PathBuf::from("/shared")]);
+        service_unit(&UnitInput {
+            app: &app,
+            name: &name,
+            service: &service,
+            release: &release,
+            user: "erp",
+            argv: &argv,
+            working_directory: Path::new("/srv/erp"),
+            environment_files: &files,
+            writable: &writable,
+            socket: None,
+            socket_unit,
+        })
+    }
+
+    #[test]
+    fn a_shared_socket_stays_one_that_nobody_waits_at() {
+        let shared = unit(samples::uvicorn(), Some("erp-web.socket"));
+        assert!(shared.contains("\nSockets=erp-web.socket\nNonBlocking=yes\n"), "{shared}");
+        assert!(!unit(samples::uvicorn(), None).contains("NonBlocking"));
+    }
+
+    #[test]
+    fn a_service_runs_again_however_it_ended() {
+        assert!(unit(samples::worker(), None).contains("\nRestart=always\n"));
     }
 }

@@ -32,6 +32,9 @@ pub(crate) enum SessionError {
     /// The controller refuses this host.
     #[error("the controller refuses this host: {0}; was it revoked? A new join token enrolls it again")]
     Refused(String),
+    /// The controller has cut this host off.
+    #[error("the controller has cut this host off: {0}; a new join token enrolls it again")]
+    Revoked(String),
     /// The stream broke.
     #[error("the session broke: {0}")]
     Broken(String),
@@ -58,7 +61,8 @@ pub(crate) enum SessionError {
 impl From<Status> for SessionError {
     fn from(status: Status) -> Self {
         match status.code() {
-            Code::Unauthenticated | Code::PermissionDenied => Self::Refused(spoken(&status)),
+            Code::PermissionDenied => Self::Revoked(spoken(&status)),
+            Code::Unauthenticated => Self::Refused(spoken(&status)),
             _ => Self::Broken(spoken(&status)),
         }
     }

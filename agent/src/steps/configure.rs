@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::StepContext;
 use super::account;
 use super::environment::{Sources, complete, declared};
+use super::fitness;
 use super::release::{Release, Role, below, role};
 use super::stage::Stage;
 use super::util::{disk, on_disk};
@@ -25,6 +26,7 @@ const SEES_NEW_UNITS_SINCE: u32 = 246;
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Prepare { release, variables, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     let release = context.release(release)?;
+    fitness::check(&context.stage(), &release).await?;
     let (layout, variables, app) = (context.layout.clone(), variables.clone(), context.order.app.clone());
     let written = disk(move || {
         let account = account::of(&layout, &app)?;

@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let summary = format!("{} is to be confirmed, but {serving} serves here", release.id);
         return Err(Failure::new(FailureKind::Host, summary, "look at the host's last rollout: it went back by itself or by hand"));
     }
-    let stopped = stop_others(context, &release.id).await?;
+    let stopped = stop_others(context, &context.release(release)?).await?;
     let memory = context.states.update(&context.order.app, |memory| {
         memory.good.retain(|good| *good != release.id);
         memory.good.push(release.id.clone());

@@ -1,6 +1,6 @@
 //! Health: the checks pass on the public address, the workers stay up, and the hooks after the cutover have run.
 
-use roadstead_bundle::spec::{HttpCheck, ServiceKind};
+use roadstead_bundle::spec::{HttpCheck, Service, ServiceKind, UnitCutover};
 use roadstead_model::{Failure, FailureKind, OrderKind, StepName};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -57,30 +57,38 @@ pub(crate) async fn checks(stage: &Stage<'_>, release: &Release) -> Result<usize
     Ok(passed)
 }
 
-/// Workers answer no request: they are up when they stay up.
+/// Workers answer no request: they are up when they stay up. The team's own units may be any of the two.
 async fn workers_stay(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
     let settled = Instant::now() + SETTLE;
     for (name, service) in release.services() {
-        if !matches!(role(service), Role::Worker | Role::Single) {
-            continue;
-        }
-        let unit = release.unit(name);
-        loop {
-            let state = stage.host.systemd.unit(&unit).await.map_err(|error| error.failure())?;
-            if !state.is_active() || state.restarts > 0 {
-                let failure = stage.unit_failure(&unit, "does not stay up").await;
-                return Err(
-                    failure.unwrap_or_else(|| Failure::new(FailureKind::Unit, format!("{unit} does not stay up"), "see its journal"))
-                );
+        match (&service.kind, role(service)) {
+            (ServiceKind::Units { units, .. }, _) => {
+                for unit in units {
+                    stays(stage, service, unit, settled).await?;
+                }
             }
-            // A celery worker forks its processes once it has imported the app.
-            let forks = matches!(service.kind, ServiceKind::CeleryWorker { .. });
-            let up = forks && processes(&stage.host.root, &state.control_group).len() > 1;
-            if up || Instant::now() >= settled {
-                break;
-            }
-            sleep(LOOK_EVERY).await;
+            (_, Role::Worker | Role::Single) => stays(stage, service, &release.unit(name), settled).await?,
+            _ => {}
         }
     }
     Ok(())
+}
+
+async fn stays(stage: &Stage<'_>, service: &Service, unit: &str, settled: Instant) -> Result<(), Failure> {
+    // A unit that was only reloaded has counted its restarts for longer than this release lives.
+    let reloaded = matches!(service.kind, ServiceKind::Units { cutover: UnitCutover::Reload, .. });
+    loop {
+        let state = stage.host.systemd.unit(unit).await.map_err(|error| error.failure())?;
+        if !state.is_active() || (state.restarts > 0 && !reloaded) {
+            let failure = stage.unit_failure(unit, "does not stay up").await;
+            return Err(failure.unwrap_or_else(|| Failure::new(FailureKind::Unit, format!("{unit} does not stay up"), "see its journal")));
+        }
+        // A celery worker forks its processes once it has imported the app.
+        let forks = matches!(service.kind, ServiceKind::CeleryWorker { .. });
+        let up = forks && processes(&stage.host.root, &state.control_group).len() > 1;
+        if up || Instant::now() >= settled {
+            return Ok(());
+        }
+        sleep(LOOK_EVERY).await;
+    }
 }

@@ -1,13 +1,19 @@
 //! Proof: the processes that serve are shown to be the release's, by what the kernel says of them.
 
-use roadstead_bundle::spec::ServiceKind;
+use roadstead_bundle::spec::{ServiceKind, UnitCutover};
 use roadstead_model::{Failure, FailureKind, OrderKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 use super::StepContext;
 use super::release::{Release, Role, role};
+use super::serve::start_time;
 use super::stage::Stage;
-use crate::host::proof::{Expected, ProofError, prove as prove_unit, prove_connection, prove_listener};
+use crate::host::proof::{Expected, ProofError, prove as prove_unit, prove_connection, prove_listener, prove_some};
+
+/// How often a unit that reloads is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
@@ -32,33 +38,57 @@ pub(crate) async fn prove(stage: &Stage<'_>, release: &Release) -> Result<String
     let anything = [PathBuf::from("/")];
     let (mut processes, mut services) = (0, 0);
     for (name, service) in release.services() {
-        let units = match &service.kind {
-            ServiceKind::Units { units, .. } => units.clone(),
-            _ => vec![release.unit(name)],
-        };
-        // Scripts and the team's own units may be any program; where they run shows whose they are.
-        let any_program = matches!(service.kind, ServiceKind::Units { .. } | ServiceKind::Command { .. });
-        let programs: &[PathBuf] = if any_program { &anything } else { &python };
-        for unit in units {
-            let state = stage.host.systemd.unit(&unit).await.map_err(|error| error.failure())?;
-            let expected = Expected { release: &tree, programs };
-            let proven = prove_unit(&stage.host.root, &unit, &state, &expected);
-            let proven = proven.and_then(|count| match role(service) {
-                Role::WebUnix => {
-                    let public = stage.layout.public_socket(stage.app, name);
-                    prove_listener(&stage.host.root, &public, &unit, &state).map(|()| count)
-                }
-                Role::WebTcp(address) => prove_connection(&stage.host.root, address, &unit, &state).map(|()| count),
-                Role::Worker | Role::Single | Role::Own => Ok(count),
-            });
-            match proven {
-                Ok(count) => processes += count,
-                Err(error) => return Err(failure(stage, &unit, &error).await),
+        if let ServiceKind::Units { units, cutover, .. } = &service.kind {
+            for unit in units {
+                processes += own_unit(stage, unit, *cutover, &tree, start_time(service)).await?;
             }
+            services += 1;
+            continue;
+        }
+        let unit = release.unit(name);
+        let state = stage.host.systemd.unit(&unit).await.map_err(|error| error.failure())?;
+        // A command may be any program; where it runs shows whose it is.
+        let programs: &[PathBuf] = if matches!(service.kind, ServiceKind::Command { .. }) { &anything } else { &python };
+        let proven = prove_unit(&stage.host.root, &unit, &state, &Expected { release: &tree, programs });
+        let proven = proven.and_then(|count| match role(service) {
+            Role::WebUnix => {
+                let public = stage.layout.public_socket(stage.app, name);
+                prove_listener(&stage.host.root, &public, &unit, &state).map(|()| count)
+            }
+            Role::WebTcp(address) => prove_connection(&stage.host.root, address, &unit, &state).map(|()| count),
+            Role::Worker | Role::Single | Role::Own => Ok(count),
+        });
+        match proven {
+            Ok(count) => processes += count,
+            Err(error) => return Err(failure(stage, &unit, &error).await),
         }
         services += 1;
     }
     Ok(format!("{processes} processes of {services} services run {}", release.id))
+}
+
+/// systemd counts a unit of the team's own as started or reloaded before its processes show it: they have their time.
+async fn own_unit(stage: &Stage<'_>, unit: &str, cutover: UnitCutover, tree: &Path, within: Duration) -> Result<usize, Failure> {
+    let (end, anything) = (Instant::now() + within, [PathBuf::from("/")]);
+    loop {
+        let state = stage.host.systemd.unit(unit).await.map_err(|error| error.failure())?;
+        let proven = match cutover {
+            UnitCutover::Restart => prove_unit(&stage.host.root, unit, &state, &Expected { release: tree, programs: &anything }),
+            UnitCutover::Reload => prove_some(&stage.host.root, unit, &state, tree),
+        };
+        match proven {
+            Ok(count) => return Ok(count),
+            Err(error) if state.is_down() || Instant::now() >= end => {
+                let mut failure = failure(stage, unit, &error).await;
+                if matches!(error, ProofError::NotReloaded { .. }) {
+                    failure.hint =
+                        "let the unit change to current/ when it reloads (gunicorn: --chdir), or write cutover = \"restart\"".to_owned();
+                }
+                return Err(failure);
+            }
+            Err(_) => sleep(LOOK_EVERY).await,
+        }
+    }
 }
 
 async fn failure(stage: &Stage<'_>, unit: &str, error: &ProofError) -> Failure {

@@ -6,7 +6,7 @@ use super::StepContext;
 use super::candidate;
 use super::proof;
 use super::release::{Release, Role, role};
-use super::serve::{Roles, Why, serve, stop_all, stop_serving};
+use super::serve::{Roles, Why, retire, serve, stop_all, stop_serving};
 use super::util::on_disk;
 use crate::files::{create_private_folder, write_atomically};
 
@@ -63,6 +63,7 @@ pub(crate) async fn go_back(context: &StepContext, to: &Release, anyway: bool) -
     proof::prove(&stage, to).await?;
     // What was left behind drains and goes.
     let others = stage.others(Some(&to.id)).await?;
+    retire(&stage, Some(to), &others, &Roles::of(&stage, &others)).await?;
     for other in &others {
         stage.host.systemd.ask_to_stop(&other.unit).await.map_err(|error| error.failure())?;
     }
@@ -97,10 +98,11 @@ fn remember(context: &StepContext, now: Option<&ReleaseId>, left: &ReleaseId, co
 }
 
 /// Stops every instance that is not of the serving release, and waits.
-pub(crate) async fn stop_others(context: &StepContext, serving: &ReleaseId) -> Result<usize, Failure> {
+pub(crate) async fn stop_others(context: &StepContext, serving: &Release) -> Result<usize, Failure> {
     let stage = context.stage();
-    let others = stage.others(Some(serving)).await?;
+    let others = stage.others(Some(&serving.id)).await?;
     let roles = Roles::of(&stage, &others);
+    retire(&stage, Some(serving), &others, &roles).await?;
     stop_all(&stage, &others, &roles, |_| true).await?;
     Ok(others.len())
 }

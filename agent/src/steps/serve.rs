@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 use super::collectstatic;
 use super::configure::write_boot_files;
+use super::fitness::permitted;
 use super::release::{Release, Role, role};
 use super::stage::{Other, Stage};
 use super::util::{disk, io_failure, on_disk};
 use crate::files::write_atomically;
 use crate::host::links;
-use crate::host::probe::Address;
-use crate::host::unit_file::socket_unit;
+use crate::host::unit_file::{socket_name, socket_unit};
 
 /// Why a release is made to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,7 @@ pub(crate) async fn stop_serving(stage: &Stage<'_>) -> Result<(), Failure> {
     let mut outcome = Outcome::default();
     let others = stage.others(None).await?;
     let roles = Roles::of(stage, &others);
+    outcome.of(retire(stage, None, &others, &roles).await);
     outcome.of(stop_all(stage, &others, &roles, |_| true).await);
     outcome.of(forget_units(stage, &others).await);
     outcome.first.map_or(Ok(()), Err)
@@ -141,14 +142,53 @@ fn point_links(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
 
 /// Services on TCP: the new instance joins the socket that systemd holds, then the old ones leave it.
 async fn serve_tcp(stage: &Stage<'_>, release: &Release, others: &[Other], roles: &Roles) -> Result<(), Failure> {
+    let mut joins: Vec<BoxFuture<'_, Result<(), Failure>>> = Vec::new();
     for (name, service) in release.services() {
         let Role::WebTcp(address) = role(service) else { continue };
         hold_socket(stage, release, name, address).await?;
-        stage.start(&release.unit(name), service).await?;
-        // It was tried on its private socket before: connections that come while its workers boot wait in the shared backlog.
-        stage.answers(Some(&release.unit(name)), &Address::Tcp(address), name, start_time(service)).await?;
+        let unit = release.unit(name);
+        joins.push(Box::pin(async move {
+            stage.start(&unit, service).await?;
+            // An answer would show nothing, the old instance gives some too: it leaves when the new one takes connections itself.
+            stage.joined(&unit, address, start_time(service)).await
+        }));
     }
-    stop_all(stage, others, roles, |role| matches!(role, Some(Role::WebTcp(_)))).await
+    join_all(joins).await.into_iter().collect::<Result<(), Failure>>()?;
+    // Those of services that this release has no more stay until it is confirmed, as behind a unix socket.
+    let replaced = |other: &Other| release.services().any(|(name, service)| *name.as_str() == *other.service && is_tcp(role(service)));
+    let leaving: Vec<Other> = others.iter().filter(|other| replaced(other)).cloned().collect();
+    stop_all(stage, &leaving, roles, |role| role.is_some_and(is_tcp)).await
+}
+
+const fn is_tcp(role: Role) -> bool {
+    matches!(role, Role::WebTcp(_))
+}
+
+/// What a release leaves behind of web services that the serving one does not have, or has elsewhere: a socket that systemd holds would start
+/// the old instance again at the next connection, a link would lead nowhere.
+pub(crate) async fn retire(stage: &Stage<'_>, serving: Option<&Release>, others: &[Other], roles: &Roles) -> Result<(), Failure> {
+    for other in others {
+        let Ok(name) = ServiceName::parse(&other.service) else { continue };
+        let now = serving.and_then(|release| release.services().find(|(known, _)| **known == name)).map(|(_, service)| role(service));
+        match roles.role(other) {
+            Some(Role::WebTcp(_)) if !now.is_some_and(is_tcp) => {
+                let socket = socket_name(stage.app, &name);
+                if !stage.layout.units().join(&socket).exists() {
+                    continue;
+                }
+                stage.host.systemd.stop(&socket, UNKNOWN_STOP.to_duration()).await.map_err(|error| error.failure())?;
+                stage.host.systemd.disable(&[&socket]).await.map_err(|error| error.failure())?;
+                let file = stage.layout.units().join(&socket);
+                links::remove(&file).map_err(|error| io_failure("remove", &file, &error))?;
+            }
+            Some(Role::WebUnix) if now != Some(Role::WebUnix) => {
+                let link = stage.layout.public_socket(stage.app, &name);
+                links::remove(&link).map_err(|error| io_failure("remove", &link, &error))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The socket unit is there, belongs to this release, and listens.
@@ -182,7 +222,7 @@ async fn move_own_units(stage: &Stage<'_>, release: &Release) -> Result<(), Fail
     for (_, service) in release.services() {
         let ServiceKind::Units { units, cutover, .. } = &service.kind else { continue };
         for unit in units {
-            permitted(stage, unit)?;
+            permitted(stage.own_units, stage.app, unit)?;
             let within = OWN_UNIT_RESTART.to_duration();
             let moved = match cutover {
                 UnitCutover::Restart => stage.host.systemd.restart(unit, within).await,
@@ -194,16 +234,6 @@ async fn move_own_units(stage: &Stage<'_>, release: &Release) -> Result<(), Fail
         }
     }
     Ok(())
-}
-
-/// Whether the host's operator lets the app's releases touch a unit.
-pub(crate) fn permitted(stage: &Stage<'_>, unit: &str) -> Result<(), Failure> {
-    if stage.own_units.iter().any(|allowed| allowed == unit) {
-        return Ok(());
-    }
-    let summary = format!("the release wants to restart {unit}, which this host does not let the app {} touch", stage.app);
-    let hint = format!("write units = [\"{unit}\"] under [apps.{}] in agent.toml on the host, and restart roadstead-agent", stage.app);
-    Err(Failure::new(FailureKind::Unfit, summary, hint))
 }
 
 async fn start_all(stage: &Stage<'_>, release: &Release, chosen: impl Fn(Role) -> bool) -> Result<(), Failure> {

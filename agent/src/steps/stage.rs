@@ -3,12 +3,16 @@
 use async_trait::async_trait;
 use roadstead_bundle::spec::{HttpCheck, Service};
 use roadstead_model::{AppName, Failure, FailureKind, Millis, ReleaseId, ServiceName};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::release::Release;
 use crate::host::Host;
 use crate::host::probe::{Address, Alive, ProbeError, Question, until_passed};
+use crate::host::proof::taken_by;
 use crate::host::systemd::SystemdError;
 use crate::host::unit_file::release_of_unit;
 use crate::layout::Layout;
@@ -17,6 +21,11 @@ use crate::layout::Layout;
 const JOURNAL_LINES: usize = 200;
 /// How often a unit is looked at while it is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a connection to this host may take.
+const CONNECT_AT_MOST: Duration = Duration::from_secs(5);
+/// How long a connection is left for somebody to take it, and how often that is looked at.
+const TAKEN_AT_MOST: Duration = Duration::from_millis(300);
+const TAKEN_EVERY: Duration = Duration::from_millis(10);
 /// What systemd may need beyond a service's own time.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -48,7 +57,7 @@ pub(crate) struct Other {
 struct UnitAlive<'a> {
     stage: &'a Stage<'a>,
     unit: Option<&'a str>,
-    looked: tokio::time::Instant,
+    looked: Instant,
 }
 
 #[async_trait]
@@ -56,7 +65,7 @@ impl Alive for UnitAlive<'_> {
     type Dead = Failure;
     async fn look(&mut self) -> Result<(), Failure> {
         let Some(unit) = self.unit.filter(|_| self.looked.elapsed() >= LOOK_EVERY) else { return Ok(()) };
-        self.looked = tokio::time::Instant::now();
+        self.looked = Instant::now();
         match self.stage.host.systemd.unit(unit).await {
             Ok(state) if state.is_down() || state.sub == "auto-restart" => {
                 let failure = self.stage.unit_failure(unit, "died before it was ready").await;
@@ -78,7 +87,9 @@ impl Stage<'_> {
         if state.active == "failed" {
             self.host.systemd.reset_failed(unit).await.map_err(|error| error.failure())?;
         }
-        let within = service.start_timeout.to_duration() + GRACE;
+        // What was told to stop a moment ago ends its work first: only then can it start again.
+        let ending = if state.active == "deactivating" { service.stop_timeout.to_duration() } else { Duration::ZERO };
+        let within = service.start_timeout.to_duration() + ending + GRACE;
         match self.host.systemd.start(unit, within).await {
             Ok(()) => Ok(()),
             Err(error @ (SystemdError::Job { .. } | SystemdError::Deadline { .. })) => {
@@ -107,6 +118,34 @@ impl Stage<'_> {
         Some(Failure::new(FailureKind::Unit, summary, hint).with_detail(&tail))
     }
 
+    /// Waits until an instance takes connections of a socket that it shares with others.
+    pub(crate) async fn joined(&self, unit: &str, address: SocketAddr, within: Duration) -> Result<(), Failure> {
+        let end = Instant::now() + within;
+        let mut alive = UnitAlive { stage: self, unit: Some(unit), looked: Instant::now() };
+        let state = self.host.systemd.unit(unit).await.map_err(|error| error.failure())?;
+        while Instant::now() < end {
+            // Nothing is asked: it only matters who takes it. Who shares the socket takes some of the connections, never all.
+            if let Ok(Ok(stream)) = timeout(CONNECT_AT_MOST, TcpStream::connect(address)).await
+                && let Ok(ours) = stream.local_addr()
+            {
+                let given_up = Instant::now() + TAKEN_AT_MOST;
+                let mut taken = taken_by(&self.host.root, ours, &state);
+                while taken.is_none() && Instant::now() < given_up {
+                    sleep(TAKEN_EVERY).await;
+                    taken = taken_by(&self.host.root, ours, &state);
+                }
+                if taken == Some(true) {
+                    return Ok(());
+                }
+            }
+            alive.look().await?;
+            sleep(TAKEN_EVERY).await;
+        }
+        let failure = self.unit_failure(unit, &format!("takes no connections of {address}")).await;
+        Err(failure
+            .unwrap_or_else(|| Failure::new(FailureKind::Unit, format!("{unit} takes no connections of {address}"), "see its journal")))
+    }
+
     /// Asks an instance one check until it passes or its time is over, or until its unit dies.
     pub(crate) async fn check(&self, unit: Option<&str>, address: &Address, check: &HttpCheck, within: Duration) -> Result<(), Failure> {
         self.ask(unit, address, &Question { check, any_answer: false }, within).await
@@ -128,7 +167,7 @@ impl Stage<'_> {
     }
 
     async fn ask(&self, unit: Option<&str>, address: &Address, question: &Question<'_>, within: Duration) -> Result<(), Failure> {
-        let alive = UnitAlive { stage: self, unit, looked: tokio::time::Instant::now() };
+        let alive = UnitAlive { stage: self, unit, looked: Instant::now() };
         match until_passed(address, question, within, alive).await? {
             Ok(_) => Ok(()),
             Err(error) => Err(self.check_failure(unit, address, question, &error).await),

@@ -37,6 +37,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let root = below(&fresh, &release.manifest.spec.root);
         link_shared(&layout, &release, &root, &account)?;
         link_statics(&layout, &release, &store, &root, &account)?;
+        link_packages(&layout, &release, &root)?;
         // Its name promises that it is complete, also after a power cut.
         sync_file_system(&fresh).map_err(|error| on_disk(&error))?;
         fs::rename(&fresh, &tree).map_err(|error| io_failure("name", &tree, &error))?;
@@ -91,6 +92,15 @@ fn link_shared(layout: &Layout, release: &Release, root: &Path, account: &Accoun
         replace_by_link(&place, &folder.join(path.as_str()))?;
     }
     Ok(())
+}
+
+/// What of the team's own points at `current/` finds the packages there too, and moves to others with the same rename.
+fn link_packages(layout: &Layout, release: &Release, root: &Path) -> Result<(), Failure> {
+    let place = root.join(".venv");
+    match fs::symlink_metadata(&place) {
+        Ok(_) => Ok(()),
+        Err(_) => symlink(release.venv(layout), &place).map_err(|error| io_failure("make the link", &place, &error)),
+    }
 }
 
 /// Static files lie apart from the code: web servers read them, and `collectstatic` may write them.

@@ -1,6 +1,6 @@
 //! Hosts that were away or are new come level with what their environment runs.
 
-use roadstead_model::RolloutId;
+use roadstead_model::{HostId, RolloutId};
 use roadstead_rollout::{Plan, RolloutKind};
 
 use super::Loop;
@@ -23,15 +23,19 @@ impl Loop {
         let Some(release) = self.current(environment).await?.filter(|release| release.bad.is_empty()) else { return Ok(()) };
         let (spec, target) = (&environment.spec, release.id());
         let hosts = self.candidates(spec).await?;
-        let homes = self.homes(spec, &release.manifest, &hosts).await?;
+        let all_homes = self.homes(spec, &release.manifest, &hosts).await?;
+        let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&spec.app));
+        let is_level = |host: &HostId| state(host).is_some_and(|state| state.current.as_ref() == Some(&target));
+        // A host that is level has stopped what of earlier releases is not its own any more.
+        let homes = all_homes.settled(|old| is_level(old) || !hosts.iter().any(|host| host.id == *old));
         let mut behind = Vec::new();
         for host in hosts {
             // One that was away when the others confirmed would go back at the next long silence: it is asked to prove itself once more.
-            let state = self.facts.get(&host.id).and_then(|facts| facts.apps.get(&spec.app));
-            let level = state.is_some_and(|state| state.current.as_ref() == Some(&target) && !state.unconfirmed);
+            let level = is_level(&host.id) && state(&host.id).is_none_or(|state| !state.unconfirmed);
             let tried = self.levelled.contains(&(host.id.clone(), (spec.app.clone(), target.clone())));
-            if !level && !tried && self.parts.sessions.is_open(&host.id) {
-                behind.push(self.candidate(&spec.app, host, &homes).await?);
+            let lacks = (!level && !tried) || all_homes.gains(&host.id, &homes);
+            if lacks && self.parts.sessions.is_open(&host.id) {
+                behind.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
             }
         }
         if behind.is_empty() {

@@ -1,6 +1,7 @@
 //! From what is known to a plan: hosts with what they serve, where singletons run, whether the database moves.
 
 use roadstead_bundle::manifest::Manifest;
+use roadstead_bundle::spec::Service;
 use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseRef, ServiceName, VariableName};
 use roadstead_rollout::Candidate;
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ impl Loop {
     pub(super) async fn candidate(
         &self,
         app: &AppName,
+        manifest: &Manifest,
         host: HostRecord,
         homes: &BTreeMap<ServiceName, HostId>,
     ) -> Result<Candidate, StoreError> {
@@ -27,29 +29,8 @@ impl Loop {
             Some(id) => self.parts.store.release_by_id(app, &id).await?.map(|release| release.reference()),
             None => None,
         };
-        let singletons = homes.iter().filter(|(_, home)| **home == host.id).map(|(service, _)| service.clone()).collect();
+        let singletons = listed(manifest, &host, homes);
         Ok(Candidate { id: host.id, name: host.name, labels: host.labels, current, singletons })
-    }
-
-    /// Where the only instance of each such service runs: where it ran before while that host is there, else on the first
-    /// host that the service wants, one that is connected before one that is not.
-    pub(super) async fn homes(
-        &self,
-        spec: &EnvironmentSpec,
-        manifest: &Manifest,
-        hosts: &[HostRecord],
-    ) -> Result<BTreeMap<ServiceName, HostId>, StoreError> {
-        let known: BTreeMap<_, _> = self.parts.store.singletons(&spec.name, &spec.app).await?.into_iter().collect();
-        let mut homes = BTreeMap::new();
-        for (name, service) in manifest.spec.services.iter().filter(|(_, service)| service.kind.is_singleton()) {
-            let mut fit: Vec<&HostRecord> = hosts.iter().filter(|host| service.hosts.matches(&host.labels)).collect();
-            fit.sort_by_key(|host| (!self.parts.sessions.is_open(&host.id), host.name.clone(), host.id.clone()));
-            let kept = known.get(name).and_then(|home| fit.iter().find(|host| host.id == *home));
-            if let Some(host) = kept.or_else(|| fit.first()) {
-                homes.insert(name.clone(), host.id.clone());
-            }
-        }
-        Ok(homes)
     }
 
     /// What the environment runs.
@@ -59,6 +40,15 @@ impl Loop {
             None => Ok(None),
         }
     }
+}
+
+/// The services that run on this host because it was chosen for them: the only instance by its home, others by the host's labels.
+fn listed(manifest: &Manifest, host: &HostRecord, homes: &BTreeMap<ServiceName, HostId>) -> Vec<ServiceName> {
+    let chosen = |(name, service): &(&ServiceName, &Service)| match service.kind.is_singleton() {
+        true => homes.get(*name) == Some(&host.id),
+        false => !service.hosts.is_everything() && service.hosts.matches(&host.labels),
+    };
+    manifest.spec.services.iter().filter(chosen).map(|(name, _)| name.clone()).collect()
 }
 
 /// Whether the database may have to move: not when neither the migrations nor the packages that bring some are new.
@@ -92,4 +82,35 @@ pub(super) fn all_have(
         let state = facts.get(&host.id).and_then(|facts| facts.apps.get(app));
         state.is_some_and(|state| state.releases.contains(&release.id) || state.current.as_ref() == Some(&release.id))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::samples;
+    use roadstead_bundle::spec::{RelativePath, Resources, ServiceKind};
+    use roadstead_model::{Labels, Millis, Selector};
+
+    #[test]
+    fn a_host_runs_the_services_that_want_its_labels_and_the_only_ones_that_it_is_home_of() {
+        let name = |text: &str| ServiceName::parse(text).unwrap();
+        let service = |hosts: &str, singleton| Service {
+            kind: ServiceKind::Command { command: vec!["python".into()], singleton, overlap: true },
+            hosts: Selector::parse(hosts).unwrap(),
+            environment: BTreeMap::new(),
+            working_directory: RelativePath::root(),
+            resources: Resources::default(),
+            start_timeout: Millis(1),
+            stop_timeout: Millis(1),
+        };
+        let mut manifest = samples::manifest("1.0");
+        manifest.spec.services =
+            [("all", "", false), ("web", "role=web", false), ("mail", "role=mail", false), ("beat", "", true), ("cron", "", true)]
+                .map(|(text, hosts, singleton)| (name(text), service(hosts, singleton)))
+                .into();
+        let mut host = samples::host_record(1);
+        host.labels = Labels::parse(["role=mail"]).unwrap();
+        let homes = BTreeMap::from([(name("beat"), host.id.clone()), (name("cron"), samples::host_id(2))]);
+        assert_eq!(listed(&manifest, &host, &homes), [name("beat"), name("mail")]);
+    }
 }

@@ -203,10 +203,11 @@ impl Loop {
         }
         let spec = &environment.spec;
         let hosts = self.candidates(spec).await?;
-        let homes = self.homes(spec, &release.manifest, &hosts).await?;
+        // One that has to leave a host of the fleet comes to its new home when this rollout is over.
+        let homes = self.homes(spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
         let mut candidates = Vec::with_capacity(hosts.len());
         for host in hosts {
-            candidates.push(self.candidate(&spec.app, host, &homes).await?);
+            candidates.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
         }
         let current = self.current(environment).await?;
         let mut migrate = migrates(&release.manifest, current.as_ref().map(|c| &c.manifest));

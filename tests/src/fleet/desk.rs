@@ -40,6 +40,11 @@ impl Desk {
         self.folder.path()
     }
 
+    /// The `roadstead` program.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Writes a file that only its owner reads, and returns its path.
     pub fn write(&self, name: &str, text: &str) -> Result<String> {
         let path = self.folder.path().join(name);

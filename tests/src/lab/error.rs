@@ -94,6 +94,14 @@ pub enum LabError {
         /// Where it should be.
         folder: PathBuf,
     },
+    /// A text that was to be changed is not in a file.
+    #[error("{} does not hold {text:?}", path.display())]
+    NoText {
+        /// The file.
+        path: PathBuf,
+        /// The text.
+        text: String,
+    },
     /// A thread of the lab panicked.
     #[error("a thread of the lab panicked")]
     Thread,

@@ -101,6 +101,11 @@ impl Hands for FakeHands {
         Ok(AppState::default())
     }
 
+    async fn stand_down(&self, app: &AppName) -> Result<usize, Failure> {
+        self.note(format!("stand down {app}"));
+        Ok(0)
+    }
+
     async fn current(&self, app: &AppName) -> Option<ReleaseId> {
         let cut_over = self.world.lock().unwrap().effects.contains(&(app.clone(), StepName::Cutover));
         cut_over.then(|| release().id)

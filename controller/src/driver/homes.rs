@@ -1,0 +1,69 @@
+//! Where the only instance of each such service of an environment runs: at one host at a time, also while it moves.
+
+use roadstead_bundle::manifest::Manifest;
+use roadstead_model::{EnvironmentSpec, HostId, ServiceName};
+use std::collections::BTreeMap;
+
+use super::Loop;
+use crate::store::{HostRecord, StoreError};
+
+/// Where the only instances run and where they should.
+#[derive(Debug, Default)]
+pub(super) struct Homes {
+    /// Where each was brought last.
+    known: BTreeMap<ServiceName, HostId>,
+    /// Where each should be.
+    wanted: BTreeMap<ServiceName, HostId>,
+}
+
+impl Loop {
+    /// A service stays where it is while that host is of the fleet and fits, be it away: a host that is not heard may still run it.
+    /// Else it goes to the first host that the service wants, one that is connected before one that is not.
+    pub(super) async fn homes(&self, spec: &EnvironmentSpec, manifest: &Manifest, hosts: &[HostRecord]) -> Result<Homes, StoreError> {
+        let known: BTreeMap<_, _> = self.parts.store.singletons(&spec.name, &spec.app).await?.into_iter().collect();
+        let mut wanted = BTreeMap::new();
+        for (name, service) in manifest.spec.services.iter().filter(|(_, service)| service.kind.is_singleton()) {
+            let mut fit: Vec<&HostRecord> = hosts.iter().filter(|host| service.hosts.matches(&host.labels)).collect();
+            fit.sort_by_key(|host| (!self.parts.sessions.is_open(&host.id), host.name.clone(), host.id.clone()));
+            let kept = known.get(name).and_then(|home| fit.iter().find(|host| host.id == *home));
+            if let Some(host) = kept.or_else(|| fit.first()) {
+                wanted.insert(name.clone(), host.id.clone());
+            }
+        }
+        Ok(Homes { known, wanted })
+    }
+}
+
+impl Homes {
+    /// Where each may run now: it is left out while the host that it has to leave has not `let_go` of it.
+    pub(super) fn settled(&self, let_go: impl Fn(&HostId) -> bool) -> BTreeMap<ServiceName, HostId> {
+        let free = |(name, home): &(&ServiceName, &HostId)| self.known.get(*name).is_none_or(|old| old == *home || let_go(old));
+        self.wanted.iter().filter(free).map(|(name, home)| (name.clone(), home.clone())).collect()
+    }
+
+    /// Whether a host is to get a service that it did not have.
+    pub(super) fn gains(&self, host: &HostId, settled: &BTreeMap<ServiceName, HostId>) -> bool {
+        settled.iter().any(|(name, home)| home == host && self.known.get(name) != Some(home))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::samples::host_id;
+
+    #[test]
+    fn a_service_waits_until_its_old_home_has_let_it_go() {
+        let beat = ServiceName::parse("beat").unwrap();
+        let at = |number| BTreeMap::from([(beat.clone(), host_id(number))]);
+        let first = Homes { known: BTreeMap::new(), wanted: at(1) };
+        assert_eq!(first.settled(|_| false), at(1));
+        let moves = Homes { known: at(1), wanted: at(2) };
+        assert_eq!(moves.settled(|_| false), BTreeMap::new());
+        assert_eq!(moves.settled(|old| *old == host_id(1)), at(2));
+        assert!(moves.gains(&host_id(2), &at(2)) && !moves.gains(&host_id(1), &at(2)));
+        let stays = Homes { known: at(1), wanted: at(1) };
+        assert_eq!(stays.settled(|_| false), at(1));
+        assert!(!stays.gains(&host_id(1), &at(1)));
+    }
+}
