@@ -131,7 +131,8 @@ impl Worker {
 
     /// What may run only once in an environment is another host's now. Said again at every refusal, until it is done.
     fn stand_down(&self) {
-        for name in self.apps.keys().cloned() {
+        let names: Vec<AppName> = self.apps.keys().cloned().collect();
+        for name in names {
             let hands = Arc::clone(&self.means.hands);
             self.means.tasks.spawn("stand down", async move {
                 match hands.stand_down(&name).await {

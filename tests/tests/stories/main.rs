@@ -5,14 +5,12 @@
 mod broken_releases;
 mod controller_killed;
 mod enrollment;
-mod every_kind;
 mod first_deployment;
 mod install_page;
 mod manual_rollback;
 mod migration_that_fails;
 mod own_units;
 mod power_cut;
-mod roles_and_hooks;
 mod upgrade_under_load;
 mod workers_and_beat;
 
