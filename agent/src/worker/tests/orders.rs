@@ -3,6 +3,7 @@
 use roadstead_model::*;
 
 use super::rig::*;
+use crate::worker::Event;
 
 fn root() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -174,4 +175,16 @@ async fn old_journals_are_forgotten() {
     assert_eq!(rig.hello().await.outcomes.len(), 20);
     let kept = std::fs::read_dir(root.path().join("var/lib/roadstead-agent/journal/erp")).unwrap().count();
     assert_eq!(kept, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_was_cut_off_stops_what_may_run_only_once() {
+    let root = tempfile::tempdir().unwrap();
+    let rig = Rig::start(root.path(), FakeHands::new(World::default())).await;
+    rig.order(order(1, 1, prepare())).await;
+    rig.outcome().await;
+    rig.events.send(Event::Revoked).await.unwrap();
+    rig.hello().await;
+    let hands = rig.stop().await;
+    assert_eq!(hands.log().last().map(String::as_str), Some("stand down erp"));
 }
