@@ -5,6 +5,7 @@
 mod broken_releases;
 mod controller_killed;
 mod enrollment;
+mod every_kind;
 mod first_deployment;
 mod install_page;
 mod manual_rollback;
