@@ -1,10 +1,11 @@
 # `make help` lists what can be done here.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: check deb deny docs help image lab-down lab-status lab-up lint setup test
+.PHONY: check deb demo deny docs help image lab-down lab-status lab-up lint setup test
 
 lab := cargo run --quiet -p roadstead-tests --bin roadstead-lab --
 N ?= 3
+KEEP ?=
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -12,6 +13,9 @@ help: ## list the targets
 lint: ## formatting and lints as errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+demo: setup ## the main job end to end on real hosts (as root; KEEP=1 leaves them running)
+	KEEP=$(KEEP) cargo run --quiet -p roadstead-tests --profile ship --bin roadstead-demo
 
 check: lint ## lints and every test that needs no root: quick
 	cargo test --workspace --exclude roadstead-tests

@@ -151,6 +151,11 @@ impl Lab {
         state.save()
     }
 
+    /// Tells on standard error what Roadstead's units said last on every host.
+    pub fn show_last_words(&self) {
+        wait::show_last_words(&self.all());
+    }
+
     /// Takes everything down and says what could not be.
     pub fn down(self) -> Result<()> {
         self.take_down()
@@ -186,7 +191,7 @@ impl Drop for Lab {
             return;
         }
         if std::thread::panicking() {
-            wait::show_last_words(&self.all());
+            self.show_last_words();
             if std::env::var_os("ROADSTEAD_LAB_KEEP").is_some() && self.keep().is_ok() {
                 wait::complain(&format!("lab {} is kept: see `roadstead-lab status`", state.id));
                 return;

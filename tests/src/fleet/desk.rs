@@ -45,6 +45,11 @@ impl Desk {
         &self.program
     }
 
+    /// Leaves the folder there when the desk is dropped.
+    pub fn keep(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
     /// Writes a file that only its owner reads, and returns its path.
     pub fn write(&self, name: &str, text: &str) -> Result<String> {
         let path = self.folder.path().join(name);
