@@ -12,13 +12,10 @@ use std::path::{Path, PathBuf};
 use crate::manifest::InvalidManifest;
 use crate::release::{Refused, UntrustedRelease};
 use crate::sign::Signature;
-use crate::store::{Form, Store, StoreError};
+use crate::store::{Form, FrameError, Store, StoreError};
 use crate::walk::{TreeError, blobs};
 
 const MAGIC: &[u8] = b"ROADSTEAD-BUNDLE-1\n";
-const PART: usize = 64 * 1024;
-/// A frame may be larger than its content by this much.
-const FRAME_SLACK: u64 = 64 * 1024;
 
 /// Why a bundle is not written or read.
 #[derive(Debug, thiserror::Error)]
@@ -170,7 +167,7 @@ fn read_blobs(source: &mut Source<'_>, store: &Store) -> Result<u64, BundleError
         if before >= Some(digest) {
             return Err(source.damaged("its blobs are out of order"));
         }
-        if size > limits::BLOB_BYTES_MAX || length > size.saturating_add(FRAME_SLACK) || total > 2 * limits::RELEASE_BYTES_MAX {
+        if size > limits::BLOB_BYTES_MAX || length > Store::frame_bytes_max(size) || total > 2 * limits::RELEASE_BYTES_MAX {
             return Err(source.damaged("it has a blob that is too large"));
         }
         read_blob(source, store, digest, size, length)?;
@@ -185,32 +182,15 @@ fn read_blobs(source: &mut Source<'_>, store: &Store) -> Result<u64, BundleError
 
 fn read_blob(source: &mut Source<'_>, store: &Store, digest: Digest, size: u64, length: u64) -> Result<(), BundleError> {
     let path = source.path.to_owned();
-    let damaged = |what: String| BundleError::Damaged { path: path.clone(), what };
     let mut frame = (&mut source.file).take(length);
-    let mut incoming = store.begin(digest, size)?;
-    {
-        let decoder = zstd::Decoder::new(&mut frame).map(zstd::Decoder::single_frame);
-        let mut decoder = decoder.map_err(|error| damaged(error.to_string()))?;
-        decoder.window_log_max(23).map_err(|error| damaged(error.to_string()))?;
-        let mut buffer = vec![0; PART];
-        loop {
-            let read = decoder.read(&mut buffer).map_err(|error| damaged(format!("blob {} is damaged: {error}", digest.short())))?;
-            if read == 0 {
-                break;
-            }
-            incoming.write(&buffer[..read])?;
-        }
-        // The decoder may have read ahead within the frame, never beyond it.
-        let behind = io::copy(&mut decoder.finish(), &mut io::sink()).map_err(failed("read", &path))?;
-        if behind > 0 {
-            return Err(damaged(format!("something follows blob {} within its frame", digest.short())));
-        }
-    }
-    if frame.limit() > 0 {
-        return Err(damaged("it ends too early".to_owned()));
-    }
-    incoming.finish()?;
-    Ok(())
+    let taken = store.take_frame(digest, size, &mut frame);
+    let left = frame.limit();
+    taken.map_err(|error| match error {
+        FrameError::Store(error) => BundleError::Store(error),
+        FrameError::Content(error) => BundleError::Damaged { path, what: format!("blob {} is damaged: {error}", digest.short()) },
+        FrameError::Behind => BundleError::Damaged { path, what: format!("something follows blob {} within its frame", digest.short()) },
+    })?;
+    if left > 0 { Err(source.damaged("it ends too early")) } else { Ok(()) }
 }
 
 struct Source<'a> {

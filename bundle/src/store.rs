@@ -3,6 +3,10 @@
 //! What has its name is whole: a blob is written beside it, checked, and renamed. Blobs are not synced one by one;
 //! [`Store::sync`] makes all of them durable before anything that depends on them is said to be done.
 
+mod frame;
+
+pub use frame::FrameError;
+
 use roadstead_model::{Digest, DigestHasher, limits};
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -169,16 +173,19 @@ impl Store {
         if size > limits::BLOB_BYTES_MAX {
             return Err(StoreError::TooLarge { digest, allowed: limits::BLOB_BYTES_MAX });
         }
-        let target = self.path_of(&digest);
-        // Two writers of one blob write the same bytes to two files: the process and a counter keep them apart.
-        let name = format!("{digest}.{}.{}", std::process::id(), next_number());
-        let path = self.folder.join("new").join(name);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path).map_err(StoreError::io("make", &path))?;
+        let (path, file) = self.new_file(&digest)?;
         let sink = match self.form {
             Form::Raw => Sink::Raw(file),
             Form::Compressed => Sink::Compressed(zstd::Encoder::new(file, LEVEL).map_err(StoreError::io("compress", &path))?),
         };
-        Ok(Incoming { digest, size, seen: 0, hasher: DigestHasher::new(), sink: Some(sink), path, target, kept: false })
+        Ok(Incoming::new(digest, size, sink, path, self.path_of(&digest)))
+    }
+
+    /// A file that is not a blob yet. Two writers of one blob write the same bytes to two files: the process and a counter keep them apart.
+    fn new_file(&self, digest: &Digest) -> Result<(PathBuf, File), StoreError> {
+        let path = self.folder.join("new").join(format!("{digest}.{}.{}", std::process::id(), next_number()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path).map_err(StoreError::io("make", &path))?;
+        Ok((path, file))
     }
 
     /// The blob's content, to be read in parts. What is read is not checked: see [`Store::read_checked`] and [`Store::check`].
@@ -333,6 +340,8 @@ pub struct Incoming {
 enum Sink {
     Raw(File),
     Compressed(zstd::Encoder<'static, File>),
+    /// The frame is written by whoever reads it: what passes here is only counted and hashed.
+    Framed,
 }
 
 impl std::fmt::Debug for Incoming {
@@ -342,6 +351,10 @@ impl std::fmt::Debug for Incoming {
 }
 
 impl Incoming {
+    fn new(digest: Digest, size: u64, sink: Sink, path: PathBuf, target: PathBuf) -> Self {
+        Self { digest, size, seen: 0, hasher: DigestHasher::new(), sink: Some(sink), path, target, kept: false }
+    }
+
     /// Takes in the next part.
     ///
     /// # Errors
@@ -355,6 +368,7 @@ impl Incoming {
         let written = match &mut self.sink {
             Some(Sink::Raw(file)) => file.write_all(part),
             Some(Sink::Compressed(encoder)) => encoder.write_all(part),
+            Some(Sink::Framed) => Ok(()),
             None => Err(io::ErrorKind::BrokenPipe.into()),
         };
         written.map_err(StoreError::io("write", &self.path))

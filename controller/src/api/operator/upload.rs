@@ -1,6 +1,6 @@
-//! Blobs on their way in: decoded, counted and checked while they stream.
+//! Blobs on their way in: checked while they stream, and kept as they came.
 
-use roadstead_bundle::store::{Incoming, Store as Blobs, StoreError};
+use roadstead_bundle::store::{FrameError, Store as Blobs, StoreError};
 use roadstead_model::{Digest, limits};
 use roadstead_proto::v1;
 use std::io::{self, Read};
@@ -15,8 +15,6 @@ use super::Admin;
 const QUESTION_MAX: usize = 16 * 1024;
 /// Parts that wait for the disk.
 const QUEUE: usize = 16;
-/// The largest window that a frame may ask the decoder to hold, as a power of two: 8 MiB.
-const WINDOW_LOG_MAX: u32 = 23;
 
 pub(super) async fn missing(context: &Context, request: v1::MissingBlobsRequest) -> Result<v1::MissingBlobsResponse, Status> {
     if request.digests.len() > QUESTION_MAX {
@@ -79,8 +77,7 @@ fn store_all(blobs: &Blobs, parts: mpsc::Receiver<v1::UploadPart>) -> Result<u64
         if blobs.has(&digest) {
             io::copy(&mut source, &mut io::sink()).map_err(broken)?;
         } else {
-            let incoming = blobs.begin(digest, size).map_err(refused)?;
-            store_one(incoming, &mut source)?;
+            store_one(blobs, digest, size, &mut source)?;
             stored += 1;
         }
     }
@@ -88,19 +85,12 @@ fn store_all(blobs: &Blobs, parts: mpsc::Receiver<v1::UploadPart>) -> Result<u64
     Ok(stored)
 }
 
-fn store_one(mut incoming: Incoming, source: &mut Source) -> Result<(), Status> {
-    let mut decoder = zstd::stream::read::Decoder::new(&mut *source).map_err(internal)?;
-    decoder.window_log_max(WINDOW_LOG_MAX).map_err(internal)?;
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let read = decoder.read(&mut buffer).map_err(broken)?;
-        if read == 0 {
-            break;
-        }
-        incoming.write(&buffer[..read]).map_err(refused)?;
-    }
-    drop(decoder);
-    incoming.finish().map_err(refused)
+fn store_one(blobs: &Blobs, digest: Digest, size: u64, source: &mut Source) -> Result<(), Status> {
+    blobs.take_frame(digest, size, source).map_err(|error| match error {
+        FrameError::Store(error) => refused(error),
+        FrameError::Content(error) => broken(error),
+        FrameError::Behind => invalid(error),
+    })
 }
 
 fn broken(error: io::Error) -> Status {
@@ -136,13 +126,6 @@ struct Current {
 impl Source {
     /// Goes to the next blob; nothing when the upload has ended.
     fn next_blob(&mut self) -> Result<Option<(Digest, u64)>, Status> {
-        if self.current.as_ref().is_some_and(|current| !current.last) {
-            // The decoder saw the end of its frame before the last part: what is left of the blob is empty, or junk.
-            let junk = io::copy(self, &mut io::sink()).map_err(broken)?;
-            if junk > 0 {
-                return Err(invalid("there are bytes behind the end of a blob"));
-            }
-        }
         let Some(part) = self.parts.blocking_recv() else { return Ok(None) };
         let digest = Digest::from_slice(&part.digest).map_err(invalid)?;
         if part.size > limits::BLOB_BYTES_MAX {
