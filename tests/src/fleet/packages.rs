@@ -63,6 +63,7 @@ pub(super) fn lock(name: &str) -> Result<Flock<std::fs::File>> {
 /// The same package with another version, in a folder.
 pub fn repacked(package: &Path, version: &str, folder: &Path) -> Result<PathBuf> {
     let tree = folder.join(version);
+    std::fs::create_dir_all(folder).map_err(LabError::io("make", folder))?;
     let run = |command: &mut Command| {
         let words = format!("{command:?}");
         let done = command.output().map_err(LabError::io("start", "dpkg-deb"))?;

@@ -7,11 +7,13 @@ mod controller_killed;
 mod enrollment;
 mod every_kind;
 mod first_deployment;
+mod identity;
 mod install_page;
 mod manual_rollback;
 mod migration_that_fails;
 mod own_units;
 mod power_cut;
+mod purge;
 mod upgrade_under_load;
 mod workers_and_beat;
 
