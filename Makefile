@@ -1,7 +1,7 @@
 # `make help` lists what can be done here.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: check deb demo deny docs help image lab-down lab-status lab-up lint setup test
+.PHONY: bench check deb demo deny docs help image lab-down lab-status lab-up lint setup test
 
 lab := cargo run --quiet -p roadstead-tests --bin roadstead-lab --
 N ?= 3
@@ -35,6 +35,9 @@ test: setup check ## everything, real systemd hosts included (as root)
 
 docs: ## write docs/cli.md anew from the command
 	ROADSTEAD_WRITE_DOCS=1 cargo test -q -p roadstead the_reference
+
+bench: setup ## measure what Roadstead promises, beside the floors, and print the table (as root)
+	cargo run --quiet -p roadstead-bench
 
 deb: ## build the Debian packages into target/deb
 	packaging/build-debs

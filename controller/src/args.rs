@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Restored,
     /// Check the whole history: that no line was changed, removed or put in between.
     Verify,
+    /// Measure how many lines of history a second this machine makes durable. Takes five seconds; the daemon may run meanwhile.
+    Measure,
     /// Print a completion script for a shell.
     Completions {
         /// The shell.

@@ -10,6 +10,7 @@ mod driver;
 mod init;
 mod layout;
 mod logging;
+mod measure;
 mod notify;
 mod outputs;
 mod run;
@@ -63,6 +64,7 @@ fn perform(args: Args) -> Result<(), Failure> {
             let lines = runtime()?.block_on(run::verify(&settings))?;
             say(&format!("{lines} lines, every one follows from the one before\n"))
         }
+        Command::Measure => say(&runtime()?.block_on(measure::measure(&Settings::read(&args.config)?))?),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "roadstead-controller", &mut std::io::stdout());
             Ok(())

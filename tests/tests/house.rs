@@ -27,6 +27,7 @@ fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("roadstead-agent", with("roadstead-deployment")),
         ("roadstead", all.into()),
         ("roadstead-tests", all.into()),
+        ("roadstead-bench", with("roadstead-tests")),
     ])
 }
 

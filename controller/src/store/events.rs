@@ -135,6 +135,18 @@ impl Chain {
 }
 
 impl Store {
+    /// Adds a line that stands for itself; it is durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn tell(&self, event: NewEvent) -> Result<(), StoreError> {
+        self.write(move |batch| {
+            batch.tell(event);
+            Box::pin(std::future::ready(Ok(())))
+        })
+        .await
+    }
+
     /// Lines after `after`, in order, at most `limit`; of one rollout, or of all (0).
     ///
     /// # Errors
