@@ -6,15 +6,14 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Sets the log up, once. `RUST_LOG` chooses what is logged; `info` by default.
+/// Sets the log up, once. `RUST_LOG` chooses what is logged, such as `debug` or `info,h2=debug`; `info` by default.
 pub(crate) fn set_up() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter(std::env::var("RUST_LOG").ok().as_deref()));
     let journal = connected_to_journal().then(JournalLog::new).and_then(Result::ok);
     let set = match journal {
         Some(journal) => registry.with(JournalLayer(journal.with_syslog_identifier("roadstead-agent".to_owned()))).try_init(),
@@ -26,6 +25,11 @@ pub(crate) fn set_up() {
     if set.is_err() {
         tracing::debug!("the log was set up before");
     }
+}
+
+/// What is logged. A choice that makes no sense is none: the daemon must come up all the same.
+fn filter(chosen: Option<&str>) -> Targets {
+    chosen.and_then(|text| text.parse().ok()).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
 }
 
 /// Hands events to the journal with their fields, and those of the spans around them, as journal fields.
@@ -88,5 +92,19 @@ fn level(level: Level) -> log::Level {
         Level::INFO => log::Level::Info,
         Level::DEBUG => log::Level::Debug,
         Level::TRACE => log::Level::Trace,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_logged_can_be_chosen_and_nonsense_changes_nothing() {
+        let shown = |chosen, level| filter(chosen).would_enable("roadstead", &level);
+        assert!(shown(None, Level::INFO) && !shown(None, Level::DEBUG));
+        assert!(shown(Some("debug"), Level::DEBUG));
+        assert!(shown(Some("warn,roadstead=trace"), Level::TRACE) && !shown(Some("warn,h2=trace"), Level::INFO));
+        assert!(shown(Some("a=b=c"), Level::INFO) && !shown(Some("a=b=c"), Level::DEBUG));
     }
 }
