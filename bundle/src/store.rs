@@ -242,7 +242,8 @@ impl Store {
         let damaged = || StoreError::Damaged(*digest);
         let mut reader = self.reader(digest)?.take(max.saturating_add(1));
         let mut hasher = DigestHasher::new();
-        let mut buffer = vec![0; PART];
+        // Most files are small, and a release has thousands: none of them pays for a large one's buffer.
+        let mut buffer = vec![0; usize::try_from(max).map_or(PART, |max| PART.min(max.saturating_add(1)))];
         let mut seen = 0;
         loop {
             let count = reader.read(&mut buffer).map_err(|_| damaged())?;

@@ -121,8 +121,12 @@ pub fn walk<E: From<TreeError>>(store: &Store, root: &Digest, visit: &mut dyn Fn
 /// # Errors
 /// [`TreeError`], also when a tree is not what the manifest says of it.
 pub fn blobs(store: &Store, manifest: &Manifest) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
+    blobs_of(store, manifest.trees())
+}
+
+fn blobs_of<'a>(store: &Store, trees: impl IntoIterator<Item = &'a TreeRef>) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
     let mut all = BTreeSet::new();
-    for tree in manifest.trees() {
+    for tree in trees {
         let (mut entries, mut bytes) = (0, 0_u64);
         walk::<TreeError>(store, &tree.root, &mut |_, met| {
             match met {
@@ -150,12 +154,12 @@ fn agrees(tree: &TreeRef, entries: u64, bytes: u64) -> Result<(), TreeError> {
     Err(TreeError::Differs { expected: format!("{} and {}", tree.entries, tree.bytes), found: format!("{entries} and {bytes}") })
 }
 
-/// Reads every blob of a release through: whether the disk still holds what it should.
+/// Reads every blob of some trees of a release through: whether the disk still holds what it should.
 ///
 /// # Errors
 /// [`TreeError`] at the first that is missing or damaged.
-pub fn check(store: &Store, manifest: &Manifest) -> Result<u64, TreeError> {
-    let blobs = blobs(store, manifest)?;
+pub fn check<'a>(store: &Store, trees: impl IntoIterator<Item = &'a TreeRef>) -> Result<u64, TreeError> {
+    let blobs = blobs_of(store, trees)?;
     let mut bytes = 0_u64;
     for (digest, size) in &blobs {
         store.check(digest, *size)?;

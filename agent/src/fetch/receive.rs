@@ -14,6 +14,9 @@ const WINDOW_LOG_MAX: u32 = 23;
 /// An encoded blob may be larger than the blob by this much.
 const ENCODED_SLACK_BYTES: u64 = 64 * 1024;
 
+/// Blobs up to this size are decoded in one go.
+const SMALL_BYTES_MAX: u64 = 256 * 1024;
+
 /// A blob that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Want {
@@ -93,12 +96,34 @@ pub(crate) struct Receiver {
     /// The encoded bytes of the blob that has begun, when it comes in several parts.
     collecting: Option<File>,
     collected: u64,
+    small: SmallDecoder,
+}
+
+/// One decoder for all small blobs: most files of a release are small, and a decoder is not.
+#[derive(Default)]
+struct SmallDecoder(Option<zstd::bulk::Decompressor<'static>>);
+
+impl std::fmt::Debug for SmallDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SmallDecoder").finish_non_exhaustive()
+    }
+}
+
+impl SmallDecoder {
+    /// The decoded bytes, of which there are at most `max`.
+    fn decode(&mut self, encoded: &[u8], max: usize) -> io::Result<Vec<u8>> {
+        let decoder = match &mut self.0 {
+            Some(decoder) => decoder,
+            none => none.insert(zstd::bulk::Decompressor::new()?),
+        };
+        decoder.decompress(encoded, max)
+    }
 }
 
 impl Receiver {
     /// A receiver for an answer that begins with the first want.
-    pub(crate) const fn new(shelf: Shelf, wants: Vec<Want>) -> Self {
-        Self { shelf, wants, index: 0, collecting: None, collected: 0 }
+    pub(crate) fn new(shelf: Shelf, wants: Vec<Want>) -> Self {
+        Self { shelf, wants, index: 0, collecting: None, collected: 0, small: SmallDecoder::default() }
     }
 
     /// Encoded bytes of a want that an earlier attempt left: the answer may begin behind them.
@@ -122,7 +147,17 @@ impl Receiver {
             return Err(ReceiveError::Disorder("a patch where the rest of a blob was asked for"));
         }
         let size = if part.last && self.collecting.is_none() && !resumed {
-            self.decode(&want, part.encoding, part.data.as_slice())?
+            let small = match want.size {
+                Size::Exactly(size) if size <= SMALL_BYTES_MAX && part.encoding == Encoding::Plain => {
+                    self.take_small(&want, size, &part.data)?
+                }
+                _ => None,
+            };
+            match small {
+                Some(size) => size,
+                // Also for a small one that does not hold: here it is told why.
+                None => self.decode(&want, part.encoding, part.data.as_slice())?,
+            }
         } else {
             self.collect(&want, part)?;
             if !part.last {
@@ -177,6 +212,22 @@ impl Receiver {
         self.collecting = None;
         self.collected = 0;
         drop(fs::remove_file(path));
+    }
+
+    /// Puts a small blob aside that holds; `None` for one that does not, and nothing is written of it.
+    fn take_small(&mut self, want: &Want, size: u64, encoded: &[u8]) -> Result<Option<u64>, FileError> {
+        let decoded = usize::try_from(size).ok().and_then(|max| self.small.decode(encoded, max).ok());
+        let Some(bytes) = decoded.filter(|bytes| bytes.len() as u64 == size && Digest::of(bytes) == want.digest) else {
+            return Ok(None);
+        };
+        let aside = self.shelf.aside(&want.digest);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o444).open(&aside);
+        let written = file.and_then(|mut file| file.write_all(&bytes));
+        written.map_err(|e| {
+            drop(fs::remove_file(&aside));
+            FileError::new("write", &aside, e)
+        })?;
+        Ok(Some(size))
     }
 
     fn decode(&self, want: &Want, encoding: Encoding, encoded: impl io::Read) -> Result<u64, ReceiveError> {

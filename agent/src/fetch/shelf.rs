@@ -4,6 +4,7 @@
 //! one sync of the file system for many of them, and nodes after all blobs, the deepest first.
 
 use roadstead_model::Digest;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,9 +80,12 @@ impl Shelf {
         }
         let folder = File::open(&self.aside).map_err(|e| FileError::new("open", &self.aside, e))?;
         nix::unistd::syncfs(&folder).map_err(|e| FileError::new("sync", &self.aside, e.into()))?;
+        let mut made = BTreeSet::new();
         for digest in digests {
             let (from, to) = (self.aside(digest), self.path(digest));
-            if let Some(parent) = to.parent() {
+            if let Some(parent) = to.parent()
+                && made.insert(parent.to_path_buf())
+            {
                 create_private_folder(parent)?;
             }
             match fs::rename(&from, &to) {

@@ -1,6 +1,7 @@
 //! Releases from the controller, over the channel of the open session.
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use roadstead_model::{Digest, Failure, FailureKind, limits};
 use roadstead_proto::v1::{self, fleet_client::FleetClient};
 use std::collections::BTreeSet;
@@ -28,6 +29,9 @@ const ANSWER_AT_MOST: Duration = Duration::from_secs(60);
 const ATTEMPTS_MAX: u32 = 6;
 /// Bytes of blobs in one request, beyond the first blob: after them their names are made durable.
 const REQUEST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Parts that go to the disk in one turn, when so many have come.
+const PARTS_AT_ONCE: usize = 32;
 
 /// The controller as the place where releases come from.
 #[derive(Debug)]
@@ -174,21 +178,37 @@ impl ControllerSource {
         let mut parts = timeout(ANSWER_AT_MOST, client.fetch_blobs(request)).await.map_err(|_| too_slow())??.into_inner();
         let mut receiver = Receiver::new(shelf.clone(), wants.to_vec());
         while !receiver.is_complete() {
-            let part = timeout(ANSWER_AT_MOST, parts.message()).await.map_err(|_| too_slow())??;
-            let part = part.ok_or_else(|| CallError::Passing("the controller ended the transfer early".to_owned()))?;
-            progress.fetched.wire_bytes += part.data.len() as u64;
-            let part = part_of(part)?;
+            let mut some = vec![next_part(&mut parts).await?];
+            // What has come meanwhile goes to the disk in the same turn.
+            let mut broke = None;
+            while some.len() < PARTS_AT_ONCE
+                && let Some(next) = next_part(&mut parts).now_or_never()
+            {
+                match next {
+                    Ok(part) => some.push(part),
+                    Err(error) => {
+                        broke = Some(error);
+                        break;
+                    }
+                }
+            }
             let taken;
             (receiver, taken) = blocking(move || {
-                let taken = receiver.take(&part);
+                let taken = take_all(&mut receiver, &some);
                 (receiver, taken)
             })
             .await;
-            if let Some((digest, size)) = taken? {
+            for (wire_bytes, taken) in taken {
+                progress.fetched.wire_bytes += wire_bytes;
+                let Some((digest, size)) = taken? else { continue };
                 aside.insert(digest);
                 progress.fetched.blobs += 1;
                 progress.fetched.bytes += size;
                 progress.sink.report(progress.fetched.bytes, progress.total);
+            }
+            // The end of the answer is only too early while something is wanted.
+            if let Some(error) = broke.filter(|_| !receiver.is_complete()) {
+                return Err(error);
             }
         }
         Ok(())
@@ -198,6 +218,29 @@ impl ControllerSource {
         let shelf = shelf.clone();
         blocking(move || shelf.keep(&digests)).await.map_err(CallError::Host)
     }
+}
+
+/// The next part of an answer. May be dropped while it waits: nothing is lost.
+async fn next_part(parts: &mut tonic::Streaming<v1::BlobPart>) -> Result<Part, CallError> {
+    let part = timeout(ANSWER_AT_MOST, parts.message()).await.map_err(|_| too_slow())??;
+    part_of(part.ok_or_else(|| CallError::Passing("the controller ended the transfer early".to_owned()))?)
+}
+
+/// How many bytes a part has, and what became of it: digest and size of the blob that it ended, if it ended one.
+type Taken = (u64, Result<Option<(Digest, u64)>, ReceiveError>);
+
+/// Hands parts to the receiver, up to the first that it does not take.
+fn take_all(receiver: &mut Receiver, parts: &[Part]) -> Vec<Taken> {
+    let mut all = Vec::with_capacity(parts.len());
+    for part in parts {
+        let taken = receiver.take(part);
+        let ended = taken.is_err();
+        all.push((part.data.len() as u64, taken));
+        if ended {
+            break;
+        }
+    }
+    all
 }
 
 /// What is asked for: with an offset where an earlier attempt left parts, else with a dictionary where there is one.

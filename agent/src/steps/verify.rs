@@ -1,7 +1,7 @@
 //! Verify: the release is signed by those whom this host trusts, is what the order names, is whole, and fits this host. Only then is its
 //! manifest written where later steps look for it.
 
-use roadstead_bundle::manifest::Manifest;
+use roadstead_bundle::manifest::{Manifest, TreeRef};
 use roadstead_bundle::release::{Refused, UntrustedRelease, VerifiedRelease};
 use roadstead_bundle::sign::Signature;
 use roadstead_bundle::store::{Form, Store, StoreError};
@@ -32,10 +32,11 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let (note, bytes) = disk(move || {
         let kept = Kept::read(&layout, &app, &named)?;
         let verified = trusted(&layout, &app, &named, &kept)?;
-        let bytes = whole(&layout, verified.manifest())?;
+        let release = Release::new(verified.manifest().clone());
+        let bytes = whole(&layout, &release)?;
         fits(verified.manifest())?;
         // A variable that is missing is named now, before anything of the app changes.
-        configure::variables(&layout, &Release::new(verified.manifest().clone()), &variables)?;
+        configure::variables(&layout, &release, &variables)?;
         let path = layout.manifest(&app, &named.id);
         create_private_folder(&layout.manifests(&app)).map_err(|error| on_disk(&error))?;
         write_atomically(&path, verified.encoded(), 0o600).map_err(|error| on_disk(&error))?;
@@ -45,7 +46,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     context.states.update(&context.order.app, |memory| {
         memory.singletons.insert(release.id.clone(), singletons.clone());
     })?;
-    Ok(format!("signed by {note}; {} MiB are whole", bytes >> 20))
+    Ok(format!("signed by {note}; {} KiB to lay out are whole", bytes.div_ceil(1024)))
 }
 
 /// A release as it was received: signatures beside the text that they are about.
@@ -139,11 +140,11 @@ pub(crate) fn trusted(layout: &Layout, app: &AppName, named: &ReleaseRef, kept: 
     Ok(verified)
 }
 
-/// Reads every blob of the release through. A damaged one is removed, so that the next attempt fetches it again.
-fn whole(layout: &Layout, manifest: &Manifest) -> Result<u64, Failure> {
+/// Reads every blob through that will be laid out. A damaged one is removed, so that the next attempt fetches it again.
+fn whole(layout: &Layout, release: &Release) -> Result<u64, Failure> {
     let store = Store::open(&layout.blobs(), Form::Raw);
     let store = store.map_err(|error| Failure::new(FailureKind::Host, error.to_string(), "see the host's disk"))?;
-    walk::check(&store, manifest).map_err(|error| {
+    walk::check(&store, to_lay_out(layout, release)).map_err(|error| {
         if let TreeError::Store(StoreError::Damaged(digest)) = &error {
             // When this fails too, the next attempt meets the same blob and says so again.
             drop(store.remove(digest));
@@ -153,6 +154,16 @@ fn whole(layout: &Layout, manifest: &Manifest) -> Result<u64, Failure> {
             format!("the release is not whole here: {error}"),
             "deploy again: what is missing is fetched again",
         )
+    })
+}
+
+/// The trees of a release that are not laid out under their final names yet. Those that are were read through before that.
+fn to_lay_out<'a>(layout: &Layout, release: &'a Release) -> impl Iterator<Item = &'a TreeRef> {
+    let (code_here, venv_here) = (release.tree(layout).is_dir(), release.venv(layout).is_dir());
+    let packages = &release.manifest.packages;
+    release.manifest.trees().filter(move |tree| {
+        let of_venv = packages.installed.iter().chain(&packages.wheels).any(|own| own == *tree);
+        if of_venv { !venv_here } else { !code_here }
     })
 }
 
@@ -174,5 +185,30 @@ fn fits(manifest: &Manifest) -> Result<(), Failure> {
             unfit(summary, "build the release on the oldest system among the hosts")
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::samples;
+
+    #[test]
+    fn what_is_laid_out_is_not_read_again() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        let mut manifest = samples::manifest("1.0");
+        manifest.code.root = Digest::of(b"another tree than that of the packages");
+        let release = Release::new(manifest);
+        let packages = release.manifest.packages.installed.iter().chain(&release.manifest.packages.wheels).count();
+        let all = release.manifest.trees().count();
+        assert!(packages > 0 && all > packages);
+        let left = || to_lay_out(&layout, &release).count();
+        assert_eq!(left(), all);
+        std::fs::create_dir_all(release.venv(&layout)).unwrap();
+        assert_eq!(left(), all - packages);
+        assert!(to_lay_out(&layout, &release).any(|tree| *tree == release.manifest.code));
+        std::fs::create_dir_all(release.tree(&layout)).unwrap();
+        assert_eq!(left(), 0);
     }
 }

@@ -15,7 +15,8 @@ const AGENTS: u32 = 1000;
 pub(crate) fn measure(fleet: &Fleet, table: &mut Table) -> Result<()> {
     step("durable lines of history");
     let said = fleet.controller.exec(&["roadstead-controller", "measure"])?;
-    let rate = said.split(' ').next().and_then(|word| word.parse().ok()).ok_or_else(|| format!("it does not begin with a number: {said}"))?;
+    let rate =
+        said.split(' ').next().and_then(|word| word.parse().ok()).ok_or_else(|| format!("it does not begin with a number: {said}"))?;
     table.at_least("controller: lines of history made durable by its writer", 20_000.0, Unit::PerSecond, rate);
 
     // As it is after a day's work would be another number: started again, it holds what any day begins with.

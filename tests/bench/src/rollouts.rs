@@ -54,13 +54,7 @@ fn code_only(fleet: &Fleet, versions: &[String], boot: &floors::Boot, table: &mu
         bytes.add(of_hosts.largest());
     }
     table.ratio("code-only rollout: CPU of a host; floor: the app's boot", 1.5, Unit::CpuSeconds, cpu.median(), boot.cpu.median());
-    table.ratio(
-        "code-only rollout: time on 4 hosts; floor: a bare restart of all",
-        1.3,
-        Unit::Seconds,
-        wall.median(),
-        boot.wall.median(),
-    );
+    table.ratio("code-only rollout: time on 4 hosts; floor: a bare restart of all", 1.3, Unit::Seconds, wall.median(), boot.wall.median());
     table.at_most("code-only rollout: bytes between a host and the controller, both ways", BYTES_MAX, Unit::Bytes, bytes.median());
     Ok(())
 }
@@ -76,7 +70,13 @@ fn later_rollback(fleet: &Fleet, versions: [&str; 2], boot: &floors::Boot, table
         step(&format!("  {}", steps(fleet)?));
         wall.add_span(took);
     }
-    table.ratio("rollback after the bake: time on 4 hosts; floor: a bare restart of all", 1.3, Unit::Seconds, wall.median(), boot.wall.median());
+    table.ratio(
+        "rollback after the bake: time on 4 hosts; floor: a bare restart of all",
+        1.3,
+        Unit::Seconds,
+        wall.median(),
+        boot.wall.median(),
+    );
     Ok(())
 }
 

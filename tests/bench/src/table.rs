@@ -77,7 +77,8 @@ impl Table {
 
     /// As it stands in the documentation.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = "| what | target | measured | floor in the same run | against the floor | reached |\n|---|---|---|---|---|---|".to_owned();
+        let mut text =
+            "| what | target | measured | floor in the same run | against the floor | reached |\n|---|---|---|---|---|---|".to_owned();
         for Row { what, target, measured, floor, ratio, reached } in &self.0 {
             let reached = if *reached { "yes" } else { "**no**" };
             let _infallible = write!(text, "\n| {what} | {target} | {measured} | {floor} | {ratio} | {reached} |");
