@@ -3,6 +3,7 @@
 //! A message is an untrusted shape: it is converted at the door, with one error type, [`Invalid`], and travels no further.
 //! No decision is taken here.
 
+mod codec;
 mod convert;
 mod invalid;
 pub use invalid::Invalid;

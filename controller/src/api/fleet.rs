@@ -42,7 +42,7 @@ impl FleetCalls {
 
 #[tonic::async_trait]
 impl Fleet for FleetCalls {
-    type SessionStream = ReceiverStream<Result<v1::ControllerMessage, Status>>;
+    type SessionStream = session::Messages;
     type FetchBlobsStream = ReceiverStream<Result<v1::BlobPart, Status>>;
 
     async fn session(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {

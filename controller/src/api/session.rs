@@ -1,5 +1,7 @@
 //! One session of a host: hello, then orders down and reports up, with a heartbeat that both sides watch.
 
+use futures_util::StreamExt as _;
+use futures_util::stream::Map;
 use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, StepName, StepReport, limits};
 use roadstead_proto::v1::{self, agent_message, controller_message};
 use roadstead_proto::{PROTOCOL, PROTOCOL_OLDEST};
@@ -26,24 +28,23 @@ const QUEUE: usize = 4;
 /// Outcomes of a hello.
 const OUTCOMES_MAX: usize = 4096;
 
-type Down = mpsc::Sender<Result<v1::ControllerMessage, Status>>;
+/// A message on its way down. Boxed, since a channel keeps room for 32 of them, and thousands of sessions are open that send few.
+type Message = Box<Result<v1::ControllerMessage, Status>>;
+type Down = mpsc::Sender<Message>;
+/// What a host is sent.
+pub(super) type Messages = Map<ReceiverStream<Message>, fn(Message) -> Result<v1::ControllerMessage, Status>>;
 
 /// Opens a session; it runs in a task of its own until one side ends it.
-pub(super) fn open(
-    context: Arc<Context>,
-    host: HostId,
-    revoked: CancellationToken,
-    messages: Streaming<v1::AgentMessage>,
-) -> ReceiverStream<Result<v1::ControllerMessage, Status>> {
+pub(super) fn open(context: Arc<Context>, host: HostId, revoked: CancellationToken, messages: Streaming<v1::AgentMessage>) -> Messages {
     let (down, stream) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         if let Err(status) = run(&context, &host, &revoked, messages, &down).await {
             tracing::info!(%host, why = status.message(), "a session ended");
             // The host may have gone.
-            drop(down.try_send(Err(status)));
+            drop(down.try_send(Box::new(Err(status))));
         }
     });
-    ReceiverStream::new(stream)
+    ReceiverStream::new(stream).map(|message| *message)
 }
 
 async fn run(
@@ -104,7 +105,7 @@ fn told(reports: Vec<v1::Report>) -> Result<Told, Status> {
 }
 
 async fn put(down: &Down, kind: controller_message::Kind) -> Result<(), Status> {
-    down.send(Ok(v1::ControllerMessage { kind: Some(kind) })).await.map_err(|_| Status::cancelled("the host has gone"))
+    down.send(Box::new(Ok(v1::ControllerMessage { kind: Some(kind) }))).await.map_err(|_| Status::cancelled("the host has gone"))
 }
 
 /// Carries messages both ways until the session ends.

@@ -1,7 +1,7 @@
 //! Simulated agents: each has an identity, a connection and a session of its own, says that it is there, and does nothing.
 
 use crate::Result;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use hyper_util::rt::TokioIo;
 use roadstead_pki::{ClientTls, Credentials, JoinToken, PendingCredentials};
 use roadstead_proto::PROTOCOL;
@@ -30,17 +30,30 @@ pub(crate) struct Agents {
     thread: JoinHandle<std::result::Result<Result<()>, LabError>>,
 }
 
+/// Enrolls so many agents from the place of the lab's client; their identities.
+pub(crate) fn enroll(fleet: &Fleet, count: usize) -> Result<Vec<Credentials>> {
+    let admin = Credentials::load(&fleet.desk.folder().join("config/identity.pem"))?;
+    let address = fleet.desk.controller().to_owned();
+    fleet.client().enter(|| {
+        runtime()?.block_on(async {
+            let operator = OperatorClient::new(dial(&address, ClientTls::new(&admin)?).await?);
+            let enroll = |number| enroll_one(&address, operator.clone(), number);
+            let enrolled = futures_util::stream::iter(0..count).map(enroll).buffer_unordered(AT_A_TIME);
+            enrolled.try_collect().await
+        })
+    })?
+}
+
 impl Agents {
-    /// Enrolls so many agents and opens their sessions, from the place of the lab's client.
-    pub(crate) fn open(fleet: &Fleet, count: usize) -> Result<Self> {
-        let identity = fleet.desk.folder().join("config/identity.pem");
-        let admin = Credentials::load(&identity)?;
+    /// Opens a session for each identity.
+    pub(crate) fn open(fleet: &Fleet, identities: Vec<Credentials>) -> Result<Self> {
         let address = fleet.desk.controller().to_owned();
         let ((stop, stopped), (opened, told)) = (oneshot::channel(), mpsc::channel());
         let thread = fleet.client().spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let sessions = open_all(&address, &admin, count).await?;
+            runtime()?.block_on(async {
+                let open = |(number, identity)| open_one(&address, identity, number);
+                let sessions = futures_util::stream::iter(identities.iter().enumerate()).map(open).buffer_unordered(AT_A_TIME);
+                let sessions: Vec<Session> = sessions.try_collect().await?;
                 for (number, session) in sessions.into_iter().enumerate() {
                     tokio::spawn(be_there(session, number));
                 }
@@ -63,18 +76,11 @@ impl Agents {
     }
 }
 
-async fn open_all(address: &str, admin: &Credentials, count: usize) -> Result<Vec<Session>> {
-    let operator = OperatorClient::new(dial(address, ClientTls::new(admin)?).await?);
-    let open = |number| open_one(address, operator.clone(), number);
-    let mut opening = futures_util::stream::iter(0..count).map(open).buffer_unordered(AT_A_TIME);
-    let mut sessions = Vec::with_capacity(count);
-    while let Some(session) = opening.next().await {
-        sessions.push(session?);
-    }
-    Ok(sessions)
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-async fn open_one(address: &str, mut operator: OperatorClient<Channel>, number: usize) -> Result<Session> {
+async fn enroll_one(address: &str, mut operator: OperatorClient<Channel>, number: usize) -> Result<Credentials> {
     let labels = vec!["role=simulated".to_owned()];
     let request = v1::CreateTokenRequest { environment: "staging".to_owned(), labels, ttl_ms: 60_000, admin: String::new() };
     let token = JoinToken::parse(&operator.create_token(request).await?.into_inner().token)?;
@@ -83,9 +89,11 @@ async fn open_one(address: &str, mut operator: OperatorClient<Channel>, number: 
     let channel = dial(address, ClientTls::for_enrollment(token.authority())?).await?;
     let request = v1::EnrollHostRequest { token_secret, csr, facts: Some(facts(number)) };
     let answer = EnrollmentClient::new(channel).enroll_host(request).await?.into_inner();
-    let credentials = pending.complete(&answer.certificate, &answer.authority)?;
+    Ok(pending.complete(&answer.certificate, &answer.authority)?)
+}
 
-    let channel = dial(address, ClientTls::new(&credentials)?).await?;
+async fn open_one(address: &str, identity: &Credentials, number: usize) -> Result<Session> {
+    let channel = dial(address, ClientTls::new(identity)?).await?;
     let (up, messages) = tokio::sync::mpsc::channel(4);
     let hello = v1::Hello { protocol: PROTOCOL, facts: Some(facts(number)), outcomes: Vec::new() };
     up.send(v1::AgentMessage { kind: Some(agent_message::Kind::Hello(hello)) }).await?;

@@ -1,11 +1,13 @@
 //! The controller: its memory with and without agents, and how fast its history grows durably.
 
-use crate::agents::Agents;
+use crate::agents::{self, Agents};
 use crate::host::memory;
 use crate::table::{Table, Unit};
 use crate::{Result, step};
 use roadstead_tests::fleet::Fleet;
+use std::time::Duration;
 
+const SOON: Duration = Duration::from_secs(60);
 const MIB: f64 = 1024.0 * 1024.0;
 const UNIT: &str = "roadstead-controller";
 /// Simulated agents, beside the fleet's own.
@@ -19,13 +21,17 @@ pub(crate) fn measure(fleet: &Fleet, table: &mut Table) -> Result<()> {
         said.split(' ').next().and_then(|word| word.parse().ok()).ok_or_else(|| format!("it does not begin with a number: {said}"))?;
     table.at_least("controller: lines of history made durable by its writer", 20_000.0, Unit::PerSecond, rate);
 
-    // As it is after a day's work would be another number: started again, it holds what any day begins with.
+    // Started again, it holds what any day begins with.
     fleet.controller.systemctl(&["restart", UNIT])?;
     fleet.wait_for_all()?;
     let resting = memory(&fleet.controller, UNIT, "VmRSS")?;
     table.at_most("controller: resident memory at rest, with the fleet's agents", 40.0 * MIB, Unit::Bytes, resting);
     step(&format!("{AGENTS} simulated agents"));
-    let agents = Agents::open(fleet, usize::try_from(AGENTS)?)?;
+    let identities = agents::enroll(fleet, usize::try_from(AGENTS)?)?;
+    // Their enrollment is long over when they are connected.
+    fleet.controller.systemctl(&["restart", UNIT])?;
+    fleet.controller.wait_for_unit(UNIT, "active", SOON)?;
+    let agents = Agents::open(fleet, identities)?;
     let connected = fleet.connected()?;
     let with_agents = memory(&fleet.controller, UNIT, "VmRSS")?;
     agents.close()?;
