@@ -5,6 +5,7 @@
 //! `verify`; only a [`release::VerifiedRelease`] can be unpacked. This crate knows no network, no systemd and no Python:
 //! the command builds releases with it, the controller stores them, the agent verifies and lays them out.
 
+pub mod arguments;
 pub mod container;
 pub mod diff;
 pub mod ingest;
@@ -18,6 +19,7 @@ pub mod store;
 pub mod trust;
 pub mod unpack;
 pub mod walk;
+pub mod wheel;
 
 #[cfg(test)]
 mod samples;

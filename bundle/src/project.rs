@@ -37,12 +37,38 @@ pub struct BuildSettings {
     pub dependencies: Vec<RelativePath>,
     /// Packages beside those that the files name, as requirements (PEP 508).
     pub extra_packages: Vec<String>,
+    /// Extras of the project (`[project.optional-dependencies]`).
+    pub extras: Vec<String>,
+    /// Dependency groups (`[dependency-groups]`, Poetry's groups).
+    pub groups: Vec<String>,
+    /// In which form packages go into the release.
+    pub ship: Ship,
     /// Variables of commands that run while the release is built.
     pub environment: BTreeMap<VariableName, String>,
+    /// Commands that make files of the release, before static files are collected.
+    pub before_collectstatic: Vec<Vec<String>>,
+    /// Commands that work on the collected static files.
+    pub after_collectstatic: Vec<Vec<String>>,
+    /// Nobody said where static files are collected: at build where the settings allow it, else on the hosts.
+    pub collect_anywhere: bool,
     /// Patterns of files to take; everything when empty.
     pub include: Vec<String>,
     /// Patterns of files to leave out.
     pub exclude: Vec<String>,
+}
+
+/// In which form packages go into a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ship {
+    /// Installed where the machine that builds has the app's Python, as wheels where it has not.
+    #[default]
+    Auto,
+    /// As a tree that hosts link: the least work for them.
+    Installed,
+    /// As wheels that each host installs.
+    Wheels,
+    /// In both forms: a host that cannot use the tree (an older C library, another architecture) installs the wheels.
+    Both,
 }
 
 /// Reads the text of a `roadstead.toml`; `file` is its name in messages.

@@ -30,6 +30,7 @@ pub(crate) fn manifest() -> Manifest {
             variables: BTreeMap::new(),
             statics: None,
             shared: vec![],
+            from_host: vec![],
             services: BTreeMap::new(),
             checks: Checks::default(),
             hooks: Hooks::default(),

@@ -24,6 +24,8 @@ pub struct AppSpec {
     pub statics: Option<Statics>,
     /// Paths that the app writes and that live across releases, kept in `shared/` and linked into each release.
     pub shared: Vec<RelativePath>,
+    /// Files that each host's operator keeps outside of the release and that are seen at these paths in it.
+    pub from_host: Vec<RelativePath>,
     /// Services, by name.
     pub services: BTreeMap<ServiceName, Service>,
     /// Checks before and after the cutover.
@@ -270,6 +272,8 @@ pub struct Hooks {
 /// Limits of steps that run code of the release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepLimits {
+    /// Working directory of `migrate`, `collectstatic` and hooks, relative to the app's root; the root by default.
+    pub working_directory: RelativePath,
     /// How long `migrate` and its hooks may take.
     pub migrate_timeout: Millis,
     /// How long any other command may take.
@@ -280,7 +284,12 @@ pub struct StepLimits {
 
 impl Default for StepLimits {
     fn default() -> Self {
-        Self { migrate_timeout: Millis::from_secs(30 * 60), command_timeout: Millis::from_secs(5 * 60), memory_max: None }
+        Self {
+            working_directory: RelativePath::root(),
+            migrate_timeout: Millis::from_secs(30 * 60),
+            command_timeout: Millis::from_secs(5 * 60),
+            memory_max: None,
+        }
     }
 }
 
@@ -380,6 +389,12 @@ impl RelativePath {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is the other path, or lies below it.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        other.is_root() || self == other || self.0.strip_prefix(&other.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Whether it is the root.

@@ -1,5 +1,6 @@
 //! What each kind of service runs, pure: closed templates filled from the signed manifest, never through a shell.
 
+use roadstead_bundle::arguments::reserved;
 use roadstead_bundle::manifest::Package;
 use roadstead_bundle::spec::{Service, ServiceKind};
 use std::path::{Path, PathBuf};
@@ -59,7 +60,7 @@ pub(crate) enum ArgvError {
 pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<String>, ArgvError> {
     match &service.kind {
         ServiceKind::Gunicorn { app, workers, threads, timeout_seconds, arguments, .. } => {
-            check("gunicorn", arguments, GUNICORN_RESERVED)?;
+            check("gunicorn", arguments)?;
             let mut words = module(input, "gunicorn");
             words.extend(arguments.iter().cloned());
             // A file `gunicorn.conf.py` in the working directory would be read silently; a module without settings is read instead.
@@ -81,7 +82,7 @@ pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<Strin
             Ok(words)
         }
         ServiceKind::Uvicorn { app, workers, arguments, .. } => {
-            check("uvicorn", arguments, UVICORN_RESERVED)?;
+            check("uvicorn", arguments)?;
             let mut words = launched(input, UVICORN_LAUNCHER);
             words.push(connections(input).into());
             words.extend(arguments.iter().cloned());
@@ -96,7 +97,7 @@ pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<Strin
             Ok(words)
         }
         ServiceKind::Daphne { app, arguments, .. } => {
-            check("daphne", arguments, DAPHNE_RESERVED)?;
+            check("daphne", arguments)?;
             let mut words = launched(input, DAPHNE_LAUNCHER);
             words.extend([graceful_seconds(service).to_string(), connections(input).into()]);
             words.extend(arguments.iter().cloned());
@@ -109,7 +110,7 @@ pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<Strin
             Ok(words)
         }
         ServiceKind::CeleryWorker { app, queues, concurrency, arguments } => {
-            check("celery", arguments, CELERY_RESERVED)?;
+            check("celery-worker", arguments)?;
             let mut words = module(input, "celery");
             words.extend(["--app".into(), app.clone(), "worker".into(), "--hostname".into(), format!("{}@%h", input.node)]);
             if !names_option(arguments, "--loglevel", "-l") {
@@ -125,7 +126,7 @@ pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<Strin
             Ok(words)
         }
         ServiceKind::CeleryBeat { app, arguments } => {
-            check("celery", arguments, CELERY_RESERVED)?;
+            check("celery-beat", arguments)?;
             let mut words = module(input, "celery");
             words.extend(["--app".into(), app.clone(), "beat".into()]);
             if !names_option(arguments, "--loglevel", "-l") {
@@ -151,68 +152,10 @@ pub(crate) fn program(bin: &Path, command: &[String]) -> Result<Vec<String>, Arg
     Ok(words)
 }
 
-const GUNICORN_RESERVED: &[&str] = &[
-    "-b",
-    "--bind",
-    "-c",
-    "--config",
-    "-D",
-    "--daemon",
-    "-p",
-    "--pid",
-    "-u",
-    "--user",
-    "-g",
-    "--group",
-    "-m",
-    "--umask",
-    "--chdir",
-    "--pythonpath",
-    "--paste",
-    "--paster",
-    "-e",
-    "--env",
-    "--reload",
-    "--control-socket",
-    "--no-control-socket",
-    "--graceful-timeout",
-    "--check-config",
-    "--print-config",
-];
-const UVICORN_RESERVED: &[&str] =
-    &["--host", "--port", "--uds", "--fd", "--app-dir", "--env-file", "--reload", "--timeout-graceful-shutdown"];
-const DAPHNE_RESERVED: &[&str] = &["-b", "--bind", "-p", "--port", "-u", "--unix-socket", "--fd", "-e", "--endpoint"];
-const CELERY_RESERVED: &[&str] = &[
-    "-A",
-    "--app",
-    "-n",
-    "--hostname",
-    "-D",
-    "--detach",
-    "--pidfile",
-    "--workdir",
-    "--uid",
-    "--gid",
-    "--umask",
-    "--config",
-    "--loader",
-    "-s",
-    "--schedule",
-];
-
-fn check(server: &'static str, arguments: &[String], reserved: &[&str]) -> Result<(), ArgvError> {
-    let meant = |argument: &str, option: &str| {
-        if option.starts_with("--") {
-            // Servers take a beginning of an option's name for the option: `--bin=0.0.0.0:80`.
-            let name = argument.split_once('=').map_or(argument, |(name, _)| name);
-            name.len() > 2 && option.starts_with(name)
-        } else {
-            // A short option may carry its value: `-b0.0.0.0:80`.
-            argument.starts_with(option) && !argument.starts_with("--")
-        }
-    };
-    match arguments.iter().find(|argument| reserved.iter().any(|option| meant(argument, option))) {
-        Some(argument) => Err(ArgvError::Reserved { server, argument: argument.chars().take(80).collect() }),
+/// The reader of `roadstead.toml` refuses these too; a manifest is believed no more than it must be.
+fn check(kind: &'static str, arguments: &[String]) -> Result<(), ArgvError> {
+    match arguments.iter().find(|argument| reserved(kind, argument).is_some()) {
+        Some(argument) => Err(ArgvError::Reserved { server: kind, argument: argument.chars().take(80).collect() }),
         None => Ok(()),
     }
 }

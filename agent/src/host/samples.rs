@@ -68,6 +68,7 @@ pub(crate) fn spec() -> AppSpec {
         ]),
         statics: None,
         shared: vec![RelativePath::parse("media").unwrap()],
+        from_host: vec![],
         services: BTreeMap::from([
             (name("web"), service(gunicorn())),
             (name("worker"), service(worker())),

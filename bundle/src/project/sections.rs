@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::cursor::{Reader, Table};
 use super::values::{duration, module, size};
-use super::{BuildSettings, Project, checks, services};
+use super::{BuildSettings, Project, Ship, checks, services};
 use crate::spec::{AppSpec, Collect, Django, Hooks, PythonVersion, RelativePath, Statics, StepLimits, Variable};
 
 /// Words of a command, and bytes of each.
@@ -19,20 +19,28 @@ pub(super) fn project<'a>(reader: &'a Reader, table: &'a Spanned<DeTable<'a>>) -
     let file = Table::root(reader, table);
     let app = app(&file);
     let django = file.table("django").and_then(django);
-    let (dependencies, extra_packages) = file.table("dependencies").map(dependencies).unwrap_or_default();
-    let environment = file.table("build").map(build).unwrap_or_default();
+    let dependencies = file.table("dependencies").map(dependencies).unwrap_or_default();
+    let built = file.table("build").map(build).unwrap_or_default();
     let variables = file.table("env").map(|table| variables(&table)).unwrap_or_default();
     let statics = file.table("static").and_then(|table| statics(table, django.is_some()));
-    let files = file.table("files").map(files).unwrap_or_default();
-    let services = services::services(&file);
+    let (statics, collect_anywhere) = statics.map_or((None, false), |(statics, anywhere)| (Some(statics), anywhere));
+    let files = file.table("files").map(|table| files(table, statics.as_ref())).unwrap_or_default();
+    let services = services::services(&file, &files.shared);
     let checks = checks::checks(&file, &services);
     let hooks = file.table("hooks").map(hooks).unwrap_or_default();
     let steps = file.table("steps").map(steps).unwrap_or_default();
     file.finish();
     let (name, python, root) = app?;
-    let spec = AppSpec { name, python, root, django, variables, statics, shared: files.shared, services, checks, hooks, steps };
-    let build = BuildSettings { dependencies, extra_packages, environment, include: files.include, exclude: files.exclude };
+    let Files { shared, from_host, include, exclude } = files;
+    let spec = AppSpec { name, python, root, django, variables, statics, shared, from_host, services, checks, hooks, steps };
+    let build = BuildSettings { include, exclude, collect_anywhere, ..merged(dependencies, built) };
     Some(Project { spec, build })
+}
+
+/// What `[dependencies]` and `[build]` say, together.
+fn merged(dependencies: BuildSettings, build: BuildSettings) -> BuildSettings {
+    let BuildSettings { environment, before_collectstatic, after_collectstatic, .. } = build;
+    BuildSettings { environment, before_collectstatic, after_collectstatic, ..dependencies }
 }
 
 fn app(file: &Table<'_>) -> Option<(AppName, PythonVersion, RelativePath)> {
@@ -58,27 +66,53 @@ fn django(table: Table<'_>) -> Option<Django> {
     Some(Django { settings: settings?, manage: manage?, migrate })
 }
 
-fn dependencies(table: Table<'_>) -> (Vec<RelativePath>, Vec<String>) {
-    let files = paths(&table, "files");
+fn dependencies(table: Table<'_>) -> BuildSettings {
+    let dependencies = paths(&table, "files");
     let packages = table.list("extra-packages").unwrap_or_default();
-    let mut extra = Vec::new();
+    let mut extra_packages = Vec::new();
     for (at, package) in packages {
         let fits =
             package.len() <= 200 && package.starts_with(|c: char| c.is_ascii_alphanumeric()) && !package.chars().any(char::is_control);
         if fits {
-            extra.push(package.to_owned());
+            extra_packages.push(package.to_owned());
         } else {
             table.reader.mistake(at, "a package is written as \"gunicorn>=23\"");
         }
     }
+    let (extras, groups) = (words(&table, "extras"), words(&table, "groups"));
+    let ship = table.parsed("ship", |text| match text {
+        "auto" => Ok(Ship::Auto),
+        "installed" => Ok(Ship::Installed),
+        "wheels" => Ok(Ship::Wheels),
+        "both" => Ok(Ship::Both),
+        _ => Err("it is \"auto\", \"installed\", \"wheels\" or \"both\""),
+    });
     table.finish();
-    (files, extra)
+    BuildSettings { dependencies, extra_packages, extras, groups, ship: ship.unwrap_or_default(), ..BuildSettings::default() }
 }
 
-fn build(table: Table<'_>) -> BTreeMap<VariableName, String> {
+/// Names of extras and groups.
+fn words(table: &Table<'_>, key: &'static str) -> Vec<String> {
+    let list = table.list(key).unwrap_or_default();
+    let good = |word: &str| {
+        !word.is_empty()
+            && word.len() <= 100
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            && !word.starts_with('-')
+    };
+    for (at, word) in list.iter().filter(|(_, word)| !good(word)) {
+        let shown: String = word.chars().take(60).collect();
+        table.reader.mistake(*at, format!("{shown:?} in {key} is no name: letters, digits, '-', '_' and '.'"));
+    }
+    list.into_iter().map(|(_, word)| word.to_owned()).collect()
+}
+
+fn build(table: Table<'_>) -> BuildSettings {
     let environment = table.table("env").map(|env| named_texts(&env)).unwrap_or_default();
+    let before_collectstatic = commands(&table, "before-collectstatic");
+    let after_collectstatic = commands(&table, "after-collectstatic");
     table.finish();
-    environment
+    BuildSettings { environment, before_collectstatic, after_collectstatic, ..BuildSettings::default() }
 }
 
 /// Variables with values, by names that the team chose.
@@ -117,49 +151,65 @@ fn variables(table: &Table<'_>) -> BTreeMap<VariableName, Variable> {
     all
 }
 
-fn statics(table: Table<'_>, is_django: bool) -> Option<Statics> {
+/// Static files, and whether they are collected wherever it works.
+fn statics(table: Table<'_>, is_django: bool) -> Option<(Statics, bool)> {
     table.needed("root", "staticfiles");
     let root = table.parsed("root", RelativePath::parse);
     let collect = table.parsed("collect", |text| match text {
-        "build" if is_django => Ok(Collect::Build),
-        "host" if is_django => Ok(Collect::Host),
-        "never" => Ok(Collect::Never),
-        "build" | "host" => Err("only Django collects static files: write \"never\", or add [django]"),
-        _ => Err("it is \"build\", \"host\" or \"never\""),
+        "auto" if is_django => Ok((Collect::Build, true)),
+        "build" if is_django => Ok((Collect::Build, false)),
+        "host" if is_django => Ok((Collect::Host, false)),
+        "never" => Ok((Collect::Never, false)),
+        "auto" | "build" | "host" => Err("only Django collects static files: write \"never\", or add [django]"),
+        _ => Err("it is \"auto\", \"build\", \"host\" or \"never\""),
     });
-    let collect = collect.unwrap_or(if is_django { Collect::Build } else { Collect::Never });
+    let (collect, anywhere) = collect.unwrap_or(if is_django { (Collect::Build, true) } else { (Collect::Never, false) });
+    if root.as_ref().is_some_and(RelativePath::is_root) {
+        table.reader.mistake(table.at, "the whole app cannot be its static files: name a folder below the app's root");
+    }
     table.finish();
-    Some(Statics { root: root?, collect })
+    Some((Statics { root: root?, collect }, anywhere))
 }
 
 #[derive(Default)]
 struct Files {
     shared: Vec<RelativePath>,
+    from_host: Vec<RelativePath>,
     include: Vec<String>,
     exclude: Vec<String>,
 }
 
-fn files(table: Table<'_>) -> Files {
-    let shared = paths(&table, "shared");
-    for path in &shared {
-        let inside = |other: &RelativePath| path != other && path.as_str().starts_with(&format!("{other}/"));
-        if let Some(outer) = shared.iter().find(|other| inside(other)) {
+fn files(table: Table<'_>, statics: Option<&Statics>) -> Files {
+    let (shared, from_host) = (paths(&table, "shared"), paths(&table, "from-host"));
+    for (index, path) in shared.iter().enumerate() {
+        if let Some(outer) = shared.iter().find(|other| path != *other && path.is_within(other)) {
             table.reader.mistake(table.at, format!("shared names {path} and {outer}, which holds it: the outer one is enough"));
+        }
+        if shared.iter().take(index).any(|other| other == path) {
+            table.reader.mistake(table.at, format!("shared names {path} twice"));
         }
         if path.is_root() {
             table.reader.mistake(table.at, "the whole app cannot be shared across releases: name the paths that it writes");
         }
+        if let Some(root) = statics.map(|statics| &statics.root).filter(|root| path.is_within(root) || root.is_within(path)) {
+            table.reader.mistake(table.at, format!("shared names {path}, and static files are collected into {root}: keep them apart"));
+        }
+    }
+    for path in &from_host {
+        if path.is_root() || shared.iter().any(|shared| path.is_within(shared)) {
+            table.reader.mistake(table.at, format!("from-host names {path}, which is shared: a file comes from one place"));
+        }
     }
     let (include, exclude) = (patterns(&table, "include"), patterns(&table, "exclude"));
     table.finish();
-    Files { shared, include, exclude }
+    Files { shared, from_host, include, exclude }
 }
 
 fn patterns(table: &Table<'_>, key: &'static str) -> Vec<String> {
     let mut all = Vec::new();
     for (at, pattern) in table.list(key).unwrap_or_default() {
         if pattern.is_empty() || pattern.starts_with('/') || pattern.split('/').any(|part| part == "..") || pattern.len() > 500 {
-            table.reader.mistake(at, format!("{key} holds patterns of paths below the app's root, such as \"docs/**\""));
+            table.reader.mistake(at, format!("{key} holds patterns of paths below the folder of roadstead.toml, such as \"docs/**\""));
         } else {
             all.push(pattern.to_owned());
         }
@@ -217,6 +267,7 @@ pub(super) fn command(table: &Table<'_>, at: usize, key: &str, words: Vec<&str>)
 fn steps(table: Table<'_>) -> StepLimits {
     let defaults = StepLimits::default();
     let limits = StepLimits {
+        working_directory: table.parsed("working-directory", RelativePath::parse).unwrap_or_else(RelativePath::root),
         migrate_timeout: table.parsed("migrate-timeout", duration).unwrap_or(defaults.migrate_timeout),
         command_timeout: table.parsed("command-timeout", duration).unwrap_or(defaults.command_timeout),
         memory_max: table.parsed("memory-max", size),

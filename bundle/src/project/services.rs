@@ -7,76 +7,20 @@ use std::net::SocketAddr;
 use super::cursor::Table;
 use super::sections::{WORDS_MAX, command, named_texts};
 use super::values::{duration, module, size};
+use crate::arguments::reserved;
 use crate::spec::{Listen, RelativePath, Resources, Service, ServiceKind, UnitCutover};
 
 const KINDS: [&str; 7] = ["gunicorn", "uvicorn", "daphne", "celery-worker", "celery-beat", "command", "units"];
 
-/// Arguments that would take from the agent what it has to know: address, configuration, process, user, code.
-const REFUSED: [(&str, &[&str]); 5] = [
-    (
-        "gunicorn",
-        &[
-            "-b",
-            "--bind",
-            "-c",
-            "--config",
-            "--chdir",
-            "--pythonpath",
-            "-D",
-            "--daemon",
-            "-p",
-            "--pid",
-            "-u",
-            "--user",
-            "-g",
-            "--group",
-            "-m",
-            "--umask",
-            "--reload",
-            "-w",
-            "--workers",
-            "--threads",
-            "-t",
-            "--timeout",
-            "--preload-app-from",
-        ],
-    ),
-    ("uvicorn", &["--uds", "--fd", "--host", "--port", "--reload", "--app-dir", "--env-file", "--workers", "--log-config"]),
-    ("daphne", &["-u", "--unix-socket", "-b", "--bind", "-p", "--port", "--fd", "-e", "--endpoint"]),
-    (
-        "celery-worker",
-        &[
-            "-A",
-            "--app",
-            "-b",
-            "--broker",
-            "--config",
-            "--workdir",
-            "-D",
-            "--detach",
-            "--pidfile",
-            "--uid",
-            "--gid",
-            "-n",
-            "--hostname",
-            "-B",
-            "--beat",
-        ],
-    ),
-    (
-        "celery-beat",
-        &["-A", "--app", "-b", "--broker", "--config", "--workdir", "--detach", "--pidfile", "--uid", "--gid", "-s", "--schedule"],
-    ),
-];
-
-/// All services, by name.
-pub(super) fn services(file: &Table<'_>) -> BTreeMap<ServiceName, Service> {
+/// All services, by name. `shared` are the paths that live across releases.
+pub(super) fn services(file: &Table<'_>, shared: &[RelativePath]) -> BTreeMap<ServiceName, Service> {
     let Some(table) = file.table("services").filter(|table| !table.entries().is_empty()) else {
         file.reader.mistake(0, "the app has no service: write at least one, such as [services.web] with kind = \"gunicorn\"");
         return BTreeMap::new();
     };
     let mut all = BTreeMap::new();
     let mut ports: BTreeMap<SocketAddr, String> = BTreeMap::new();
+    let mut schedulers: BTreeMap<String, String> = BTreeMap::new();
     for (at, key, value) in table.entries() {
         let name = ServiceName::parse(key).map_err(|error| file.reader.mistake(at, error.to_string()));
         let Some(entry) = table.entry_table(value, format!("[services.{key}]")) else { continue };
@@ -85,6 +29,17 @@ pub(super) fn services(file: &Table<'_>) -> BTreeMap<ServiceName, Service> {
             && let Some(other) = ports.insert(SocketAddr::new(*address, *port), key.to_owned())
         {
             file.reader.mistake(at, format!("the services {other} and {key} listen on the same port"));
+        }
+        if let ServiceKind::CeleryBeat { app, .. } = &service.kind
+            && let Some(other) = schedulers.insert(app.clone(), key.to_owned())
+        {
+            file.reader
+                .mistake(at, format!("the services {other} and {key} are both the scheduler of {app}: every task would be sent twice"));
+        }
+        if let Some(path) = shared.iter().find(|path| service.working_directory.is_within(path)) {
+            let what =
+                format!("the working directory of {key} is the shared {path}: a process runs in its release, which shows whose it is");
+            file.reader.mistake(at, what);
         }
         all.extend(name.ok().map(|name| (name, service)));
     }
@@ -206,12 +161,9 @@ fn arguments(table: &Table<'_>, kind: &str) -> Vec<String> {
     if list.len() > WORDS_MAX {
         table.reader.mistake(table.at, format!("arguments has more than {WORDS_MAX} words"));
     }
-    let refused = REFUSED.iter().find(|(of, _)| *of == kind).map_or(&[][..], |(_, refused)| refused);
     let mut all = Vec::new();
     for (at, word) in list {
-        let option = word.split('=').next().unwrap_or(word);
-        let joined = |short: &&&str| short.len() == 2 && !word.starts_with("--") && word.starts_with(**short);
-        if let Some(found) = refused.iter().find(|refused| **refused == option).or_else(|| refused.iter().find(joined)) {
+        if let Some(found) = reserved(kind, word) {
             table.reader.mistake(at, format!("{found} is not among the arguments of {kind}: the agent sets it, or a key of its own does"));
         } else if word.len() > 2048 || word.contains('\0') {
             table.reader.mistake(at, "an argument has at most 2048 bytes and no NUL");

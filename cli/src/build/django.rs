@@ -22,11 +22,13 @@ pub(crate) struct Project<'a> {
     /// The `bin` of the environment with its packages.
     pub(crate) bin: &'a Path,
     /// The app's root, in a copy that it may write to.
-    pub(crate) root: &'a Path,
+    pub(crate) root: PathBuf,
     /// The folder of `manage.py` in it.
     pub(crate) manage: PathBuf,
+    /// The current directory of commands.
+    pub(crate) folder: PathBuf,
     /// `DJANGO_SETTINGS_MODULE`.
-    pub(crate) settings: &'a str,
+    pub(crate) settings: Option<&'a str>,
     /// Variables that it sees.
     pub(crate) environment: &'a BTreeMap<String, String>,
     /// Where static files are collected to, when they are.
@@ -47,8 +49,16 @@ pub(crate) struct Answer {
     pub(crate) unmigrated: Vec<String>,
     /// Own apps whose models differ from their migrations, and how.
     pub(crate) drift: BTreeMap<String, Vec<String>>,
-    /// `STATIC_ROOT` as the settings have it.
+    /// `STATIC_ROOT`, relative to the app's root, when it lies there.
     pub(crate) static_root: Option<String>,
+    /// `DEBUG` is on.
+    pub(crate) debug: bool,
+    /// `ALLOWED_HOSTS`.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// `SECRET_KEY` is the one that `startproject` made.
+    pub(crate) weak_key: bool,
+    /// Paths below the app's root that the settings write to, and what each is.
+    pub(crate) written: BTreeMap<String, String>,
     /// The class that stores static files.
     pub(crate) storage: Option<String>,
     /// That class stores them elsewhere than in files.
@@ -93,11 +103,14 @@ pub(crate) fn command(project: &Project<'_>, work: &Work, program: &str) -> Resu
     let own = project.bin.join(program);
     let mut run = if own.exists() { Run::clean(own, &[]) } else { Run::clean(program, &[]) };
     run = run.env("HOME", home).env("PATH", format!("{}:{path}", project.bin.display())).env("VIRTUAL_ENV", project.bin.with_file_name(""));
-    run = run.env("DJANGO_SETTINGS_MODULE", project.settings).env("PYTHONHASHSEED", "0").env("PYTHONDONTWRITEBYTECODE", "1");
+    run = run.env("PYTHONHASHSEED", "0").env("PYTHONDONTWRITEBYTECODE", "1");
+    if let Some(settings) = project.settings {
+        run = run.env("DJANGO_SETTINGS_MODULE", settings);
+    }
     for (name, value) in project.environment {
         run = run.env(name, value);
     }
-    Ok(run.within(&project.manage))
+    Ok(run.within(&project.folder))
 }
 
 impl Trouble {

@@ -124,7 +124,7 @@ pub(crate) fn lock(wanted: &Wanted<'_>, toolbox: &Toolbox, cache: &Cache, work: 
         return Ok(Lock { packages: Vec::new(), options: Vec::new(), pinned: true });
     }
     let folders = demand.folders(wanted.checkout)?;
-    let key = Digest::of(format!("2\n{}\n{demand:?}\n{folders:?}\n{}", toolbox.python().key(), index_settings()).as_bytes());
+    let key = Digest::of(format!("2\n{}\n{demand:?}\n{folders:?}\n{}", toolbox.key(), index_settings()).as_bytes());
     let place = cache.place("locks", &format!("{}.json", key.short()))?;
     if !refresh && let Some(lock) = std::fs::read(&place).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return Ok(lock);
@@ -222,6 +222,9 @@ fn pass(
     let requirements = work.write("requirements.txt", text(&demand.options) + &text(lines))?;
     let report = work.join("report.json");
     let mut run = toolbox.pip().args(["install", "--dry-run", "--ignore-installed", "--quiet", "--report"]).arg(&report).args(extra);
+    if toolbox.target().is_some() {
+        run = run.args(toolbox.choice()).arg("--target").arg(work.join("target"));
+    }
     if !constraints.is_empty() {
         run = run.arg("--constraint").arg(work.write("constraints.txt", text(constraints))?);
     }

@@ -3,7 +3,8 @@
 //! Source archives are built into wheels here, never on a host. The tree depends on the lock and the interpreter alone; it is
 //! cached under both, so that a build of changed code finds it ready.
 
-use roadstead_bundle::manifest::Package;
+use roadstead_bundle::spec::PythonVersion;
+use roadstead_bundle::wheel::{Target, WheelName};
 use roadstead_model::Digest;
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +17,7 @@ use super::toolbox::{Toolbox, index_hint};
 use crate::failure::{self, Failure, Result};
 
 const TIDY: &str = include_str!("scripts/tidy.py");
+const WHEELHOUSE: &str = include_str!("scripts/wheelhouse.py");
 /// Counted up when the way a tree is made changes.
 const FORMAT: u32 = 1;
 
@@ -24,25 +26,22 @@ const FORMAT: u32 = 1;
 pub(crate) struct Installed {
     /// The tree.
     pub(crate) tree: PathBuf,
-    /// Names and versions.
-    pub(crate) list: Vec<Package>,
     /// Whether the cache had it.
     pub(crate) cached: bool,
 }
 
 /// Installs the lock's packages, or finds them installed.
 pub(crate) fn install(lock: &Lock, checkout: &Path, toolbox: &Toolbox, cache: &Cache, work: &Work) -> Result<Installed> {
-    let list: Vec<Package> = lock.packages.iter().map(|p| Package { name: p.name.clone(), version: p.version.clone() }).collect();
-    let key = Digest::of(format!("{FORMAT}\n{}\n{}", toolbox.python().key(), lock.text()).as_bytes());
+    let key = Digest::of(format!("{FORMAT}\n{}\n{}", toolbox.key(), lock.text()).as_bytes());
     let place = cache.place("packages", &key.short())?;
     let cached = place.is_dir();
     if !cached {
         let wheels = wheels(lock, checkout, toolbox, cache, work)?;
         let tree = unpack(&wheels, toolbox, work)?;
-        complete(&tree, &list)?;
+        complete(&tree, &lock.packages)?;
         cache.publish(&tree, &place)?;
     }
-    Ok(Installed { tree: place, list, cached })
+    Ok(Installed { tree: place, cached })
 }
 
 /// The wheels of a lock: from the cache, from the index, or built from source.
@@ -65,6 +64,35 @@ pub(crate) fn wheels(lock: &Lock, checkout: &Path, toolbox: &Toolbox, cache: &Ca
     found.collect()
 }
 
+/// The lock's wheels and a `lock.txt` with their hashes, in a folder: what a host installs from that cannot use the installed tree.
+pub(crate) fn wheelhouse(lock: &Lock, checkout: &Path, toolbox: &Toolbox, cache: &Cache, work: &Work) -> Result<PathBuf> {
+    let (paths, folder) = (wheels(lock, checkout, toolbox, cache, work)?, work.join("wheelhouse"));
+    if let Some(target) = toolbox.target() {
+        refuse_unfit(&paths, target, toolbox)?;
+    }
+    let wheel = |(package, path): (&LockedPackage, &PathBuf)| {
+        let made_here = !matches!(&package.archive, Archive::File { url, .. } if url.ends_with(".whl"));
+        serde_json::json!({ "name": package.name, "version": package.version, "path": path, "made_here": made_here })
+    };
+    let all: Vec<_> = lock.packages.iter().zip(&paths).map(wheel).collect();
+    let job = serde_json::json!({ "wheels": all, "folder": folder });
+    toolbox.script(WHEELHOUSE).input(job.to_string()).expect("the wheels cannot be put together")?;
+    Ok(folder)
+}
+
+/// What was built from source with another Python than the app's must not depend on it.
+fn refuse_unfit(wheels: &[PathBuf], target: PythonVersion, toolbox: &Toolbox) -> Result<()> {
+    let target = Target { python: target, architecture: &toolbox.python().architecture, glibc: Some((2, u32::MAX)) };
+    for name in wheels.iter().filter_map(|path| path.file_name()?.to_str()) {
+        if !WheelName::parse(name).is_some_and(|wheel| wheel.fits(&target)) {
+            return Err(Failure::failed(format!("{name} is no wheel for Python {}", target.python))
+                .cause(format!("it was built from source here, with Python {}", toolbox.python().full))
+                .hint(format!("install Python {} on the machine that builds", target.python)));
+        }
+    }
+    Ok(())
+}
+
 fn no_wheel(package: &LockedPackage) -> Failure {
     Failure::failed(format!("pip made no wheel of {} {}", package.name, package.version)).hint("run the build again with --refresh")
 }
@@ -85,7 +113,11 @@ fn fetch(
     lines.extend(missing.iter().map(|(package, _)| requirement(package, checkout)));
     let list = work.write("wheels.txt", lines)?;
     let folder = work.folder(if option.is_some() { "wheels-of-archives" } else { "wheels-of-sources" })?;
-    let run = toolbox.pip().args(["wheel", "--quiet", "--no-deps", "--wheel-dir"]).arg(&folder).args(option);
+    let run = if toolbox.target().is_some() && option.is_some() {
+        toolbox.pip().args(["download", "--quiet", "--no-deps"]).args(toolbox.choice()).arg("--dest").arg(&folder).args(option)
+    } else {
+        toolbox.pip().args(["wheel", "--quiet", "--no-deps", "--wheel-dir"]).arg(&folder).args(option)
+    };
     let fetched = run.arg("--requirement").arg(list).within(checkout).expect("the packages cannot be fetched or built");
     fetched.map_err(|failure| index_hint(failure.hint("when an archive has moved: run the build again with --refresh")))?;
     let made = by_name(&folder)?;
@@ -107,7 +139,7 @@ fn wheel_key(package: &LockedPackage, toolbox: &Toolbox) -> String {
             other => other.clone(),
         }
     );
-    let digest = Digest::of(format!("{archive}\n{}", toolbox.python().key()).as_bytes());
+    let digest = Digest::of(format!("{archive}\n{}", toolbox.key()).as_bytes());
     format!("{}-{}", package.name, digest.short())
 }
 
@@ -158,7 +190,7 @@ fn unpack(wheels: &[PathBuf], toolbox: &Toolbox, work: &Work) -> Result<PathBuf>
 }
 
 /// Every locked package must be there: a wheel that says another name than its file would go unnoticed until its import.
-fn complete(tree: &Path, list: &[Package]) -> Result<()> {
+fn complete(tree: &Path, list: &[LockedPackage]) -> Result<()> {
     let lib = tree.join("lib");
     let entries = fs::read_dir(&lib).map_err(|error| failure::file("read the folder", &lib, &error))?;
     let infos = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());

@@ -74,6 +74,12 @@ pub(crate) fn find(wanted: PythonVersion, named: Option<&Path>) -> Result<Python
     Err(missing(wanted, &found))
 }
 
+/// Some Python, to choose wheels with for one that is not there: the first on PATH.
+pub(crate) fn any() -> Option<Python> {
+    let programs = on_path(&["python3", "python"]);
+    programs.into_iter().filter_map(|program| Python::probe(Path::new(&program))).find(|python| python.version().is_some())
+}
+
 fn missing(wanted: PythonVersion, found: &[Python]) -> Failure {
     let found: BTreeSet<String> = found.iter().map(|python| format!("{} ({})", python.full, python.executable.display())).collect();
     let list = if found.is_empty() { "no Python at all".to_owned() } else { found.into_iter().collect::<Vec<_>>().join(", ") };

@@ -1,5 +1,6 @@
 //! A private virtual environment per interpreter with pip (and uv when it is needed): never the user's own environments.
 
+use roadstead_bundle::spec::PythonVersion;
 use std::path::{Path, PathBuf};
 
 use super::cache::{Cache, Work};
@@ -31,6 +32,7 @@ const UNWANTED: [&str; 13] = [
 pub(crate) struct Toolbox {
     folder: PathBuf,
     python: Python,
+    target: Option<PythonVersion>,
 }
 
 impl Toolbox {
@@ -43,7 +45,36 @@ impl Toolbox {
             std::fs::write(fresh.join("ready"), "").map_err(|error| crate::failure::file("write", &fresh, &error))?;
             cache.publish(&fresh, &place)?;
         }
-        Ok(Self { folder: place, python: python.clone() })
+        Ok(Self { folder: place, python: python.clone(), target: None })
+    }
+
+    /// The same tools, used for a Python that this machine has not: they choose wheels for it and can build nothing that is compiled.
+    pub(crate) fn for_another(self, target: PythonVersion) -> Self {
+        Self { target: Some(target), ..self }
+    }
+
+    /// The Python that is worked for, when it is not the toolbox's own.
+    pub(crate) const fn target(&self) -> Option<PythonVersion> {
+        self.target
+    }
+
+    /// What decides whether something made with these tools can be used again.
+    pub(crate) fn key(&self) -> String {
+        self.target.map_or_else(|| self.python.key(), |target| format!("{}-for-{target}", self.python.key()))
+    }
+
+    /// Options that make pip choose archives for the other Python; none when it works for its own.
+    pub(crate) fn choice(&self) -> Vec<String> {
+        let Some(target) = self.target else { return Vec::new() };
+        let Python { architecture, libc, .. } = &self.python;
+        let glibc = libc.strip_prefix("glibc-2.").and_then(|minor| minor.split('.').next()?.parse::<u32>().ok()).unwrap_or(17);
+        let mut platforms: Vec<String> = (5..=glibc).rev().map(|minor| format!("manylinux_2_{minor}_{architecture}")).collect();
+        platforms.extend(["manylinux2014", "manylinux2010", "manylinux1", "linux"].map(|family| format!("{family}_{architecture}")));
+        let tag = target.to_string().replace('.', "");
+        let mut options = vec!["--only-binary=:all:".to_owned(), format!("--python-version={target}"), "--implementation=cp".to_owned()];
+        options.extend([format!("cp{tag}"), "abi3".to_owned(), "none".to_owned()].map(|abi| format!("--abi={abi}")));
+        options.extend(platforms.into_iter().map(|platform| format!("--platform={platform}")));
+        options
     }
 
     /// The interpreter that it serves.
@@ -56,7 +87,10 @@ impl Toolbox {
         let run = pip_environment(Run::clean(self.folder.join("bin/python"), &["PIP_", "CFLAGS", "LDFLAGS", "CPPFLAGS", "PKG_CONFIG"]));
         let flags = std::env::var("CFLAGS").unwrap_or_default();
         // Debug information would carry the name of a temporary folder into every compiled extension.
-        run.env("CFLAGS", format!("{flags} -g0").trim()).args(["-c", PIP])
+        let run = run.env("CFLAGS", format!("{flags} -g0").trim()).env("SOURCE_DATE_EPOCH", "315532800");
+        let run =
+            self.target.map(|target| target.to_string()).into_iter().fold(run, |run, target| run.env("ROADSTEAD_TARGET_PYTHON", target));
+        run.args(["-c", PIP])
     }
 
     /// The interpreter about to run one of our own scripts: no user site, no bytecode of its own, the same hashes every time.

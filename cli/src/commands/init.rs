@@ -41,7 +41,12 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let json = serde_json::json!({ "file": path, "name": project.name, "notes": project.notes });
     output.result(&json, || {
         let notes: String = project.notes.iter().map(|note| format!("Note: {note}.\n")).collect();
-        format!("{} is written: read it, then\n\n  git add roadstead.toml && git commit -m 'Describe how to deploy'\n  roadstead build\n\n{notes}", path.display())
+        let in_git = arguments.folder.canonicalize().is_ok_and(|folder| folder.ancestors().any(|folder| folder.join(".git").exists()));
+        let begin = if in_git { "git add roadstead.toml" } else { "git init && git add ." };
+        format!(
+            "{} is written: read it, then\n\n  {begin} && git commit -m 'Describe how to deploy'\n  roadstead build --key release.key\n\n{notes}",
+            path.display()
+        )
     });
     Ok(())
 }

@@ -118,7 +118,14 @@ impl World<'_> {
         let Some(module) = project.settings.clone() else { return };
         let text = self.settings_text(&module);
         let inner = |path: String| if project.inner.is_empty() { path } else { format!("{}/{path}", project.inner) };
-        project.static_root = assignment(&text, "STATIC_ROOT").and_then(project_path).map(inner);
+        let stated = assignment(&text, "STATIC_ROOT");
+        project.static_root = stated.and_then(project_path).map(inner);
+        if stated.is_none() && text.contains("django.contrib.staticfiles") {
+            // The build tells Django where to collect; what serves the files reads them from the host's folder, not from the settings.
+            project.static_root = Some(inner("staticfiles".to_owned()));
+        } else if project.static_root.is_none() && stated.is_some() {
+            project.notes.push("STATIC_ROOT is no path below the project: name one there, and under [static] here".to_owned());
+        }
         let media = assignment(&text, "MEDIA_ROOT").and_then(project_path).map(inner);
         let database = assignment(&text, "DATABASES").filter(|value| value.contains("sqlite3") && !value.contains("environ"));
         let is_file = |literal: &&str| !literal.contains("backends") && (literal.contains(".sqlite") || literal.ends_with(".db"));
@@ -128,6 +135,30 @@ impl World<'_> {
         variables(&text, &mut project.variables);
         project.variables.remove("DJANGO_SETTINGS_MODULE");
         self.health(project, &text);
+        self.honest(project, &module, &text);
+    }
+
+    /// What works at a desk and deserves a word before it serves others.
+    fn honest(&self, project: &mut Project, module: &str, settings: &str) {
+        let is = |name: &str, value: &str| assignment(settings, name).is_some_and(|found| found.trim_start().starts_with(value));
+        let mut note = |text: String| project.notes.push(text);
+        if is("DEBUG", "True") {
+            note("DEBUG is on in the settings: error pages show the insides of the application to whoever asks".to_owned());
+        }
+        if assignment(settings, "ALLOWED_HOSTS").is_none_or(|hosts| hosts.trim() == "[]") {
+            let then =
+                if is("DEBUG", "True") { "while DEBUG is on, only requests to localhost are answered" } else { "no request is answered" };
+            note(format!("ALLOWED_HOSTS is empty: {then}"));
+        }
+        if assignment(settings, "SECRET_KEY").is_some_and(|key| key.contains("django-insecure-")) {
+            note("SECRET_KEY stands in the repository: read it from a variable, and declare that under [env]".to_owned());
+        }
+        let (package, name) = module.rsplit_once('.').unwrap_or(("", module));
+        let developers = ["dev", "develop", "development", "local"].contains(&name);
+        let servers = ["production", "prod", "deploy"].into_iter().map(|other| format!("{package}.{other}"));
+        if let Some(other) = servers.filter(|other| developers && self.path(other).is_some()).next() {
+            note(format!("what serves names {module}, and there is {other}, too: change settings here if that is meant for servers"));
+        }
     }
 
     /// The settings module with what it imports from its own package, base first.
@@ -217,7 +248,10 @@ impl World<'_> {
         if is_django && !self.dependencies.name("django") && project.dependencies.as_deref().is_none_or(|file| !file.ends_with(".lock")) {
             let settings = project.settings.as_deref().map(|module| self.settings_text(module)).unwrap_or_default();
             project.extra_packages.push(generated_by(&settings).unwrap_or_else(|| "Django".to_owned()));
-            project.notes.push("no dependency file names Django: it is listed under extra-packages".to_owned());
+            project.notes.push(match &project.dependencies {
+                Some(file) => format!("{file} does not name Django: it is listed under extra-packages"),
+                None => "there is no requirements file, uv.lock, poetry.lock or pyproject.toml: what the project needs is listed under extra-packages".to_owned(),
+            });
         }
         let server = project.web.as_ref().map(|(kind, _)| *kind);
         project.extra_packages.extend(server.filter(|server| !self.dependencies.name(server)).map(str::to_owned));

@@ -37,7 +37,7 @@ pub(crate) fn file(project: &Project, python: PythonVersion) -> String {
     environment(project, &mut line);
     if let Some(root) = &project.static_root {
         line("\n[static]".to_owned());
-        line(format!("root = {}  # STATIC_ROOT; collected when the release is built", quoted(root)));
+        line(format!("root = {}  # collected when the release is built; served from /srv/roadstead/{}/static", quoted(root), project.name));
     }
     if !project.shared.is_empty() {
         let why =

@@ -80,6 +80,7 @@ pub(crate) fn manifest(version: &str) -> Manifest {
             variables: BTreeMap::new(),
             statics: None,
             shared: vec![],
+            from_host: vec![],
             services: BTreeMap::new(),
             checks: Checks::default(),
             hooks: Hooks::default(),

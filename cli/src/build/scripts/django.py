@@ -19,6 +19,32 @@ def failed(stage, error):
     return {"stage": stage, "missing": missing if isinstance(missing, str) else None, "text": traceback.format_exc()}
 
 
+def inside(path, root):
+    """A path that the project writes, relative to its root; nothing when it lies elsewhere."""
+    if not path or not isinstance(path, (str, os.PathLike)) or str(path).startswith((":memory:", "file:")):
+        return None
+    # As the settings have it: a link of the tree would lead to what it stands for.
+    path = os.path.normpath(os.path.join(os.getcwd(), os.fspath(path)))
+    root = os.path.realpath(root)
+    relative = os.path.relpath(os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path)), root)
+    return None if relative.startswith("..") or relative == "." else relative
+
+
+def look_at_settings(answer, settings, root):
+    answer["debug"] = bool(settings.DEBUG)
+    answer["allowed_hosts"] = [str(host) for host in settings.ALLOWED_HOSTS]
+    answer["weak_key"] = str(settings.SECRET_KEY).startswith("django-insecure-")
+    written = {}
+    for database in settings.DATABASES.values():
+        if str(database.get("ENGINE", "")).endswith(("sqlite3", "spatialite")):
+            written[inside(database.get("NAME"), root)] = "the database"
+    written[inside(settings.MEDIA_ROOT, root)] = "MEDIA_ROOT"
+    handlers = settings.LOGGING.get("handlers", {}) if isinstance(settings.LOGGING, dict) else {}
+    for handler in handlers.values():
+        written[inside(handler.get("filename"), root)] = "the log file"
+    answer["written"] = {path: what for path, what in written.items() if path}
+
+
 def look_at_migrations(answer, root):
     from django.apps import apps
     from django.db.migrations.autodetector import MigrationAutodetector
@@ -74,7 +100,8 @@ def main():
 
         answer["django"] = django.get_version()
         stated = getattr(settings, "STATIC_ROOT", None)
-        answer["static_root"] = str(stated) if stated else None
+        answer["static_root"] = inside(stated, job["root"])
+        look_at_settings(answer, settings, job["root"])
         if job["statics"]:
             settings.STATIC_ROOT = job["statics"]
         stage = "setup"
