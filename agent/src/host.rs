@@ -6,6 +6,7 @@ pub(crate) mod argv;
 pub(crate) mod command;
 pub(crate) mod disk;
 pub(crate) mod environment_file;
+pub(crate) mod installer;
 pub(crate) mod journal;
 pub(crate) mod libc_version;
 pub(crate) mod links;

@@ -155,6 +155,21 @@ impl Layout {
         self.collected(app).join(release.as_str())
     }
 
+    /// Files of the host that releases see in their trees, a folder per release.
+    pub(crate) fn placed(&self, app: &AppName) -> PathBuf {
+        self.app(app).join("placed")
+    }
+
+    /// Files of the host that one release sees in its tree.
+    pub(crate) fn placed_of(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
+        self.placed(app).join(release.as_str())
+    }
+
+    /// Where the host's operator keeps files that releases of an app ask for.
+    pub(crate) fn host_files(&self, app: &AppName) -> PathBuf {
+        self.configuration().join("apps").join(app.as_str())
+    }
+
     /// Files that live across releases.
     pub(crate) fn shared(&self, app: &AppName) -> PathBuf {
         self.app(app).join("shared")

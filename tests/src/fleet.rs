@@ -7,6 +7,7 @@ mod journal;
 mod packages;
 mod project;
 mod rollouts;
+mod plain;
 mod tiny;
 
 pub use desk::Desk;
@@ -14,6 +15,7 @@ pub use erp::{Erp, PASSWORD, SITE, secrets};
 pub use journal::{Journals, Moment};
 pub use packages::{Packages, Profile, packages, repacked};
 pub use project::Project;
+pub use plain::{PlainFleet, run, tools};
 pub use tiny::{Tiny, Twist};
 
 use crate::lab::{Execution, Host, HostOptions, Lab, LabError, Network, wait_until};

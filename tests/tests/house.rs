@@ -136,3 +136,18 @@ fn every_crate_takes_the_lints_and_says_what_it_is() {
         assert!(std::fs::read_to_string(&head).unwrap().starts_with("//!"), "{} does not say what it is", head.display());
     }
 }
+
+#[test]
+fn every_test_that_the_docs_name_is_there() {
+    let root = root();
+    let mut named = 0;
+    for line in std::fs::read_to_string(root.join("docs/wild-apps.md")).unwrap().lines().filter(|line| line.starts_with("| ")) {
+        let held_by = line.trim_end_matches('|').rsplit('|').next().unwrap();
+        for word in held_by.split('`').skip(1).step_by(2) {
+            let path = if word.contains('/') { word.to_owned() } else { format!("tests/tests/stories/{word}.rs") };
+            assert!(root.join(&path).is_file(), "docs/wild-apps.md names {path}: {line}");
+            named += 1;
+        }
+    }
+    assert!(named > 40, "the table is there");
+}

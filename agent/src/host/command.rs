@@ -47,6 +47,8 @@ pub(crate) struct Command {
     pub(crate) within: Duration,
     /// Bytes of memory.
     pub(crate) memory_max: Option<u64>,
+    /// It has no network.
+    pub(crate) offline: bool,
 }
 
 /// How a command ended.
@@ -118,6 +120,9 @@ impl Command {
         properties.push(("EnvironmentFiles", Variant::from(files)));
         if let Some(bytes) = self.memory_max {
             properties.push(("MemoryMax", Variant::from(bytes)));
+        }
+        if self.offline {
+            properties.push(("PrivateNetwork", Variant::from(true)));
         }
         let Some(user) = &self.user else { return properties };
         properties.extend([

@@ -88,6 +88,7 @@ async fn make(context: &StepContext, name: &str) -> Result<(), Failure> {
         hidden: Vec::new(),
         within: Duration::from_secs(60),
         memory_max: None,
+        offline: false,
     };
     let finished = command::run(&context.host, &command, &context.cancelled, |line| context.output.line(StepName::Preflight, line)).await;
     let finished = finished.map_err(|error| error.failure())?;

@@ -38,8 +38,8 @@ fn source(layout: &Layout, release: &Release) -> Option<PathBuf> {
 async fn collect(context: &StepContext, release: &Release) -> Result<(), Failure> {
     let Some(django) = &release.manifest.spec.django else { return Ok(()) };
     let folder = context.layout.collected_of(release.app(), &release.id);
-    let words: Vec<String> =
-        ["python", django.manage.as_str(), "collectstatic", "--noinput"].iter().map(|word| (*word).to_owned()).collect();
+    let manage = below(&release.root(&context.layout), &django.manage).display().to_string();
+    let words: Vec<String> = ["python", &manage, "collectstatic", "--noinput"].iter().map(|word| (*word).to_owned()).collect();
     let task = Task {
         step: StepName::Collectstatic,
         name: "collectstatic".to_owned(),

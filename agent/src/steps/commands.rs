@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::StepContext;
 use super::account;
-use super::release::Release;
+use super::release::{Release, below};
 use crate::host::argv::program;
 use crate::host::command::{self, Command, Finished};
 
@@ -43,13 +43,14 @@ pub(crate) async fn run(
         description: format!("{} {} of {}", context.order.app, task.name, release.id),
         argv,
         user: Some(account.name),
-        working_directory: release.root(layout),
+        working_directory: below(&release.root(layout), &release.manifest.spec.steps.working_directory),
         environment: vec![format!("ROADSTEAD_STEP={}", task.step)],
         environment_files: vec![release.environment_file(layout)],
         writable,
         hidden: vec![layout.agent_state(), layout.configuration()],
         within: task.within.to_duration(),
         memory_max: release.manifest.spec.steps.memory_max,
+        offline: false,
     };
     let finished = command::run(&context.host, &command, &context.cancelled, |text| {
         context.output.line(task.step, text);

@@ -9,6 +9,7 @@ use super::StepContext;
 use super::account;
 use super::environment::{Sources, complete, declared};
 use super::fitness;
+use super::placed;
 use super::release::{Release, Role, below, role};
 use super::stage::Stage;
 use super::util::{disk, on_disk};
@@ -32,6 +33,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let account = account::of(&layout, &app)?;
         let variables = write_environment(&layout, &release, &variables)?;
         make_folders(&layout, &release, &account)?;
+        placed::place(&layout, &release, &account)?;
         let units = write_units(&layout, &release, &account)?;
         Ok(Written { variables, units })
     })

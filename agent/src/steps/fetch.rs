@@ -1,10 +1,12 @@
 //! Fetch: the manifest and the blobs that the host lacks. Nothing is fetched for a manifest that is not trusted.
 
-use roadstead_bundle::manifest::{Manifest, TreeRef};
+use roadstead_bundle::manifest::TreeRef;
 use roadstead_bundle::store::{Form, Store};
 use roadstead_model::{Digest, Failure, FailureKind, OrderKind};
 
 use super::StepContext;
+use super::fit::{self, Here};
+use super::release::Release;
 use super::util::{disk, io_failure, on_disk};
 use super::verify::{self, Kept};
 use crate::files::{create_private_folder, write_atomically};
@@ -21,17 +23,20 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let _no_sweep = context.sweeping.read().await;
     let received = context.releases.release(release.manifest).await?;
     let (layout, app, release) = (context.layout.clone(), context.order.app.clone(), release.clone());
-    let manifest = disk(move || {
+    let roots = disk(move || {
         let kept = Kept::of(received)?;
         let verified = verify::trusted(&layout, &app, &release, &kept)?;
         let path = layout.received(&app, &release.id);
         create_private_folder(path.parent().unwrap_or(&path)).map_err(|error| on_disk(&error))?;
         write_atomically(&path, &kept.encode(), 0o600).map_err(|error| on_disk(&error))?;
-        room_for(&layout, verified.manifest())?;
-        Ok(verified.manifest().clone())
+        let manifest = verified.manifest().clone();
+        // What this host cannot run is not fetched, and of two forms of the packages one.
+        let way = fit::way(&manifest, &Here::of(&manifest))?;
+        let trees = fit::trees(&manifest, &way);
+        room_for(&layout, &trees)?;
+        Ok(trees.into_iter().map(|tree| tree.root).collect::<Vec<Digest>>())
     })
     .await?;
-    let roots: Vec<Digest> = manifest.trees().map(|tree| tree.root).collect();
     let bases = bases(context);
     let fetched = context.releases.fetch(&roots, &bases, &context.layout.blobs(), &context.progress).await?;
     Ok(match fetched.blobs {
@@ -43,16 +48,20 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
 /// Trees of the serving release, in the same order: most files are the same, and the rest is sent as a difference to them.
 fn bases(context: &StepContext) -> Vec<Digest> {
     let current = context.current().and_then(|id| context.release_by_id(&id).ok());
-    current.map(|release| release.manifest.trees().map(|tree| tree.root).collect()).unwrap_or_default()
+    let Some(Release { manifest, .. }) = current else { return Vec::new() };
+    // As the serving release was fetched, so that trees stand beside their likes.
+    let trees =
+        fit::way(&manifest, &Here::of(&manifest)).map(|way| fit::trees(&manifest, &way).into_iter().map(|tree| tree.root).collect());
+    trees.unwrap_or_default()
 }
 
 /// Whether what is missing fits the disk. Trees that are here already cost nothing.
-fn room_for(layout: &Layout, manifest: &Manifest) -> Result<(), Failure> {
+fn room_for(layout: &Layout, trees: &[&TreeRef]) -> Result<(), Failure> {
     let blobs = layout.blobs();
     let store =
         Store::open(&blobs, Form::Raw).map_err(|error| Failure::new(FailureKind::Host, error.to_string(), "see the host's disk"))?;
-    let missing: Vec<&TreeRef> = manifest.trees().filter(|tree| !store.has(&tree.root)).collect();
-    let (bytes, files) = missing.iter().fold((RESERVE_BYTES, 0_u64), |(bytes, files), tree| {
+    let missing = trees.iter().filter(|tree| !store.has(&tree.root));
+    let (bytes, files) = missing.fold((RESERVE_BYTES, 0_u64), |(bytes, files), tree| {
         (bytes.saturating_add(tree.bytes), files.saturating_add(tree.entries.saturating_mul(2)))
     });
     let space = free(&blobs).map_err(|error| io_failure("look at the disk of", &blobs, &error))?;

@@ -5,7 +5,7 @@ use roadstead_model::{Failure, OrderKind, StepName};
 
 use super::StepContext;
 use super::commands::{self, Task, expect_success};
-use super::release::Release;
+use super::release::{Release, below};
 
 const LAUNCHER: &str = include_str!("migrate_launcher.py");
 
@@ -38,8 +38,8 @@ async fn migrate(context: &StepContext, release: &Release) -> Result<String, Fai
     let Some(django) = release.manifest.spec.django.as_ref().filter(|django| django.migrate) else {
         return Ok("no migrations to run".to_owned());
     };
-    let words: Vec<String> =
-        ["python", "-c", LAUNCHER, django.manage.as_str(), "migrate", "--noinput"].iter().map(|word| (*word).to_owned()).collect();
+    let manage = below(&release.root(&context.layout), &django.manage).display().to_string();
+    let words: Vec<String> = ["python", "-c", LAUNCHER, &manage, "migrate", "--noinput"].iter().map(|word| (*word).to_owned()).collect();
     let mut applied = Applied::default();
     let task = task(release, "migrate".to_owned());
     let finished = commands::run(context, release, &words, &task, |line| {

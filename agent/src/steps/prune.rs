@@ -75,7 +75,7 @@ struct Swept {
 fn sweep(layout: &Layout, app: &AppName, needed: &BTreeSet<ReleaseId>) -> Result<Swept, Failure> {
     let mut swept = Swept { releases: 0, bytes: 0 };
     let venvs: BTreeSet<String> = needed.iter().filter_map(|id| Some(Release::load(layout, app, id, &[]).ok()?.venv_name())).collect();
-    for (folder, kept) in [(layout.releases(app), 1), (layout.collected(app), 0)] {
+    for (folder, kept) in [(layout.releases(app), 1), (layout.collected(app), 0), (layout.placed(app), 0)] {
         for name in names(&folder) {
             if ReleaseId::parse(&name).is_ok_and(|id| needed.contains(&id)) {
                 continue;

@@ -125,7 +125,7 @@ impl Release {
     /// The folder name of its virtual environment: content, Python and architecture.
     pub(crate) fn venv_name(&self) -> String {
         let packages = &self.manifest.packages;
-        let content = packages.installed.as_ref().map_or(packages.lock, |tree| tree.root);
+        let content = packages.installed.as_ref().or(packages.wheels.as_ref()).map_or(packages.lock, |tree| tree.root);
         format!("{}-py{}-{}", content.short(), packages.python, std::env::consts::ARCH)
     }
 

@@ -38,6 +38,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         link_shared(&layout, &release, &root, &account)?;
         link_statics(&layout, &release, &store, &root, &account)?;
         link_packages(&layout, &release, &root)?;
+        link_placed(&layout, &release, &root)?;
         // Its name promises that it is complete, also after a power cut.
         sync_file_system(&fresh).map_err(|error| on_disk(&error))?;
         fs::rename(&fresh, &tree).map_err(|error| io_failure("name", &tree, &error))?;
@@ -101,6 +102,15 @@ fn link_packages(layout: &Layout, release: &Release, root: &Path) -> Result<(), 
         Ok(_) => Ok(()),
         Err(_) => symlink(release.venv(layout), &place).map_err(|error| io_failure("make the link", &place, &error)),
     }
+}
+
+/// Files of the host are links, too: their content follows the host's with each preparation.
+fn link_placed(layout: &Layout, release: &Release, root: &Path) -> Result<(), Failure> {
+    let folder = layout.placed_of(release.app(), &release.id);
+    for path in &release.manifest.spec.from_host {
+        replace_by_link(&plain_place(root, path)?, &folder.join(path.as_str()))?;
+    }
+    Ok(())
 }
 
 /// Static files lie apart from the code: web servers read them, and `collectstatic` may write them.

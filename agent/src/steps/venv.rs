@@ -1,7 +1,9 @@
 //! Venv: the packages as a virtual environment of this host's Python, complete under its name or not there at all. It is named by its
 //! content, so that releases with the same packages share one.
 
-use roadstead_bundle::manifest::{EntryKind, Node, TreeRef};
+mod installed;
+
+use roadstead_bundle::manifest::{EntryKind, Node};
 use roadstead_bundle::store::Store;
 use roadstead_bundle::unpack::lay_out;
 use roadstead_model::{Digest, Failure, FailureKind, OrderKind, limits};
@@ -10,11 +12,12 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::StepContext;
+use super::fit::{self, Here, Way};
 use super::release::Release;
 use super::unpack::{blobs, remove_tree, unpack_failure};
 use super::util::{disk, io_failure, on_disk};
 use crate::files::{sync_file_system, sync_folder};
-use crate::host::python::{self, Interpreter};
+use crate::host::python::Interpreter;
 use crate::layout::Layout;
 
 /// Runs the step.
@@ -22,22 +25,16 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Prepare { release, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     let release = context.release(release)?;
     let layout = context.layout.clone();
-    disk(move || {
-        let unfit = |found: String| {
-            Failure::new(FailureKind::Unfit, format!("there is no Python {}; {found}", release.manifest.spec.python), "install it")
-        };
-        let interpreter = python::choose(Path::new("/"), release.manifest.spec.python).map_err(unfit)?;
-        let venv = release.venv(&layout);
-        if venv.is_dir() {
-            return repair(&venv, &interpreter);
-        }
-        let Some(tree) = &release.manifest.packages.installed else {
-            let summary = "the release carries wheels only, and no packages that were installed when it was built".to_owned();
-            return Err(Failure::new(FailureKind::Unfit, summary, "build it on a machine with the hosts' Python and architecture"));
-        };
-        build(&layout, &release, tree, &interpreter)
-    })
-    .await
+    let way = fit::way(&release.manifest, &Here::of(&release.manifest))?;
+    let (Way::Linked(interpreter) | Way::Installed(interpreter, _)) = &way;
+    let (venv, interpreter) = (release.venv(&layout), interpreter.clone());
+    if venv.is_dir() {
+        return disk(move || repair(&venv, &interpreter)).await;
+    }
+    match &way {
+        Way::Installed(interpreter, installer) => installed::install(context, &release, interpreter, installer).await,
+        Way::Linked(_) => disk(move || build(&layout, &release, &interpreter)).await,
+    }
 }
 
 /// The host's Python may have moved since (another package, another prefix): the link follows it.
@@ -50,7 +47,10 @@ fn repair(venv: &Path, interpreter: &Interpreter) -> Result<String, Failure> {
     Ok(format!("it was here, its Python is now {}", interpreter.path.display()))
 }
 
-fn build(layout: &Layout, release: &Release, tree: &TreeRef, interpreter: &Interpreter) -> Result<String, Failure> {
+fn build(layout: &Layout, release: &Release, interpreter: &Interpreter) -> Result<String, Failure> {
+    let tree = release.manifest.packages.installed.as_ref().ok_or_else(|| {
+        Failure::new(FailureKind::Unfit, "the release carries no installed packages".to_owned(), "build it with ship = \"installed\"")
+    })?;
     let (venvs, store) = (layout.venvs(release.app()), blobs(layout)?);
     let fresh = venvs.join(format!(".new-{}", release.venv_name()));
     remove_tree(&fresh)?;
@@ -64,6 +64,19 @@ fn build(layout: &Layout, release: &Release, tree: &TreeRef, interpreter: &Inter
         Some(bin) => drop(lay_out(&store, &bin, &programs).map_err(|error| unpack_failure(&error))?),
         None => fs::create_dir(&programs).map_err(|error| io_failure("make the folder", &programs, &error))?,
     }
+    skeleton(&fresh, interpreter)?;
+    sync_file_system(&fresh).map_err(|error| on_disk(&error))?;
+    let venv = release.venv(layout);
+    fs::rename(&fresh, &venv).map_err(|error| io_failure("name", &venv, &error))?;
+    sync_folder(&venvs).map_err(|error| on_disk(&error))?;
+    Ok(format!("{} packages, {} files", release.manifest.packages.list.len(), laid.linked + laid.copied))
+}
+
+/// What makes a folder a virtual environment: links to the interpreter beside its programs, and the file that says so.
+fn skeleton(fresh: &Path, interpreter: &Interpreter) -> Result<(), Failure> {
+    let version = interpreter.version;
+    let programs = fresh.join("bin");
+    fs::create_dir_all(&programs).map_err(|error| io_failure("make the folder", &programs, &error))?;
     let link = |name: String, target: &Path| {
         let place = fresh.join(name);
         symlink(target, &place).map_err(|error| io_failure("make the link", &place, &error))
@@ -76,12 +89,7 @@ fn build(layout: &Layout, release: &Release, tree: &TreeRef, interpreter: &Inter
     let settings = fresh.join("pyvenv.cfg");
     let home = interpreter.path.parent().unwrap_or(Path::new("/usr/bin"));
     let text = format!("home = {}\ninclude-system-site-packages = false\nversion = {version}\n", home.display());
-    fs::write(&settings, text).map_err(|error| io_failure("write", &settings, &error))?;
-    sync_file_system(&fresh).map_err(|error| on_disk(&error))?;
-    let venv = release.venv(layout);
-    fs::rename(&fresh, &venv).map_err(|error| io_failure("name", &venv, &error))?;
-    sync_folder(&venvs).map_err(|error| on_disk(&error))?;
-    Ok(format!("{} packages, {} files", release.manifest.packages.list.len(), laid.linked + laid.copied))
+    fs::write(&settings, text).map_err(|error| io_failure("write", &settings, &error))
 }
 
 /// The two folders of a tree of packages: `lib/` for site-packages, `bin/` for programs if there are any.

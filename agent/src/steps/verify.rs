@@ -1,7 +1,7 @@
 //! Verify: the release is signed by those whom this host trusts, is what the order names, is whole, and fits this host. Only then is its
 //! manifest written where later steps look for it.
 
-use roadstead_bundle::manifest::{Manifest, TreeRef};
+use roadstead_bundle::manifest::{Manifest, Node, TreeRef};
 use roadstead_bundle::release::{Refused, UntrustedRelease, VerifiedRelease};
 use roadstead_bundle::sign::Signature;
 use roadstead_bundle::store::{Form, Store, StoreError};
@@ -14,12 +14,12 @@ use std::path::Path;
 
 use super::StepContext;
 use super::configure;
+use super::fit::{self, Here, Way};
+use super::placed;
 use super::release::Release;
 use super::util::{disk, io_failure, on_disk};
 use crate::fetch::ReceivedRelease;
 use crate::files::{create_private_folder, read_bounded, write_atomically};
-use crate::host::libc_version;
-use crate::host::python;
 use crate::layout::Layout;
 
 /// A received release as it is kept: its manifest is text, so it hardly grows.
@@ -34,9 +34,9 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let verified = trusted(&layout, &app, &named, &kept)?;
         let release = Release::new(verified.manifest().clone());
         let bytes = whole(&layout, &release)?;
-        fits(verified.manifest())?;
-        // A variable that is missing is named now, before anything of the app changes.
+        // What is missing on this host is named now, before anything of the app changes.
         configure::variables(&layout, &release, &variables)?;
+        placed::look(&layout, &release)?;
         let path = layout.manifest(&app, &named.id);
         create_private_folder(&layout.manifests(&app)).map_err(|error| on_disk(&error))?;
         write_atomically(&path, verified.encoded(), 0o600).map_err(|error| on_disk(&error))?;
@@ -140,11 +140,15 @@ pub(crate) fn trusted(layout: &Layout, app: &AppName, named: &ReleaseRef, kept: 
     Ok(verified)
 }
 
-/// Reads every blob through that will be laid out. A damaged one is removed, so that the next attempt fetches it again.
+/// Whether this host can run what was built, and reads every blob through that will be laid out for that. A damaged one is removed, so
+/// that the next attempt fetches it again.
 fn whole(layout: &Layout, release: &Release) -> Result<u64, Failure> {
     let store = Store::open(&layout.blobs(), Form::Raw);
     let store = store.map_err(|error| Failure::new(FailureKind::Host, error.to_string(), "see the host's disk"))?;
-    walk::check(&store, to_lay_out(layout, release)).map_err(|error| {
+    let manifest = &release.manifest;
+    let here = Here::of(manifest);
+    let way = fit::way(manifest, &here)?;
+    let damaged = |error: TreeError| {
         if let TreeError::Store(StoreError::Damaged(digest)) = &error {
             // When this fails too, the next attempt meets the same blob and says so again.
             drop(store.remove(digest));
@@ -154,43 +158,30 @@ fn whole(layout: &Layout, release: &Release) -> Result<u64, Failure> {
             format!("the release is not whole here: {error}"),
             "deploy again: what is missing is fetched again",
         )
-    })
+    };
+    let bytes = walk::check(&store, to_lay_out(layout, release, &way)).map_err(damaged)?;
+    if let (Way::Installed(..), Some(wheels)) = (&way, &manifest.packages.wheels) {
+        let node = store.read_checked(&wheels.root, limits::TREE_NODE_BYTES_MAX).map_err(|error| untrusted(error.to_string()))?;
+        let node = Node::decode(&node).map_err(|error| untrusted(error.to_string()))?;
+        fit::wheels_fit(node.0.iter().map(|entry| entry.name.as_str()), manifest, &here)?;
+    }
+    Ok(bytes)
 }
 
-/// The trees of a release that are not laid out under their final names yet. Those that are were read through before that.
-fn to_lay_out<'a>(layout: &Layout, release: &'a Release) -> impl Iterator<Item = &'a TreeRef> {
+/// The trees that a host needs and has not laid out under their final names yet. Those that are were read through before that.
+fn to_lay_out<'a>(layout: &Layout, release: &'a Release, way: &Way) -> impl Iterator<Item = &'a TreeRef> {
     let (code_here, venv_here) = (release.tree(layout).is_dir(), release.venv(layout).is_dir());
     let packages = &release.manifest.packages;
-    release.manifest.trees().filter(move |tree| {
+    fit::trees(&release.manifest, way).into_iter().filter(move |tree| {
         let of_venv = packages.installed.iter().chain(&packages.wheels).any(|own| own == *tree);
         if of_venv { !venv_here } else { !code_here }
     })
 }
 
-/// Whether this host can run what was built.
-fn fits(manifest: &Manifest) -> Result<(), Failure> {
-    let packages = &manifest.packages;
-    let unfit = |summary: String, hint: &str| Err(Failure::new(FailureKind::Unfit, summary, hint));
-    if let Err(found) = python::choose(Path::new("/"), manifest.spec.python) {
-        let summary = format!("the release needs Python {}; {found}", manifest.spec.python);
-        return unfit(summary, "install that Python on the host, or change python in roadstead.toml and build again");
-    }
-    if packages.installed.is_some() && packages.architecture != std::env::consts::ARCH {
-        let summary = format!("the release was built for {}, this host is {}", packages.architecture, std::env::consts::ARCH);
-        return unfit(summary, "build the release on a machine like this host");
-    }
-    match (libc_version::parse(&packages.libc), libc_version::of_host()) {
-        (Some(built), Some(here)) if built > here => {
-            let summary = format!("the release was built with glibc {}.{}, this host has {}.{}", built.0, built.1, here.0, here.1);
-            unfit(summary, "build the release on the oldest system among the hosts")
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::python::Interpreter;
     use crate::host::samples;
 
     #[test]
@@ -200,14 +191,14 @@ mod tests {
         let mut manifest = samples::manifest("1.0");
         manifest.code.root = Digest::of(b"another tree than that of the packages");
         let release = Release::new(manifest);
-        let packages = release.manifest.packages.installed.iter().chain(&release.manifest.packages.wheels).count();
-        let all = release.manifest.trees().count();
-        assert!(packages > 0 && all > packages);
-        let left = || to_lay_out(&layout, &release).count();
+        let way = Way::Linked(Interpreter { path: "/usr/bin/python3".into(), version: release.manifest.spec.python });
+        let all = fit::trees(&release.manifest, &way).len();
+        assert!(release.manifest.packages.installed.is_some() && all > 1);
+        let left = || to_lay_out(&layout, &release, &way).count();
         assert_eq!(left(), all);
         std::fs::create_dir_all(release.venv(&layout)).unwrap();
-        assert_eq!(left(), all - packages);
-        assert!(to_lay_out(&layout, &release).any(|tree| *tree == release.manifest.code));
+        assert_eq!(left(), all - 1);
+        assert!(to_lay_out(&layout, &release, &way).any(|tree| *tree == release.manifest.code));
         std::fs::create_dir_all(release.tree(&layout)).unwrap();
         assert_eq!(left(), 0);
     }

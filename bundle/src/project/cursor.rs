@@ -10,6 +10,9 @@ use toml::de::{DeTable, DeValue};
 #[derive(Default)]
 pub(super) struct Reader {
     mistakes: RefCell<Vec<(usize, String)>>,
+    /// Every key that was asked for, by table: the reference of the format is held against it.
+    #[cfg(test)]
+    pub(super) asked: RefCell<std::collections::BTreeSet<(String, &'static str)>>,
 }
 
 impl Reader {
@@ -179,6 +182,8 @@ impl<'a> Table<'a> {
     /// All has been asked for: every other key is a mistake.
     pub(super) fn finish(self) {
         let known = self.known.borrow();
+        #[cfg(test)]
+        self.reader.asked.borrow_mut().extend(known.iter().map(|key| (self.name.clone(), *key)));
         for key in self.table.keys() {
             let word: &str = key.get_ref();
             if known.contains(&word) {

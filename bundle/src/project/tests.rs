@@ -1,4 +1,8 @@
 use super::*;
+
+mod reference;
+mod wrong;
+
 use crate::spec::{Collect, Listen, ServiceKind};
 use proptest::prelude::*;
 

@@ -48,7 +48,11 @@ pub(crate) fn run(stage: &Stage<'_>, output: &Output) -> Result<Outcome> {
     let environment = environment(stage.project);
     let of = |root: &Path| stage.django(bin, root, &environment, planned == Some(Collect::Build));
     let checkout = of(&below(&stage.checkout.folder, &spec.root));
+    let there: Vec<bool> = spec.shared.iter().map(|path| exists(&below(&checkout.root, path))).collect();
     commands(&checkout, &build.before_collectstatic, stage)?;
+    // A log file or database that a command opened on its way is no part of the release: hosts have their own.
+    let fresh = spec.shared.iter().zip(there).filter(|(_, there)| !there).map(|(path, _)| below(&checkout.root, path));
+    fresh.filter(|place| exists(place)).try_for_each(|place| remove(&place))?;
     if spec.django.is_none() {
         commands(&checkout, &build.after_collectstatic, stage)?;
         return Ok(Outcome { migrations: Vec::new(), collect: planned });
@@ -120,6 +124,15 @@ fn commands(project: &django::Project<'_>, commands: &[Vec<String>], stage: &Sta
         run.expect(&format!("the build command {} failed", command.join(" ")))?;
     }
     Ok(())
+}
+
+fn exists(place: &Path) -> bool {
+    fs::symlink_metadata(place).is_ok()
+}
+
+fn remove(place: &Path) -> Result<()> {
+    let removed = if place.is_dir() && !place.is_symlink() { fs::remove_dir_all(place) } else { fs::remove_file(place) };
+    removed.map_err(|error| failure::file("remove", place, &error))
 }
 
 /// Asks a Django project for its migrations and static files.

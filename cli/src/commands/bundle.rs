@@ -106,7 +106,7 @@ fn inspect(opened: &Opened, output: &Output) -> Result<()> {
             format!("Author     {}", source.author),
             format!("Python     {} for {}, {}", manifest.packages.python, manifest.packages.architecture, manifest.packages.libc),
             format!("Code       {} files, {}", manifest.code.entries, size(manifest.code.bytes)),
-            format!("Packages   {}", manifest.packages.list.len()),
+            format!("Packages   {}: {}", manifest.packages.list.len(), forms(manifest)),
             format!("Migrations {}", manifest.migrations.len()),
             format!("Services   {}", services.join(", ")),
             format!(
@@ -117,6 +117,14 @@ fn inspect(opened: &Opened, output: &Output) -> Result<()> {
         lines.join("\n")
     });
     Ok(())
+}
+
+/// In which forms the packages are there.
+fn forms(manifest: &Manifest) -> String {
+    let packages = &manifest.packages;
+    let forms = [("installed", &packages.installed), ("as wheels", &packages.wheels)];
+    let said = forms.iter().filter_map(|(form, tree)| tree.as_ref().map(|tree| format!("{form}, {}", size(tree.bytes))));
+    said.collect::<Vec<_>>().join("; ")
 }
 
 fn verify(file: &Path, keys: &Path, output: &Output) -> Result<()> {

@@ -8,6 +8,7 @@ mod enrollment;
 mod every_kind;
 mod first_deployment;
 mod identity;
+mod foreign_projects;
 mod install_page;
 mod manual_rollback;
 mod migration_that_fails;
@@ -16,6 +17,8 @@ mod power_cut;
 mod purge;
 mod upgrade_under_load;
 mod workers_and_beat;
+mod wheels;
+mod wild_app;
 
 use std::time::Duration;
 

@@ -27,6 +27,14 @@ fn locked(project: &Project, files: &[&str], extra: &[&str], refresh: bool) -> R
     lock(&wanted, &project.toolbox(&work), &project.cache, &work, refresh)
 }
 
+/// As [`locked`], with extras and groups.
+fn chosen(project: &Project, files: &[&str], extras: &[&str], groups: &[&str]) -> Result<Lock> {
+    let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+    let (files, extras, groups, root, work) = (owned(files), owned(extras), owned(groups), project.root(), project.work());
+    let wanted = Wanted { checkout: &root, root: &root, files: &files, extras: &extras, groups: &groups, extra_packages: &[] };
+    lock(&wanted, &project.toolbox(&work), &project.cache, &work, false)
+}
+
 fn versions(lock: &Lock) -> Vec<String> {
     lock.packages.iter().map(|package| format!("{}=={}", package.name, package.version)).collect()
 }
@@ -113,4 +121,79 @@ fn a_poetry_lock_decides_versions_and_archives() {
     project.write("index.txt", "INDEX\n");
     let failure = locked(&project, &["index.txt", "poetry.lock"], &[], false).unwrap_err();
     assert!(failure.summary.contains("web 1.0 is not the archive"), "{failure}");
+}
+
+#[test]
+fn extras_and_groups_are_locked_when_they_are_asked_for() {
+    let project = project();
+    project.write("index.txt", "INDEX\n");
+    project.write(
+        "pyproject.toml",
+        "[project]\nname='p'\ndependencies=[]\n[project.optional-dependencies]\nweb=['web']\n[dependency-groups]\nrun=['leaf<2']\n",
+    );
+    let files = ["index.txt", "pyproject.toml"];
+    assert_eq!(versions(&chosen(&project, &files, &["web"], &["run"]).unwrap()), ["leaf==1.0", "web==1.0"]);
+    assert_eq!(versions(&chosen(&project, &files, &[], &["run"]).unwrap()), ["leaf==1.0"]);
+    assert!(versions(&chosen(&project, &files, &[], &[]).unwrap()).is_empty());
+    assert!(chosen(&project, &files, &[], &["dev"]).unwrap_err().summary.contains("no dependency group \"dev\""));
+}
+
+#[test]
+fn a_path_source_outside_of_the_repository_is_refused_by_name() {
+    let project = project();
+    let outside = project.root().parent().unwrap().join("elsewhere");
+    std::fs::create_dir_all(&outside).unwrap();
+    project.write("requirements.txt", "INDEX\n-e ../elsewhere\n");
+    project.write("more.txt", "INDEX\nelse @ file:///elsewhere\n");
+    project.write("pyproject.toml", "[tool.poetry.dependencies]\npython='*'\nown={path='../elsewhere'}\n");
+    project.write(
+        "poetry.lock",
+        "[[package]]\nname='own'\nversion='1'\npython-versions='*'\n[package.source]\ntype='directory'\nurl='../elsewhere'\n",
+    );
+    for file in ["requirements.txt", "poetry.lock"] {
+        let failure = locked(&project, &[file], &[], false).unwrap_err();
+        assert!(failure.summary.contains("elsewhere") && failure.summary.contains("lies outside"), "{file}: {failure}");
+    }
+    assert!(locked(&project, &["more.txt"], &[], false).is_err());
+}
+
+#[test]
+fn a_uv_lock_decides_as_uv_means_it_and_its_path_sources_must_lie_inside() {
+    let project = project();
+    project.write("index.txt", "INDEX\n");
+    let wheels = project.wheels().display().to_string();
+    project.write(
+        "pyproject.toml",
+        &format!("[project]\nname='p'\nversion='1'\nrequires-python='>=3.8'\ndependencies=['web']\n[dependency-groups]\nrun=['leaf==1.0']\n[tool.uv]\nfind-links=['{wheels}']\nno-index=true\n"),
+    );
+    let work = project.work();
+    let toolbox = project.toolbox(&work);
+    let made = crate::build::run::Run::clean(toolbox.uv().unwrap(), &["UV_"]).args(["lock", "--quiet", "--python"]);
+    made.arg(&toolbox.python().executable).within(&project.root()).expect("uv cannot lock").unwrap();
+    let lock = chosen(&project, &["index.txt", "uv.lock"], &[], &[]).unwrap();
+    assert_eq!(versions(&lock), ["leaf==1.0", "web==1.0"]);
+    assert_eq!(versions(&chosen(&project, &["index.txt", "uv.lock"], &[], &["run"]).unwrap()), ["leaf==1.0", "web==1.0"]);
+    assert!(!project.root().join(".roadstead-uv-export.txt").exists());
+    let failure = chosen(&project, &["index.txt", "uv.lock"], &[], &["gone"]).unwrap_err();
+    assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("extras and groups")), "{failure}");
+}
+
+#[test]
+fn wheels_can_be_chosen_for_a_python_that_is_not_here() {
+    let project = project();
+    Wheel { name: "young", version: "1.0", files: &[("young.py", "")], ..Wheel::default() }.write(&project.wheels());
+    let requires: &[&str] = &["young; python_version >= '3.38'", "leaf<2; python_version < '3.38'"];
+    Wheel { name: "marked", version: "1.0", requires, files: &[("marked.py", "")], ..Wheel::default() }.write(&project.wheels());
+    project.write("requirements.txt", "INDEX\nmarked\n");
+    let (root, work) = (project.root(), project.work());
+    let wanted = Wanted { checkout: &root, root: &root, files: &[], extras: &[], groups: &[], extra_packages: &[] };
+    let target = roadstead_bundle::spec::PythonVersion { major: 3, minor: 39 };
+    let toolbox = project.toolbox(&work).for_another(target);
+    let found = lock(&wanted, &toolbox, &project.cache, &work, false).unwrap();
+    assert_eq!(versions(&found), ["marked==1.0", "young==1.0"], "markers speak of that Python");
+    assert_eq!(versions(&locked(&project, &[], &[], false).unwrap()), ["leaf==1.0", "marked==1.0"]);
+    let folder = crate::build::packages::wheelhouse(&found, &root, &toolbox, &project.cache, &work).unwrap();
+    let text = std::fs::read_to_string(folder.join("lock.txt")).unwrap();
+    assert_eq!(text.lines().count(), 2);
+    assert!(text.starts_with("marked==1.0 --hash=sha256:") && folder.join("young-1.0-py3-none-any.whl").is_file(), "{text}");
 }

@@ -49,12 +49,13 @@ fn build_commands_make_files_of_the_release_in_order_with_the_builds_variables()
         ("VERSION", "7"),
         (
             "make.py",
-            "import os, sys\nopen('made.txt', 'a').write(open('VERSION').read() + sys.argv[1] + os.environ['THEME'] + os.environ.get('SECRET', '-'))\n",
+            "import os, sys\nopen('app.log', 'a'); open('made.txt', 'a').write(open('VERSION').read() + sys.argv[1] + os.environ['THEME'] + os.environ.get('SECRET', '-'))\n",
         ),
     ]);
-    let commands = "[build]\nbefore-collectstatic = [[\"python\", \"make.py\", \"a\"], [\"python\", \"make.py\", \"b\"]]\nenv = { THEME = \"dark\" }\n";
+    let commands = "[build]\nbefore-collectstatic = [[\"python\", \"make.py\", \"a\"], [\"python\", \"make.py\", \"b\"]]\nenv = { THEME = \"dark\" }\n[files]\nshared = [\"app.log\"]\n";
     let outcome = desk.run(commands, true, &Output::plain()).unwrap();
     assert_eq!(fs::read_to_string(desk.folder.path().join("checkout/made.txt")).unwrap(), "7adark-7bdark-");
+    assert!(!desk.folder.path().join("checkout/app.log").exists(), "what is shared is not made at build");
     assert_eq!((outcome.migrations.len(), outcome.collect), (0, None));
     let failing = "[build]\nbefore-collectstatic = [[\"python\", \"-c\", \"import sys; sys.exit('no theme')\"]]\n";
     let failure = desk.run(failing, true, &Output::plain()).unwrap_err();

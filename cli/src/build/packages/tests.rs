@@ -81,6 +81,71 @@ fn the_tree_runs_wherever_it_lies() {
     assert!(record.contains("many/m1.py,sha256=") && !record.contains("bin/"), "{record}");
 }
 
+const BACKEND: &str = "
+import os, time, zipfile
+def build_sdist(folder, settings=None):
+    raise RuntimeError
+def build_wheel(folder, settings=None, metadata=None):
+    path = folder + '/native-1-py3-none-any.whl'
+    info = 'native-1.dist-info/'
+    names = {'native.py': open('native.py').read(), info + 'METADATA': 'Metadata-Version: 2.1\\nName: native\\nVersion: 1\\n',
+        info + 'WHEEL': 'Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n'}
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(names, key=lambda name: os.urandom(4)):
+            archive.writestr(zipfile.ZipInfo(name, (1990 + os.getpid() % 30, 1, 1, 0, 0, 0)), names[name])
+        archive.writestr(info + 'RECORD', ''.join(name + ',,\\n' for name in sorted(names, key=lambda name: os.urandom(4))) + info + 'RECORD,,\\n')
+    return os.path.basename(path)
+";
+
+/// A project whose one package exists only as a source archive of the index.
+fn only_source() -> Project {
+    let made = Project::new();
+    let source = made.root().parent().unwrap().join("native-1");
+    fs::create_dir_all(&source).unwrap();
+    let settings =
+        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n[project]\nname = 'native'\nversion = '1'\n";
+    for (name, text) in [
+        ("pyproject.toml", settings),
+        ("backend.py", BACKEND),
+        ("native.py", "x = 1\n"),
+        ("PKG-INFO", "Metadata-Version: 2.1\nName: native\nVersion: 1\n"),
+    ] {
+        fs::write(source.join(name), text).unwrap();
+    }
+    let options = ["--sort=name", "--mtime=2020-01-01", "--owner=0", "--group=0", "-cf"];
+    let archive = made.wheels().join("native-1.tar");
+    Run::new("tar").arg("-C").arg(source.parent().unwrap()).args(options).arg(&archive).arg("native-1").expect("tar").unwrap();
+    Run::new("gzip").arg("-n").arg(&archive).expect("gzip").unwrap();
+    made.write("requirements.txt", "INDEX\nnative\n");
+    made
+}
+
+#[test]
+fn a_source_archive_is_built_here_and_its_wheel_is_the_same_every_time() {
+    let house = || {
+        let made = only_source();
+        let (root, work) = (made.root(), made.work());
+        let toolbox = made.toolbox(&work);
+        let wanted = Wanted { checkout: &root, root: &root, files: &[], extras: &[], groups: &[], extra_packages: &[] };
+        let lock = lock(&wanted, &toolbox, &made.cache, &work, false).unwrap();
+        let folder = wheelhouse(&lock, &root, &toolbox, &made.cache, &work).unwrap();
+        (digest_of_folder(&folder).unwrap(), fs::read_to_string(folder.join("lock.txt")).unwrap(), lock.digest())
+    };
+    let (one, other) = (house(), house());
+    assert_eq!(one, other);
+    assert!(one.1.starts_with("native==1 --hash=sha256:"), "{}", one.1);
+}
+
+#[test]
+fn a_source_archive_for_a_python_that_is_not_here_is_refused() {
+    let made = only_source();
+    let (root, work) = (made.root(), made.work());
+    let toolbox = made.toolbox(&work).for_another(PythonVersion { major: 3, minor: 39 });
+    let wanted = Wanted { checkout: &root, root: &root, files: &[], extras: &[], groups: &[], extra_packages: &[] };
+    let failure = lock(&wanted, &toolbox, &made.cache, &work, false).unwrap_err();
+    assert!(failure.detail.contains("native"), "{failure}");
+}
+
 #[test]
 fn bytecode_depends_on_its_file_alone() {
     let folder = tempfile::tempdir().unwrap();

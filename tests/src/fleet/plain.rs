@@ -1,0 +1,118 @@
+//! A fleet for any application: a controller and hosts with nginx, each in the environment of one app. No database server.
+
+use super::packages::{lock, target};
+use super::{Desk, Profile, Result, UP, enroll, packages, start_controller};
+use crate::lab::{Execution, Host, HostOptions, Lab, LabError, wait_until};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The fleet, up, with nothing deployed yet. An environment is named like its app, and so is the host that belongs to it.
+#[derive(Debug)]
+pub struct PlainFleet {
+    /// The admin's place.
+    pub desk: Desk,
+    /// Runs the controller.
+    pub controller: Host,
+    /// One for each app, in the order of the apps.
+    pub hosts: Vec<Host>,
+    /// The private key that releases are signed with.
+    pub key: String,
+    /// The lab that all of them stand in; last, so that it goes last.
+    pub lab: Lab,
+}
+
+impl PlainFleet {
+    /// Boots, installs, enrolls: a host for each app.
+    pub fn new(name: &str, apps: &[&str]) -> Result<Self> {
+        let packages = packages(Profile::Dev)?;
+        let lab = Lab::new(name)?;
+        let wanted = std::iter::once("control").chain(apps.iter().copied()).map(|name| (name.to_owned(), HostOptions::default()));
+        let mut hosts = lab.hosts_with(wanted.collect())?;
+        let controller = hosts.remove(0);
+        let desk = start_controller(&lab, Profile::Dev, &controller, &packages, "")?;
+        let key = desk.folder().join("release.key").display().to_string();
+        let trust = desk.roadstead(&["key", "generate", "--name", "lab", "--out", &key])?;
+        let fleet = Self { desk, controller, hosts, key, lab };
+        for (app, host) in apps.iter().zip(&fleet.hosts) {
+            let policy = "[strategy]\nbake = \"1s\"\n";
+            let text = format!("[environment]\nname = \"{app}\"\napp = \"{app}\"\nhosts = \"app={app}\"\n\n{policy}");
+            fleet.desk.roadstead(&["env", "apply", "-f", &fleet.desk.write(&format!("{app}.toml"), &text)?])?;
+            host.install_debs(&[&packages.agent])?;
+            host.write("/etc/roadstead/release-keys.toml", &trust)?;
+            host.start_nginx(&site(app))?;
+            let token = fleet.desk.roadstead(&["host", "token", "--env", app, "--label", &format!("app={app}")])?;
+            enroll(host, fleet.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;
+            host.systemctl(&["start", "roadstead-agent"])?;
+            host.wait_for_unit("roadstead-agent", "active", UP)?;
+        }
+        let connected = || {
+            let hosts = fleet.desk.json(&["host", "list"]).ok()?;
+            Some(hosts.as_array()?.iter().filter(|host| host["state"] == "connected").count())
+        };
+        wait_until("every host to be connected", UP, || connected() == Some(apps.len()))?;
+        Ok(fleet)
+    }
+
+    /// Commits everything in a folder as a version, builds and pushes it; what `build` said.
+    pub fn release(&self, folder: &Path, version: &str) -> Result<Execution> {
+        let git = |words: &[&str]| {
+            let identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "init.defaultBranch=main"];
+            run(Command::new("git").arg("-C").arg(folder).args(identity).args(words)).map(drop)
+        };
+        if !folder.join(".git").exists() {
+            git(&["init", "-q"])?;
+        }
+        git(&["add", "--all"])?;
+        git(&["commit", "-q", "-m", version])?;
+        git(&["tag", &format!("v{version}")])?;
+        let (place, bundle) = (folder.display().to_string(), folder.with_extension(format!("{version}.bundle")).display().to_string());
+        let words = ["build", "--key", &self.key, "--out", &bundle, &place];
+        let built = self.desk.try_roadstead(&words)?;
+        if built.code != Some(0) {
+            return Err(built.checked("desk", &format!("roadstead {}", words.join(" "))).err().unwrap_or(LabError::Thread));
+        }
+        self.desk.roadstead(&["push", &bundle])?;
+        Ok(built)
+    }
+
+    /// What a host answers at a path to a request for `localhost`, from outside: status and body.
+    pub fn ask(&self, host: &Host, path: &str) -> Result<(u16, String)> {
+        let url = format!("http://{}{path}", host.ip());
+        let said = self.desk.run(&["curl", "-s", "-m", "10", "-H", "Host: localhost", "-w", "\n%{http_code}", &url])?;
+        let (body, status) = said.stdout.rsplit_once('\n').unwrap_or(("", &said.stdout));
+        Ok((status.trim().parse().unwrap_or(0), body.to_owned()))
+    }
+
+    /// The version that serves on a host, by the link that names it.
+    pub fn serving(&self, app: &str, host: &Host) -> Result<String> {
+        let link = host.sh(&format!("basename $(readlink /srv/roadstead/{app}/current)"))?;
+        Ok(link.trim().rsplit_once('-').map_or_else(|| link.trim().to_owned(), |(version, _)| version.to_owned()))
+    }
+}
+
+/// nginx in front of an app's socket.
+fn site(app: &str) -> String {
+    format!(
+        "server {{\n  listen 80;\n  location /static/ {{ alias /srv/roadstead/{app}/static/; }}\n  location / {{\n    \
+         proxy_pass http://unix:/run/roadstead/{app}/web.sock;\n    proxy_set_header Host $host;\n  }}\n}}\n"
+    )
+}
+
+/// A virtual environment of this machine with these packages, made once for all runs: the tools that begin projects.
+pub fn tools(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let _one_at_a_time = lock(name)?;
+    let (folder, ready) = (target().join(name), target().join(name).join("ready"));
+    if !ready.exists() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "-q"]).args(packages))?;
+        std::fs::write(&ready, "").map_err(LabError::io("write", &ready))?;
+    }
+    Ok(folder.join("bin/python"))
+}
+
+/// Runs a program of this machine to its end; a bad end is an error with what it said.
+pub fn run(command: &mut Command) -> Result<String> {
+    let words = format!("{command:?}");
+    let output = command.output().map_err(LabError::io("start", command.get_program()))?;
+    Execution::of(&output).checked("machine", &words)
+}
