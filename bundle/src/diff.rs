@@ -52,6 +52,8 @@ fn files(store: &Store, tree: &TreeRef) -> Result<BTreeMap<String, What>, TreeEr
     let mut files = BTreeMap::new();
     walk::<TreeError>(store, &tree.root, &mut |path, met| {
         match met {
+            // Bytecode follows its module: it says nothing to people.
+            Met::File { .. } if path.ends_with(".pyc") && path.contains("__pycache__/") => {}
             Met::File { digest, executable, .. } => drop(files.insert(path.to_owned(), (Some(digest), String::new(), executable))),
             Met::Link { target } => drop(files.insert(path.to_owned(), (None, target.to_owned(), false))),
             Met::Folder { .. } => {}

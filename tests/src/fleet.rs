@@ -11,11 +11,11 @@ mod plain;
 mod tiny;
 
 pub use desk::Desk;
-pub use erp::{Erp, PASSWORD, SITE, secrets};
+pub use erp::{Erp, PASSWORD, SITE, run, secrets};
 pub use journal::{Journals, Moment};
 pub use packages::{Packages, Profile, packages, repacked};
+pub use plain::{PlainFleet, tools};
 pub use project::Project;
-pub use plain::{PlainFleet, run, tools};
 pub use tiny::{Tiny, Twist};
 
 use crate::lab::{Execution, Host, HostOptions, Lab, LabError, Network, wait_until};

@@ -77,6 +77,12 @@ impl Desk {
         Ok(of_kind.map(|line| (text(line, "subject"), text(line, "text"))).collect())
     }
 
+    /// Runs the command on this machine, outside of the lab's network: where releases are built, a package index can be reached.
+    pub fn roadstead_outside(&self, words: &[&str]) -> Result<Execution> {
+        let output = self.command(&self.program).args(words).stdin(Stdio::null()).output();
+        Ok(Execution::of(&output.map_err(LabError::io("start", &self.program))?))
+    }
+
     /// Runs the command and reads the JSON that it printed.
     pub fn json(&self, words: &[&str]) -> Result<serde_json::Value> {
         let text = self.roadstead(&[words, &["--output", "json"]].concat())?;

@@ -100,7 +100,8 @@ fn make(roadstead: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn run(command: &mut Command) -> Result<String> {
+/// Runs a program of this machine to its end; a bad end is an error with what it said.
+pub fn run(command: &mut Command) -> Result<String> {
     let words = format!("{command:?}");
     let output = command.output().map_err(LabError::io("start", command.get_program()))?;
     Execution::of(&output).checked("machine", &words)

@@ -1,5 +1,6 @@
 //! A fleet for any application: a controller and hosts with nginx, each in the environment of one app. No database server.
 
+use super::erp::run;
 use super::packages::{lock, target};
 use super::{Desk, Profile, Result, UP, enroll, packages, start_controller};
 use crate::lab::{Execution, Host, HostOptions, Lab, LabError, wait_until};
@@ -67,7 +68,7 @@ impl PlainFleet {
         git(&["tag", &format!("v{version}")])?;
         let (place, bundle) = (folder.display().to_string(), folder.with_extension(format!("{version}.bundle")).display().to_string());
         let words = ["build", "--key", &self.key, "--out", &bundle, &place];
-        let built = self.desk.try_roadstead(&words)?;
+        let built = self.desk.roadstead_outside(&words)?;
         if built.code != Some(0) {
             return Err(built.checked("desk", &format!("roadstead {}", words.join(" "))).err().unwrap_or(LabError::Thread));
         }
@@ -108,11 +109,4 @@ pub fn tools(name: &str, packages: &[&str]) -> Result<PathBuf> {
         std::fs::write(&ready, "").map_err(LabError::io("write", &ready))?;
     }
     Ok(folder.join("bin/python"))
-}
-
-/// Runs a program of this machine to its end; a bad end is an error with what it said.
-pub fn run(command: &mut Command) -> Result<String> {
-    let words = format!("{command:?}");
-    let output = command.output().map_err(LabError::io("start", command.get_program()))?;
-    Execution::of(&output).checked("machine", &words)
 }

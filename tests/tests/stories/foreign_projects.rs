@@ -31,7 +31,7 @@ fn what_others_begin_deploys_as_init_wrote_it() {
     assert!(!built.stderr.contains("lies in the release"), "what is written is shared: {}", built.stderr);
     fleet.release(&folder("bakery"), "1.0").unwrap();
     first(&fleet, "plain", plain, "The install worked successfully", "/static/admin/css/base.css");
-    first(&fleet, "bakery", bakery, "Welcome to your new Wagtail site", "/static/css/bakery.css");
+    first(&fleet, "bakery", bakery, "Welcome to your new Wagtail site", "/static/css/welcome_page.css");
 
     // What is in the database and what people change both outlive an upgrade.
     change(&folder("plain/plain/urls.py"), "urlpatterns = [", "urlpatterns = [\n    path('new/', admin.site.urls),");
