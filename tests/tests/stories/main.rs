@@ -9,6 +9,7 @@ mod every_kind;
 mod first_deployment;
 mod identity;
 mod foreign_projects;
+mod identity;
 mod install_page;
 mod manual_rollback;
 mod migration_that_fails;
