@@ -5,9 +5,9 @@ mod desk;
 mod erp;
 mod journal;
 mod packages;
+mod plain;
 mod project;
 mod rollouts;
-mod plain;
 mod tiny;
 
 pub use desk::Desk;

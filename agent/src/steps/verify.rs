@@ -1,7 +1,7 @@
 //! Verify: the release is signed by those whom this host trusts, is what the order names, is whole, and fits this host. Only then is its
 //! manifest written where later steps look for it.
 
-use roadstead_bundle::manifest::{Manifest, Node, TreeRef};
+use roadstead_bundle::manifest::{Node, TreeRef};
 use roadstead_bundle::release::{Refused, UntrustedRelease, VerifiedRelease};
 use roadstead_bundle::sign::Signature;
 use roadstead_bundle::store::{Form, Store, StoreError};

@@ -17,9 +17,9 @@ mod own_units;
 mod power_cut;
 mod purge;
 mod upgrade_under_load;
-mod workers_and_beat;
 mod wheels;
 mod wild_app;
+mod workers_and_beat;
 
 use std::time::Duration;
 
