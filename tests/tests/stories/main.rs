@@ -7,7 +7,6 @@ mod controller_killed;
 mod enrollment;
 mod every_kind;
 mod first_deployment;
-mod identity;
 mod foreign_projects;
 mod identity;
 mod install_page;
