@@ -189,6 +189,11 @@ impl RunningLoad {
         self.join()
     }
 
+    /// Begins no more requests: several loads come to their end at the same time.
+    pub fn wind_down(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Stops after the requests that are under way, and tells what was counted.
     pub fn stop(mut self) -> Result<Report, LabError> {
         self.shared.stop.store(true, Ordering::Relaxed);

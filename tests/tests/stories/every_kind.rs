@@ -63,9 +63,12 @@ fn every_kind_of_service_is_replaced_and_goes_back_and_nobody_notices() {
     fleet.desk.roadstead(&["rollback", "staging", "--app", "kinds", "--reason", "cold"]).unwrap();
     expect_release(&fleet, host, "1.0.0");
 
+    for (what, load) in &loads {
+        load.wait_for_more(1, SOON).unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+    loads.iter().for_each(|(_, load)| load.wind_down());
     let mut failed = String::new();
     for (what, load) in loads {
-        load.wait_for_more(1, SOON).unwrap_or_else(|error| panic!("{what}: {error}"));
         let report = load.stop().unwrap();
         println!("{what}: {report}");
         if report.failed() > 0 {

@@ -15,6 +15,7 @@ mod migration_that_fails;
 mod own_units;
 mod power_cut;
 mod purge;
+mod roles_and_hooks;
 mod upgrade_under_load;
 mod wheels;
 mod wild_app;
