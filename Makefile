@@ -18,8 +18,7 @@ demo: setup ## the main job end to end on real hosts (as root; KEEP=1 leaves the
 	KEEP=$(KEEP) cargo run --quiet -p roadstead-tests --profile ship --bin roadstead-demo
 
 check: lint ## lints and every test that needs no root: quick
-	cargo test --workspace --exclude roadstead-tests
-	cargo test -p roadstead-tests --lib --test house
+	cargo test --workspace --lib --bins --test bundles --test generated --test house
 
 deny: ## licences, bans and sources of dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
@@ -31,7 +30,7 @@ image: ## make the disk image of lab hosts anew (as root)
 	tests/lab/setup --fresh
 
 test: setup check ## everything, real systemd hosts included (as root)
-	cargo test -p roadstead-tests
+	cargo test --workspace --test lab --test load --test stories
 
 docs: ## write docs/cli.md anew from the command
 	ROADSTEAD_WRITE_DOCS=1 cargo test -q -p roadstead the_reference

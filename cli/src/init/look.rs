@@ -155,8 +155,8 @@ impl World<'_> {
         }
         let (package, name) = module.rsplit_once('.').unwrap_or(("", module));
         let developers = ["dev", "develop", "development", "local"].contains(&name);
-        let servers = ["production", "prod", "deploy"].into_iter().map(|other| format!("{package}.{other}"));
-        if let Some(other) = servers.filter(|other| developers && self.path(other).is_some()).next() {
+        let mut servers = ["production", "prod", "deploy"].into_iter().map(|other| format!("{package}.{other}"));
+        if let Some(other) = servers.find(|other| developers && self.path(other).is_some()) {
             note(format!("what serves names {module}, and there is {other}, too: change settings here if that is meant for servers"));
         }
     }

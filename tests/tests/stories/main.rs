@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test stops at its first surprise")]
 
+mod agent_upgrade;
 mod broken_releases;
 mod controller_killed;
 mod enrollment;
@@ -16,6 +17,7 @@ mod own_units;
 mod power_cut;
 mod purge;
 mod roles_and_hooks;
+mod untrusted_bundles;
 mod upgrade_under_load;
 mod wheels;
 mod wild_app;

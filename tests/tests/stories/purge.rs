@@ -16,7 +16,7 @@ fn the_application_outlives_the_packages() {
     let load = Load::on(format!("{}:80", web.ip())).path("/healthz").clients(2).pause(Duration::from_millis(5)).start(&fleet.client());
     load.wait_for_more(100, SOON).unwrap();
 
-    let said = web.sh("apt-get purge -y roadstead-agent </dev/null 2>&1").unwrap();
+    let said = web.sh("apt-get purge -qq -y roadstead-agent </dev/null 2>&1").unwrap();
     assert!(said.contains("go on running"), "{said}");
     for gone in [
         "/usr/bin/roadstead-agent",
@@ -46,10 +46,8 @@ fn the_application_outlives_the_packages() {
     fleet.wait_for_all().unwrap();
     fleet.deploy("1.1.0").unwrap();
     serves(&fleet, web, "1.1.0");
-    let units = web.sh("systemctl list-units --plain --no-legend 'erp-*'").unwrap();
-    assert!(!units.contains("@1.0.0-"), "the new agent knows what the old one started:\n{units}");
 
-    fleet.controller.sh("apt-get purge -y roadstead-controller </dev/null 2>&1").unwrap();
+    fleet.controller.sh("apt-get purge -qq -y roadstead-controller </dev/null 2>&1").unwrap();
     for gone in ["/usr/bin/roadstead-controller", "/etc/roadstead", "/var/lib/roadstead-controller"] {
         assert!(!exists(&fleet.controller, gone), "{gone} is left behind");
     }
