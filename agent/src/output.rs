@@ -36,7 +36,7 @@ pub(crate) struct OutputText {
     pub(crate) step: StepName,
     /// Counted up within the step.
     pub(crate) sequence: u64,
-    /// The lines, without the last line feed.
+    /// The lines, each with its line feed.
     pub(crate) text: String,
     /// Bytes that were dropped before this text.
     pub(crate) dropped: u64,
@@ -128,9 +128,8 @@ impl Waiting {
                     && last.text.len() + new.text.len() < MESSAGE_TEXT_BYTES
                     && self.bytes + new.text.len() < WAITING_BYTES_MAX =>
             {
-                last.text.push('\n');
                 last.text.push_str(&new.text);
-                self.bytes += new.text.len() + 1;
+                self.bytes += new.text.len();
                 true
             }
             (Some(Outgoing::Report(Report::Step(last))), Outgoing::Report(Report::Step(new)))
@@ -195,7 +194,7 @@ impl OutputSink {
         kept.dropped += cut;
         if kept.told + text.len() <= limits::STEP_OUTPUT_HEAD_BYTES {
             kept.told += text.len() + 1;
-            self.tell(&mut kept, step, text);
+            self.tell(&mut kept, step, text + "\n");
         } else {
             // Nothing more fits the beginning, not even a short line: the order of lines holds.
             kept.told = limits::STEP_OUTPUT_HEAD_BYTES + 1;
@@ -213,7 +212,7 @@ impl OutputSink {
     fn flush(&self, kept: &mut Kept) {
         let Some(step) = kept.step else { return };
         for text in std::mem::take(&mut kept.tail) {
-            self.tell(kept, step, text);
+            self.tell(kept, step, text + "\n");
         }
         if kept.dropped > 0 {
             self.tell(kept, step, String::new());

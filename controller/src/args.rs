@@ -30,7 +30,8 @@ pub(crate) enum Command {
   roadstead login --controller deploy.example.org:7443 --credential ada.pem")]
     Init(Init),
     /// Say that the database was restored from a backup, while the controller is stopped. Hosts obey no order that is older than the
-    /// newest that they have heard: the numbers of terms and rollouts jump beyond all that they may have heard since the backup.
+    /// newest that they have heard: the numbers of terms and rollouts jump beyond all that they may have heard since the backup. What
+    /// environments run may have changed since, too: it is forgotten, so that no host is moved before someone deploys.
     #[command(after_help = "Example:
   systemctl stop roadstead-controller
   roadstead-controller restored

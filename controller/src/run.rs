@@ -169,7 +169,10 @@ pub(crate) async fn restored(settings: &Settings) -> Result<String, crate::Failu
     let next = store.jump(clock::now()).await?;
     store.close().await;
     crate::init::hand_over(layout.state())?;
-    Ok(format!("hosts will obey this controller again; the next rollout is r-{next}\n"))
+    Ok(format!(
+        "hosts will obey this controller again; the next rollout is r-{next}\n\
+         what environments run is not known any more, and no host is moved: see `roadstead status`, then deploy what should run\n"
+    ))
 }
 
 /// Checks the whole history.

@@ -128,7 +128,8 @@ impl Store {
         .await
     }
 
-    /// Makes terms and rollouts jump, for a database that is older than what hosts have heard. Returns the next rollout's number.
+    /// Makes terms and rollouts jump, for a database that is older than what hosts have heard, and forgets what environments run: it
+    /// may have changed since, and no host is moved by what was once true. Returns the next rollout's number.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -141,6 +142,7 @@ impl Store {
                 sqlx::query(raise).bind("term").bind(signed(TERMS_JUMP)).execute(batch.connection()).await?;
                 let set = sqlx::AssertSqlSafe(format!("{sql} ?2"));
                 sqlx::query(set).bind("rollouts").bind(floor).execute(batch.connection()).await?;
+                sqlx::query("UPDATE environments SET current = NULL, previous = NULL").execute(batch.connection()).await?;
                 let text = format!("restored from a backup: the next rollout is r-{}", floor.saturating_add(1));
                 batch.tell(NewEvent::new(now, "controller", "restored", "database", text));
                 Ok(unsigned(floor).saturating_add(1))

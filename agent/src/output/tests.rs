@@ -25,7 +25,6 @@ fn the_head_and_the_tail_of_long_output_are_told_and_the_middle_is_counted() {
         for text in texts(&drain(&outbox)) {
             dropped += text.dropped;
             told.push_str(&text.text);
-            told.push('\n');
         }
     };
     for n in 0..10_000 {
@@ -41,6 +40,20 @@ fn the_head_and_the_tail_of_long_output_are_told_and_the_middle_is_counted() {
 }
 
 #[test]
+fn lines_stay_lines_whatever_message_they_travel_in() {
+    let outbox = Arc::new(Outbox::default());
+    let sink = OutputSink::new(KEY, Arc::clone(&outbox));
+    let mut told = String::new();
+    for lines in [&["one", ""][..], &["two"], &["three", "four"]] {
+        lines.iter().for_each(|line| sink.line(StepName::Migrate, line));
+        texts(&drain(&outbox)).iter().for_each(|text| told.push_str(&text.text));
+    }
+    sink.finish();
+    texts(&drain(&outbox)).iter().for_each(|text| told.push_str(&text.text));
+    assert_eq!(told, "one\n\ntwo\nthree\nfour\n");
+}
+
+#[test]
 fn a_giant_line_is_cut_and_counted_and_cannot_command_a_terminal() {
     let outbox = Arc::new(Outbox::default());
     let sink = OutputSink::new(KEY, Arc::clone(&outbox));
@@ -50,7 +63,7 @@ fn a_giant_line_is_cut_and_counted_and_cannot_command_a_terminal() {
     let texts = texts(&items);
     assert!(texts[0].text.len() <= 2 * limits::OUTPUT_LINE_BYTES_MAX);
     assert_eq!(texts[0].dropped, (2 << 20) - limits::OUTPUT_LINE_BYTES_MAX as u64);
-    assert!(texts[0].text.ends_with("\n[2Jred\ttab"), "{:?}", &texts[0].text[texts[0].text.len() - 20..]);
+    assert!(texts[0].text.ends_with("\n[2Jred\ttab\n"), "{:?}", &texts[0].text[texts[0].text.len() - 20..]);
 }
 
 #[test]

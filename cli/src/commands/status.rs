@@ -79,7 +79,9 @@ pub(crate) fn runs(host: &Host, app: &str) -> String {
 fn cells(row: &Row) -> [String; 6] {
     let level = match (&row.active_rollout, row.level) {
         (Some(rollout), _) => format!("moving ({rollout})"),
+        (None, true) if row.current.is_empty() => "nothing deployed".to_owned(),
         (None, true) => "level".to_owned(),
+        (None, false) if row.current.is_empty() => "nothing deployed since the database was restored".to_owned(),
         (None, false) => format!("not level: {} is current", row.current),
     };
     [row.environment.clone(), row.app.clone(), row.host.clone(), row.runs.clone(), level, row.state.to_owned()]

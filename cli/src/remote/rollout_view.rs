@@ -32,7 +32,7 @@ pub(crate) fn head(rollout: &Rollout, now_ms: u64) -> String {
     let took = span(end.saturating_sub(rollout.started_at_ms));
     let mut text = format!("r-{id}  {kind} of {app} {release} to {environment}: {phase} after {took}\n");
     if let Some(waiting) = waiting(rollout, now_ms) {
-        let _infallible = writeln!(text, "      waits for {waiting}");
+        let _infallible = writeln!(text, "      waits for {}", waiting.replace("; then ", "\n      then "));
     }
     text
 }

@@ -199,7 +199,10 @@ impl<'a> Screen<'a> {
         let now = super::now_ms();
         if let Some(bar) = &self.bar {
             let width = console::Term::stderr().size_checked().map(|(_, columns)| columns.into());
-            bar.set_message(picture(rollout, now, width));
+            let lines = picture(rollout, now, width);
+            // A line that the terminal wraps would not be drawn over.
+            let fits = |line: &str| console::truncate_str(line, width.unwrap_or(usize::MAX), "…").into_owned();
+            bar.set_message(lines.lines().map(fits).collect::<Vec<_>>().join("\n"));
             return;
         }
         for line in changes(self.seen.as_ref(), rollout, now) {

@@ -86,7 +86,8 @@ impl Store {
                 .bind(&release.published_by)
                 .execute(batch.connection())
                 .await?;
-                let text = format!("{} signatures, commit {}", release.signatures.len(), release.manifest.source.commit);
+                let count = release.signatures.len();
+                let text = format!("{count} signature{}, commit {}", if count == 1 { "" } else { "s" }, release.manifest.source.commit);
                 let subject = format!("release:{}/{id}", release.manifest.app);
                 batch.tell(NewEvent::new(now, release.published_by, "release-published", subject, text));
                 Ok(())

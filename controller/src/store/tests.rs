@@ -165,9 +165,23 @@ async fn a_restored_database_jumps_beyond_all_that_hosts_may_have_heard() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
     assert_eq!((store.begin_term(NOW).await.unwrap(), store.last_rollout().await.unwrap()), (1, 0));
+    store.apply(spec(3), "admin:ada".to_owned(), NOW).await.unwrap();
+    let runs = "UPDATE environments SET current = zeroblob(32), previous = zeroblob(32)";
+    store
+        .write(move |batch| {
+            Box::pin(async move {
+                sqlx::query(runs).execute(batch.connection()).await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    assert!(store.environments("").await.unwrap()[0].current.is_some());
     assert_eq!(store.jump(NOW).await.unwrap(), 1_001);
+    let environment = &store.environments("").await.unwrap()[0];
+    assert_eq!((environment.current, environment.previous), (None, None), "no host is moved by what was once true");
     assert!(store.begin_term(NOW).await.unwrap() > 1_000_000);
     assert_eq!(store.last_rollout().await.unwrap(), 1_000);
     assert_eq!(store.jump(NOW).await.unwrap(), 2_001, "done twice, it does no harm");
-    assert_eq!(store.verify_history().await.unwrap(), 4);
+    assert_eq!(store.verify_history().await.unwrap(), 5);
 }

@@ -51,7 +51,7 @@ async fn an_order_is_carried_out_and_each_step_is_told_with_its_output() {
     give(&session, order(1, 1, activate())).await;
     let (before, outcome) = until_outcome(&mut session).await;
     assert!(matches!(outcome, Report::Order { outcome: OrderOutcome::Done { .. }, .. }));
-    assert_eq!(before[..3], ["candidate Started", "candidate: some output", "candidate Succeeded "]);
+    assert_eq!(before[..3], ["candidate Started", "candidate: some output\n", "candidate Succeeded "]);
     assert_eq!(before.len(), 12);
     rig.stop().await;
 }
