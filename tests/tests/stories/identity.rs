@@ -44,7 +44,7 @@ fn an_admin_who_is_cut_off_sees_no_more(desk: &Desk, rollout: &str) {
     let mut first = [0; 1];
     std::io::Read::read_exact(watch.stderr.as_mut().unwrap(), &mut first).unwrap();
 
-    desk.roadstead(&["admin", "revoke", "bob", "--reason", "left the company"]).unwrap();
+    desk.roadstead(&["admin", "revoke", "bob", "--reason", "left the company", "--yes"]).unwrap();
     let ended = watch.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(3), "{said}");
@@ -71,7 +71,7 @@ fn certificates_are_renewed_within_a_session(fleet: &Fleet, first: &[u64]) {
 }
 
 fn a_host_that_is_cut_off_is_out(fleet: &Fleet, host: &Host) {
-    fleet.desk.roadstead(&["host", "revoke", host.name(), "--reason", "stolen"]).unwrap();
+    fleet.desk.roadstead(&["host", "revoke", host.name(), "--reason", "stolen", "--yes"]).unwrap();
     let refused = |host: &Host| host.journal("roadstead-agent").is_ok_and(|said| said.matches("refuses this host").count() > 0);
     host.wait_until("the agent to say that it is cut off", SOON, refused).unwrap();
     let said = host.journal("roadstead-agent").unwrap();

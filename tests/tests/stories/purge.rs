@@ -41,7 +41,7 @@ fn the_application_outlives_the_packages() {
     serves(&fleet, web, "1.0.0");
 
     let known = fleet.desk.json(&["host", "list"]).unwrap();
-    fleet.desk.roadstead(&["host", "revoke", known[0]["id"].as_str().unwrap(), "--reason", "made anew"]).unwrap();
+    fleet.desk.roadstead(&["host", "revoke", known[0]["id"].as_str().unwrap(), "--reason", "made anew", "--yes"]).unwrap();
     fleet.add(web, &packages(Profile::Dev).unwrap().agent).unwrap();
     fleet.wait_for_all().unwrap();
     fleet.deploy("1.1.0").unwrap();

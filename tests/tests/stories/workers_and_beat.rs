@@ -92,7 +92,7 @@ fn tell(fleet: &Fleet, project: &Project) {
     assert_eq!(homes(fleet), ["web-1", "web-1"]);
 
     // the host of what runs once leaves for good: another takes it over, without a deployment
-    fleet.desk.roadstead(&["host", "revoke", "web-1", "--reason", "it goes"]).unwrap();
+    fleet.desk.roadstead(&["host", "revoke", "web-1", "--reason", "it goes", "--yes"]).unwrap();
     wait_until("web-2 to take over what runs once", SOON, || homes(fleet) == ["web-2", "web-2"]).unwrap();
 }
 
