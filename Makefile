@@ -3,7 +3,7 @@
 .NOTPARALLEL:
 .PHONY: bench check deb demo deny docs help image lab-down lab-status lab-up lint setup test
 
-lab := cargo run --quiet -p roadstead-tests --bin roadstead-lab --
+lab := cargo run --quiet --bin roadstead-lab --
 N ?= 3
 KEEP ?=
 
@@ -15,7 +15,7 @@ lint: ## formatting and lints as errors
 	cargo clippy --workspace --all-targets -- -D warnings
 
 demo: setup ## the main job end to end on real hosts (as root; KEEP=1 leaves them running)
-	KEEP=$(KEEP) cargo run --quiet -p roadstead-tests --profile ship --bin roadstead-demo
+	KEEP=$(KEEP) cargo run --quiet --profile ship --bin roadstead-demo
 
 check: lint ## lints and every test that needs no root: quick
 	cargo test --workspace --lib --bins --test bundles --test generated --test house
@@ -36,7 +36,7 @@ docs: ## write docs/cli.md anew from the command
 	ROADSTEAD_WRITE_DOCS=1 cargo test -q -p roadstead the_reference
 
 bench: setup ## measure what Roadstead promises, beside the floors, and print the table (as root)
-	cargo run --quiet -p roadstead-bench
+	cargo run --quiet --bin roadstead-bench
 
 deb: ## build the Debian packages into target/deb
 	packaging/build-debs
