@@ -337,9 +337,7 @@ impl Loop {
         }
         for rollout in ended {
             if let Some(running) = self.running.remove(rollout) {
-                let plan = &running.state().plan;
-                let target = (plan.app.clone(), plan.release.id.clone());
-                self.levelled.extend(running::not_again(running.state()).map(|host| (host.clone(), target.clone())));
+                self.note_levels(running.state());
             }
             // In memory until it is written down: a reader finds it in one of the two.
             let outputs = self.parts.outputs.kept(*rollout);

@@ -1,13 +1,34 @@
 //! Hosts that were away or are new come level with what their environment runs.
 
-use roadstead_model::{HostId, RolloutId};
-use roadstead_rollout::{Plan, RolloutKind};
+use roadstead_model::{AppName, HostId, ReleaseId, RolloutId};
+use roadstead_rollout::{Plan, RolloutKind, Stage, State};
 
 use super::Loop;
 use super::planning::declared;
+use super::running::not_again;
 use crate::store::{EnvironmentRecord, StoreError};
 
 impl Loop {
+    /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
+    fn is_level(&self, host: &HostId, app: &AppName, target: &ReleaseId) -> bool {
+        let state = self.facts.get(host).and_then(|facts| facts.apps.get(app));
+        state.is_some_and(|state| state.current.as_ref() == Some(target) && !state.unconfirmed)
+    }
+
+    /// A rollout ended: hosts on which it failed are not brought level with the same at once, and those that are level or away may fall
+    /// behind and be brought level once more.
+    pub(super) fn note_levels(&mut self, state: &State) {
+        let plan = &state.plan;
+        for (id, host) in &state.hosts {
+            let key = (id.clone(), (plan.app.clone(), plan.release.id.clone()));
+            if not_again(host.stage) {
+                self.levelled.insert(key);
+            } else if host.stage == Stage::Left || self.is_level(id, &plan.app, &plan.release.id) {
+                self.levelled.remove(&key);
+            }
+        }
+    }
+
     /// Looks for connected hosts that serve something else than their environment, and starts to bring them level.
     pub(super) async fn bring_level(&mut self) -> Result<(), StoreError> {
         for environment in self.parts.store.environments("").await? {
@@ -25,13 +46,12 @@ impl Loop {
         let hosts = self.candidates(spec).await?;
         let all_homes = self.homes(spec, &release.manifest, &hosts).await?;
         let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&spec.app));
-        let is_level = |host: &HostId| state(host).is_some_and(|state| state.current.as_ref() == Some(&target));
-        // A host that is level has stopped what of earlier releases is not its own any more.
-        let homes = all_homes.settled(|old| is_level(old) || !hosts.iter().any(|host| host.id == *old));
+        let serves = |host: &HostId| state(host).is_some_and(|state| state.current.as_ref() == Some(&target));
+        // A host that serves it has stopped what of earlier releases is not its own any more.
+        let homes = all_homes.settled(|old| serves(old) || !hosts.iter().any(|host| host.id == *old));
         let mut behind = Vec::new();
         for host in hosts {
-            // One that was away when the others confirmed would go back at the next long silence: it is asked to prove itself once more.
-            let level = is_level(&host.id) && state(&host.id).is_none_or(|state| !state.unconfirmed);
+            let level = self.is_level(&host.id, &spec.app, &target);
             let tried = self.levelled.contains(&(host.id.clone(), (spec.app.clone(), target.clone())));
             let lacks = (!level && !tried) || all_homes.gains(&host.id, &homes);
             if lacks && self.parts.sessions.is_open(&host.id) {

@@ -145,8 +145,7 @@ fn told(state: &State, note: Note, now: Timestamp) -> NewEvent {
     NewEvent::new(now, actor, note.kind, subject, text).of(rollout)
 }
 
-/// Hosts that ended the rollout in a way that bringing them level at once would only repeat.
-pub(super) fn not_again(state: &State) -> impl Iterator<Item = &HostId> {
-    let repeats = |stage: Stage| matches!(stage, Stage::Failed | Stage::Stuck | Stage::Abandoned | Stage::Reverted);
-    state.hosts.iter().filter(move |(_, host)| repeats(host.stage)).map(|(id, _)| id)
+/// Whether a host ended the rollout in a way that bringing it level at once would only repeat.
+pub(super) const fn not_again(stage: Stage) -> bool {
+    matches!(stage, Stage::Failed | Stage::Stuck | Stage::Abandoned | Stage::Reverted)
 }

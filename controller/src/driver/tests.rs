@@ -287,6 +287,12 @@ async fn a_new_host_comes_level_by_itself() {
     let level = rig.level(rollout).await;
     assert_eq!(rig.end(level).await.state.phase.word(), "done");
     assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 2]);
+    // it falls behind once more, on the same boot: once level is not for ever
+    disks.lock().unwrap().get_mut(&host_id(1)).unwrap().current = None;
+    rig.connect(1, &disks, &Behaviour::default()).await;
+    let again = rig.level(level).await;
+    assert_eq!(rig.end(again).await.state.phase.word(), "done");
+    assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 2]);
     rig.stop().await;
 }
 
