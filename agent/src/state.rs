@@ -36,13 +36,12 @@ pub(crate) enum StateError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is not what was written.
-    #[error("{} is damaged", path.display())]
+    #[error("{} is damaged: {why}; move the file away to let the app be deployed again", path.display())]
     Damaged {
         /// Which file.
         path: std::path::PathBuf,
         /// What is wrong.
-        #[source]
-        source: serde_json::Error,
+        why: serde_json::Error,
     },
 }
 
@@ -73,7 +72,7 @@ impl States {
     pub(crate) fn read(&self, app: &AppName) -> Result<AppMemory, StateError> {
         let path = self.layout.app_state(app).join("state.json");
         match read_bounded(&path, STATE_BYTES_MAX) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| StateError::Damaged { path, source }),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|why| StateError::Damaged { path, why }),
             Err(error) if error.is_missing() => Ok(AppMemory::default()),
             Err(error) => Err(error.into()),
         }
@@ -89,7 +88,7 @@ impl States {
             let folder = self.layout.app_state(app);
             create_private_folder(&folder)?;
             let path = folder.join("state.json");
-            let bytes = serde_json::to_vec_pretty(&memory).map_err(|source| StateError::Damaged { path: path.clone(), source })?;
+            let bytes = serde_json::to_vec_pretty(&memory).map_err(|why| StateError::Damaged { path: path.clone(), why })?;
             write_atomically(&path, &bytes, 0o600)?;
         }
         Ok(memory)
