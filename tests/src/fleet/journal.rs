@@ -49,9 +49,14 @@ impl Journals {
         Self { folder: host.root_path().join("var/lib/roadstead-agent/journal/erp") }
     }
 
-    /// The newest record of the newest order.
+    /// The newest record of the order that is carried out: the first of the newest rollout that has not ended, else the last.
     pub fn last(&self) -> Option<Moment> {
-        last_of(&self.newest()?)
+        let mut orders: Vec<_> = self.numbered()?.collect();
+        orders.sort();
+        let newest = orders.last()?.0.0;
+        let moments: Vec<Moment> =
+            orders.iter().filter(|((rollout, _), _)| *rollout == newest).filter_map(|(_, path)| last_of(path)).collect();
+        moments.iter().find(|moment| moment.record != "ended").or(moments.last()).cloned()
     }
 
     /// Looks until the newest record is one of those that are waited for, or until it is no use any more.
@@ -103,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_order_is_the_one_with_the_highest_numbers() {
+    fn what_is_carried_out_is_the_oldest_order_of_the_newest_rollout_that_has_not_ended() {
         let folder = tempfile::tempdir().unwrap();
         let journals = Journals { folder: folder.path().to_owned() };
         assert_eq!(journals.last(), None);
@@ -112,5 +117,9 @@ mod tests {
         write("10-1.jsonl", "{\"entry\":{\"record\":\"started\",\"step\":\"fetch\"}}\n{\"entry\":{\"reco");
         write("notes", "");
         assert_eq!(journals.last(), Some(Moment::within("fetch")));
+        // a newer order waits until an older one is undone
+        write("10-5.jsonl", "{\"entry\":{\"record\":\"header\"}}\n");
+        write("10-1.jsonl", "{\"entry\":{\"record\":\"undo-started\",\"step\":\"cutover\"}}\n");
+        assert_eq!(journals.last(), Some(Moment::undoing("cutover")));
     }
 }
