@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test stops at its first surprise")]
 
+mod agent_killed;
 mod agent_upgrade;
+mod bad_units;
 mod broken_releases;
 mod controller_killed;
 mod enrollment;
 mod every_kind;
 mod first_deployment;
 mod foreign_projects;
+mod host_away;
 mod identity;
 mod install_page;
 mod manual_rollback;
