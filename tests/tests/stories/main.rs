@@ -7,6 +7,7 @@ mod agent_upgrade;
 mod bad_units;
 mod broken_releases;
 mod controller_killed;
+mod damaged_state;
 mod disk_full;
 mod enrollment;
 mod every_kind;
