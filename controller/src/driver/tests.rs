@@ -126,13 +126,22 @@ impl Rig {
     }
 
     async fn end(&self, rollout: RolloutId) -> crate::store::RolloutRecord {
-        let waited = timeout(LONG, async {
-            while let Some(mut changes) = self.announcements.follow(rollout) {
-                while changes.changed().await.is_ok() {}
+        let mut newest = self.store.newest_event();
+        let ended = timeout(LONG, async {
+            loop {
+                newest.mark_unchanged();
+                while let Some(mut changes) = self.announcements.follow(rollout) {
+                    while changes.changed().await.is_ok() {}
+                }
+                // One that was only just saved is not announced yet.
+                let record = self.store.rollout(rollout).await.unwrap().unwrap();
+                if record.state.outcome().is_some() {
+                    return record;
+                }
+                newest.changed().await.unwrap();
             }
         });
-        waited.await.expect("the rollout ends");
-        self.store.rollout(rollout).await.unwrap().unwrap()
+        ended.await.expect("the rollout ends")
     }
 
     /// The rollout behind this one, which brings hosts level.
