@@ -66,8 +66,10 @@ pub(super) async fn publish(context: &Context, admin: &Admin, request: v1::Publi
     shown(context, &release).await
 }
 
+/// Whether both lists hold the same signatures. One that holds a signature twice (by a changed database) is not the same as one that does not.
 fn same(a: &[SignatureRecord], b: &[SignatureRecord]) -> bool {
-    a.len() == b.len() && a.iter().all(|signature| b.contains(signature))
+    let within = |a: &[SignatureRecord], b: &[SignatureRecord]| a.iter().all(|signature| b.contains(signature));
+    a.len() == b.len() && within(a, b) && within(b, a)
 }
 
 fn read(bytes: &[u8]) -> Result<Manifest, Status> {
@@ -164,4 +166,18 @@ async fn shown(context: &Context, release: &ReleaseRecord) -> Result<v1::Release
         bad: release.bad.clone(),
         current_in: current.map(|e| e.spec.name.to_string()).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_that_stands_twice_hides_no_new_one() {
+        let by = |key: u8| SignatureRecord { key_id: vec![key; 16], signature: vec![key; 64] };
+        assert!(same(&[by(1), by(2)], &[by(2), by(1)]));
+        assert!(!same(&[by(1), by(1)], &[by(1), by(2)]));
+        assert!(!same(&[by(1), by(2)], &[by(1), by(1)]));
+        assert!(!same(&[by(1)], &[by(1), by(2)]));
+    }
 }
