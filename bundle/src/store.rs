@@ -170,10 +170,7 @@ impl Store {
     /// # Errors
     /// When the size is not allowed or no file can be made.
     pub fn begin(&self, digest: Digest, size: u64) -> Result<Incoming, StoreError> {
-        if size > limits::BLOB_BYTES_MAX {
-            return Err(StoreError::TooLarge { digest, allowed: limits::BLOB_BYTES_MAX });
-        }
-        let (path, file) = self.new_file(&digest)?;
+        let (path, file) = self.new_file(digest, size)?;
         let sink = match self.form {
             Form::Raw => Sink::Raw(file),
             Form::Compressed => Sink::Compressed(zstd::Encoder::new(file, LEVEL).map_err(StoreError::io("compress", &path))?),
@@ -182,7 +179,10 @@ impl Store {
     }
 
     /// A file that is not a blob yet. Two writers of one blob write the same bytes to two files: the process and a counter keep them apart.
-    fn new_file(&self, digest: &Digest) -> Result<(PathBuf, File), StoreError> {
+    fn new_file(&self, digest: Digest, size: u64) -> Result<(PathBuf, File), StoreError> {
+        if size > limits::BLOB_BYTES_MAX {
+            return Err(StoreError::TooLarge { digest, allowed: limits::BLOB_BYTES_MAX });
+        }
         let path = self.folder.join("new").join(format!("{digest}.{}.{}", std::process::id(), next_number()));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path).map_err(StoreError::io("make", &path))?;
         Ok((path, file))

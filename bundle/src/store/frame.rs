@@ -1,6 +1,6 @@
 //! Blobs that come as zstd frames. A store of frames keeps a frame as it came, checked but not compressed again.
 
-use roadstead_model::{Digest, limits};
+use roadstead_model::Digest;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 
@@ -54,10 +54,7 @@ impl Store {
     }
 
     fn begin_framed(&self, digest: Digest, size: u64) -> Result<(Incoming, File), StoreError> {
-        if size > limits::BLOB_BYTES_MAX {
-            return Err(StoreError::TooLarge { digest, allowed: limits::BLOB_BYTES_MAX });
-        }
-        let (path, file) = self.new_file(&digest)?;
+        let (path, file) = self.new_file(digest, size)?;
         Ok((Incoming::new(digest, size, Sink::Framed, path, self.path_of(&digest)), file))
     }
 }
