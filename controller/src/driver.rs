@@ -7,6 +7,7 @@ mod announce;
 mod fleet;
 mod homes;
 mod level;
+mod parked;
 mod planning;
 mod running;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::sessions::{Downward, Epoch, Sessions};
 use crate::store::{Changes, Store, StoreError};
 
 pub(crate) use announce::{Announcements, Snapshot};
+use parked::Parked;
 use running::Running;
 pub(crate) use verbs::{Refused, StartRequest, Verb};
 pub(crate) use view::view_of;
@@ -147,6 +149,8 @@ struct Loop {
     sent: HashMap<HostId, (Epoch, HashSet<(RolloutId, u32)>)>,
     /// Hosts for which it was tried to bring them level, and with what: tried once, until they change.
     levelled: HashSet<(HostId, RolloutTarget)>,
+    /// What is asked for and waits for another rollout to give way.
+    parked: Vec<Parked>,
     work: Work,
 }
 
@@ -197,6 +201,7 @@ impl Loop {
             next_rollout: parts.store.last_rollout().await? + 1,
             sent: HashMap::new(),
             levelled: HashSet::new(),
+            parked: Vec::new(),
             work: Work::default(),
             parts,
         };
@@ -251,20 +256,29 @@ impl Loop {
             Event::Verb { verb, answer } => {
                 // What was decided before is saved first: a verb reads the database.
                 self.finish_round(stopping).await;
-                match self.verb(verb).await {
-                    Ok(rollout) => self.work.answers.push(Answer { to: answer, rollout }),
-                    Err(Refused::Made(record)) => drop(answer.send(Ok(Arc::new(view_of(&record))))),
-                    Err(refused) => drop(answer.send(Err(refused))),
+                match self.park(verb, answer) {
+                    Some((verb, answer)) => self.answer(verb, answer).await,
+                    None => tracing::info!("what is asked for waits until hosts that come level have given way"),
                 }
                 self.finish_round(stopping).await;
             }
         }
     }
 
+    /// Does what is asked for; the answer goes out when it is saved.
+    async fn answer(&mut self, verb: Verb, to: oneshot::Sender<Result<Arc<Snapshot>, Refused>>) {
+        match self.verb(verb).await {
+            Ok(rollout) => self.work.answers.push(Answer { to, rollout }),
+            Err(Refused::Made(record)) => drop(to.send(Ok(Arc::new(view_of(&record))))),
+            Err(refused) => drop(to.send(Err(refused))),
+        }
+    }
+
     /// How long until a rollout has to be looked at.
     fn wake(&self) -> Duration {
         let now = clock::steady();
-        let next = self.running.values().filter_map(|r| roadstead_rollout::waiting(r.state())).map(|w| w.until).min();
+        let waiting = self.running.values().filter_map(|r| roadstead_rollout::waiting(r.state())).map(|w| w.until);
+        let next = waiting.chain(self.parked.iter().map(|parked| parked.until)).min();
         match next {
             None => Duration::from_secs(3600),
             // What is overdue although it was just looked at waits for something else than the clock.
@@ -292,6 +306,9 @@ impl Loop {
                 return;
             }
             self.tell(work, &ended).await;
+            if self.unpark().await {
+                continue;
+            }
             if !self.work.look_for_level {
                 return;
             }

@@ -7,7 +7,7 @@ use roadstead_model::{
     Failure, FailureKind, HostId, OrderKey, OrderOutcome, ReleaseId, Report, StepName, StepReport, StepState, Timestamp,
 };
 
-use crate::{Host, Outcome, Phase, RolloutKind, Stage, State, Verb, Waiting, waiting};
+use crate::{Host, Outcome, Phase, Plan, RolloutKind, Stage, State, Verb, Waiting, waiting};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,11 @@ pub enum Event {
         by: String,
         /// Why.
         reason: String,
+    },
+    /// Someone wants another rollout: this one moves no more hosts, keeps what has moved, and ends as soon as it can.
+    GiveWay {
+        /// Who.
+        by: String,
     },
     /// Time has passed.
     Tick,
@@ -123,6 +128,12 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
             }
         }
         Event::Abort { by, reason } => abort(state, &by, &reason, now, notes)?,
+        Event::GiveWay { by } => {
+            if !state.gives_way && state.outcome().is_none() {
+                state.gives_way = true;
+                notes.push(Note { host: None, kind: "giving-way", text: format!("it gives way to what {by} asked for") });
+            }
+        }
         Event::HostSeen { host, current, outcomes, steps } => {
             let seen = host_mut(state, &host)?;
             seen.away_since = None;
@@ -374,17 +385,23 @@ fn go_back(state: &mut State, failure: Failure, now: Timestamp, notes: &mut Vec<
         return;
     }
     state.phase = Phase::Reverting { since: now };
-    let release = &state.plan.release;
     for (id, host) in &mut state.hosts {
-        let served_before = state.plan.hosts.get(id).is_some_and(|planned| planned.current.as_ref() == Some(release));
-        let stage = match host.stage {
-            // What served before the rollout goes on serving.
-            stage if served_before && !stage.is_final() => Stage::Reverted,
-            Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,
-            Stage::Preparing | Stage::Prepared | Stage::Migrating | Stage::Failed => Stage::Abandoning,
-            Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => continue,
-        };
-        enter(host, stage, now);
+        let stage = way_out(&state.plan, id, host.stage);
+        if stage != host.stage {
+            enter(host, stage, now);
+        }
+    }
+}
+
+/// How a host leaves a rollout that does not go through.
+fn way_out(plan: &Plan, id: &HostId, stage: Stage) -> Stage {
+    let served_before = plan.hosts.get(id).is_some_and(|planned| planned.current.as_ref() == Some(&plan.release));
+    match stage {
+        // What served before the rollout goes on serving.
+        stage if served_before && !stage.is_final() => Stage::Reverted,
+        Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,
+        Stage::Preparing | Stage::Prepared | Stage::Migrating | Stage::Failed => Stage::Abandoning,
+        Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => stage,
     }
 }
 
@@ -444,6 +461,11 @@ fn over_budget(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) -> bool
 }
 
 fn settle_preparing(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
+    if state.gives_way {
+        state.condemn = false;
+        let failure = Failure::new(FailureKind::Cancelled, "it gave way to another", "hosts that are still behind come level after that");
+        return go_back(state, failure, now, notes);
+    }
     if over_budget(state, now, notes) || state.hosts.values().any(|h| h.stage == Stage::Preparing) {
         return;
     }
@@ -490,6 +512,9 @@ fn settle_moving(state: &mut State, batch: u32, since: Timestamp, now: Timestamp
     if !rollback && over_budget(state, now, notes) {
         return;
     }
+    if state.gives_way {
+        move_no_more(state, now);
+    }
     start_moves(state, batch, rollback, now);
     let in_batch = |id: &HostId| state.plan.hosts.get(id).is_some_and(|p| p.batch == batch);
     let unfinished = |h: &Host| matches!(h.stage, Stage::Prepared | Stage::Moving);
@@ -521,6 +546,13 @@ fn settle_moving(state: &mut State, batch: u32, since: Timestamp, now: Timestamp
     }
 }
 
+/// Nothing else begins. What has moved is not taken back: users may be served by it.
+fn move_no_more(state: &mut State, now: Timestamp) {
+    for (id, host) in state.hosts.iter_mut().filter(|(_, host)| host.stage == Stage::Prepared) {
+        enter(host, way_out(&state.plan, id, host.stage), now);
+    }
+}
+
 /// Tells as many hosts of the batch to move as may be out.
 fn start_moves(state: &mut State, batch: u32, rollback: bool, now: Timestamp) {
     let mut room = if rollback { usize::MAX } else { state.plan.max_unavailable.saturating_sub(state.out()) };
@@ -534,7 +566,7 @@ fn start_moves(state: &mut State, batch: u32, rollback: bool, now: Timestamp) {
 }
 
 fn settle_baking(state: &mut State, since: Timestamp, now: Timestamp, notes: &mut Vec<Note>) {
-    if over_budget(state, now, notes) || now < since.plus(state.plan.bake) {
+    if over_budget(state, now, notes) || (now < since.plus(state.plan.bake) && !state.gives_way) {
         return;
     }
     for host in state.hosts.values_mut().filter(|h| h.stage == Stage::Healthy) {
@@ -544,7 +576,7 @@ fn settle_baking(state: &mut State, since: Timestamp, now: Timestamp, notes: &mu
 }
 
 fn settle_confirming(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
-    if state.hosts.values().any(|h| h.stage == Stage::Confirming) {
+    if state.hosts.values().any(|h| matches!(h.stage, Stage::Confirming | Stage::Abandoning)) {
         return;
     }
     if state.hosts.values().any(|h| h.stage == Stage::Confirmed) {

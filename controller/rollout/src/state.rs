@@ -19,6 +19,9 @@ pub struct State {
     pub failure: Option<Failure>,
     /// Whether the release is marked bad where it went back.
     pub condemn: bool,
+    /// Whether it moves no more hosts, because another rollout is waited for.
+    #[serde(default)]
+    pub gives_way: bool,
     /// When it began.
     pub started_at: Timestamp,
     /// When it changed last.
@@ -184,7 +187,8 @@ impl State {
         let phase = if rollback { Phase::Moving { batch: 0, since: now } } else { Phase::Preparing { since: now } };
         // A release that the environment already runs is never condemned by bringing hosts level with it.
         let condemn = plan.kind == crate::RolloutKind::Rollout && plan.previous.as_ref() != Some(&plan.release);
-        let mut state = Self { plan, phase, hosts, failure: None, condemn, started_at: now, changed_at: now, revision: 0 };
+        let mut state =
+            Self { plan, phase, hosts, failure: None, condemn, gives_way: false, started_at: now, changed_at: now, revision: 0 };
         crate::decide::settle(&mut state, now, &mut Vec::new());
         state
     }

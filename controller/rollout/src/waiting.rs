@@ -42,7 +42,8 @@ pub fn waiting(state: &State) -> Option<Waiting> {
             (what, *since, (open == 0).then_some(until), "late hosts count as lost")
         }
         Phase::Baking { since } => {
-            ("the bake to end: old instances stay warm".to_owned(), *since, Some(since.plus(state.plan.bake)), "the release is confirmed")
+            let until = if state.gives_way { *since } else { since.plus(state.plan.bake) };
+            ("the bake to end: old instances stay warm".to_owned(), *since, Some(until), "the release is confirmed")
         }
         Phase::Confirming { since } => {
             let open = count(Stage::Confirming);

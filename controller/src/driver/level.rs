@@ -21,9 +21,14 @@ impl Loop {
         let plan = &state.plan;
         for (id, host) in &state.hosts {
             let key = (id.clone(), (plan.app.clone(), plan.release.id.clone()));
-            if not_again(host.stage) {
+            let tried = match host.stage {
+                // It did not come to it.
+                Stage::Abandoned | Stage::Reverted if state.gives_way => false,
+                stage => not_again(stage),
+            };
+            if tried {
                 self.levelled.insert(key);
-            } else if host.stage == Stage::Left || self.is_level(id, &plan.app, &plan.release.id) {
+            } else if state.gives_way || host.stage == Stage::Left || self.is_level(id, &plan.app, &plan.release.id) {
                 self.levelled.remove(&key);
             }
         }

@@ -306,6 +306,33 @@ async fn a_new_host_comes_level_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_does_not_wait_for_hosts_to_come_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let rig = Rig::start(folder.path()).await;
+    rig.prepare(1, &["1.0", "1.1"]).await;
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    let rollout = rig.deploy("1.0").await.unwrap();
+    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    rig.store.add_host(host_record(1)).await;
+    let deaf = Behaviour { deaf: vec!["prepare"], ..Behaviour::default() };
+    rig.connect(1, &disks, &deaf).await;
+    let level = rig.level(rollout).await;
+    let mut changes = rig.announcements.follow(level).unwrap();
+    timeout(LONG, changes.wait_for(|snapshot| snapshot.phase == "preparing")).await.unwrap().unwrap();
+    let deploy = timeout(LONG, rig.deploy("1.1"));
+    let (deployed, ()) = tokio::join!(deploy, async {
+        let ended = rig.end(level).await;
+        assert!(ended.state.gives_way, "{:?}", ended.state);
+        rig.connect(1, &disks, &Behaviour::default()).await;
+    });
+    let deployed = deployed.expect("the deployment begins").unwrap();
+    assert_eq!(rig.end(deployed).await.state.phase.word(), "done");
+    assert_eq!(serving(&disks), vec![Some(release("1.1").id()); 2]);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_was_away_when_others_confirmed_is_confirmed_later() {
     let folder = tempfile::tempdir().unwrap();
     let disks = Disks::default();

@@ -13,6 +13,7 @@ enum Move {
     Seen(usize),
     WentBack(usize),
     Abort,
+    GiveWay,
     Sleep,
     Repeat(usize),
     Resumed(u64),
@@ -25,6 +26,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         3 => (0..64usize).prop_map(Move::Seen),
         1 => (0..64usize).prop_map(Move::WentBack),
         1 => Just(Move::Abort),
+        1 => Just(Move::GiveWay),
         2 => Just(Move::Sleep),
         2 => (0..64usize).prop_map(Move::Repeat),
         1 => (0..48u64).prop_map(Move::Resumed),
@@ -150,6 +152,7 @@ fn act(fleet: &mut Fleet, step: &Move) {
             }
         }
         Move::Abort => fleet.event(Event::Abort { by: "ada".into(), reason: "test".into() }),
+        Move::GiveWay => fleet.event(Event::GiveWay { by: "ada".into() }),
         Move::Sleep => fleet.sleep(),
         Move::Resumed(hour) => {
             // another start, with whatever the clock says then

@@ -189,3 +189,26 @@ fn every_phase_says_what_it_waits_for_and_until_when() {
     assert!(seen.iter().any(|w| w == "web-0 to run the migrations"), "{seen:?}");
     assert!(waiting(&fleet.state).is_none());
 }
+
+#[test]
+fn one_that_gives_way_lets_through_what_has_moved_and_moves_nobody_else() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Level, &one_by_one(3), 3));
+    while fleet.state.phase.word() == "preparing" {
+        fleet.carry_out(0);
+    }
+    let moving = fleet.state.hosts.values().filter(|host| host.stage == Stage::Moving).count();
+    assert_eq!(moving, 1, "the first is on its way");
+    let before = fleet.now;
+    fleet.event(Event::GiveWay { by: "ada".into() });
+    while fleet.carry_out(0) {}
+    assert_eq!((fleet.state.outcome(), fleet.now), (Some(Outcome::Done), before), "no bake, and nothing waited for");
+    let confirmed: Vec<_> = fleet.state.hosts.values().filter(|host| host.stage == Stage::Confirmed).collect();
+    assert_eq!(confirmed.len(), 1);
+    assert!(fleet.state.hosts.values().all(|host| matches!(host.stage, Stage::Confirmed | Stage::Abandoned)), "{:?}", fleet.state.hosts);
+
+    let mut early = Fleet::new(plan(RolloutKind::Level, &one_by_one(3), 3));
+    early.event(Event::GiveWay { by: "ada".into() });
+    while early.carry_out(0) {}
+    assert!(early.state.outcome().is_some());
+    assert!(early.serves.values().all(|serves| *serves == Some(release("1.0").id)), "nobody moved");
+}
