@@ -121,5 +121,6 @@ impl Hands for RealHands {
 
     async fn rest(&self) {
         self.host.systemd.rest().await;
+        crate::memory::give_back();
     }
 }

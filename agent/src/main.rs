@@ -17,6 +17,7 @@ mod journal;
 mod layout;
 mod link;
 mod logging;
+mod memory;
 mod notify;
 mod output;
 mod run;

@@ -132,6 +132,7 @@ pub(crate) async fn run(step: StepName, context: &StepContext) -> Result<String,
         StepName::Health => health::run(context).await,
         StepName::Confirm => confirm::run(context).await,
         StepName::Revert => revert::run(context).await,
+        StepName::Settle => revert::settle(context).await,
     }
 }
 
@@ -153,7 +154,8 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
         | StepName::Proof
         | StepName::Health
         | StepName::Confirm
-        | StepName::Revert => Ok(()),
+        | StepName::Revert
+        | StepName::Settle => Ok(()),
     }
 }
 

@@ -120,7 +120,7 @@ impl Store {
             Box::pin(async move {
                 let sql =
                     "INSERT INTO meta (key, value) VALUES ('term', 1) ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value";
-                let term: i64 = sqlx::query_scalar(sql).fetch_one(batch.connection()).await?;
+                let term: i64 = sqlx::query_scalar(sql).fetch_one(batch.connection().await?).await?;
                 batch.tell(NewEvent::new(now, "controller", "started", format!("term {term}"), "the controller started"));
                 Ok(unsigned(term))
             })
@@ -139,10 +139,10 @@ impl Store {
             Box::pin(async move {
                 let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ";
                 let raise = sqlx::AssertSqlSafe(format!("{sql} value + ?2"));
-                sqlx::query(raise).bind("term").bind(signed(TERMS_JUMP)).execute(batch.connection()).await?;
+                sqlx::query(raise).bind("term").bind(signed(TERMS_JUMP)).execute(batch.connection().await?).await?;
                 let set = sqlx::AssertSqlSafe(format!("{sql} ?2"));
-                sqlx::query(set).bind("rollouts").bind(floor).execute(batch.connection()).await?;
-                sqlx::query("UPDATE environments SET current = NULL, previous = NULL").execute(batch.connection()).await?;
+                sqlx::query(set).bind("rollouts").bind(floor).execute(batch.connection().await?).await?;
+                sqlx::query("UPDATE environments SET current = NULL, previous = NULL").execute(batch.connection().await?).await?;
                 let text = format!("restored from a backup: the next rollout is r-{}", floor.saturating_add(1));
                 batch.tell(NewEvent::new(now, "controller", "restored", "database", text));
                 Ok(unsigned(floor).saturating_add(1))

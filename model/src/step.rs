@@ -36,8 +36,10 @@ pub enum StepName {
     Health,
     /// The old instances stop; the release is good.
     Confirm,
-    /// The previous release serves again.
+    /// The previous release has the traffic again, shown by what the kernel says.
     Revert,
+    /// The rest follows it: workers, what runs once, what starts at boot. What was left drains and goes.
+    Settle,
 }
 
 /// A text that names no step.
@@ -47,7 +49,7 @@ pub struct InvalidStep(String);
 
 impl StepName {
     /// Every step, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Preflight,
         Self::Prune,
         Self::Fetch,
@@ -63,6 +65,7 @@ impl StepName {
         Self::Health,
         Self::Confirm,
         Self::Revert,
+        Self::Settle,
     ];
 
     /// The word for it in output, configuration and journals.
@@ -84,6 +87,7 @@ impl StepName {
             Self::Health => "health",
             Self::Confirm => "confirm",
             Self::Revert => "revert",
+            Self::Settle => "settle",
         }
     }
 }

@@ -71,7 +71,7 @@ pub fn next(status: &Status) -> Next {
 fn end_of_failure(failed: Option<StepName>, failure: &Failure) -> Ending {
     let failure = failure.clone();
     match failed {
-        Some(step @ StepName::Revert) => Ending::Stuck { step, failure },
+        Some(step @ (StepName::Revert | StepName::Settle)) => Ending::Stuck { step, failure },
         Some(step) => Ending::Failed { step, failure },
         // It lapsed: what was missing is the confirmation.
         None => Ending::Failed { step: StepName::Confirm, failure },

@@ -17,15 +17,15 @@ pub enum Reversibility {
 #[must_use]
 pub const fn steps_of(kind: &OrderKind) -> &'static [StepName] {
     use StepName::{
-        Candidate, Collectstatic, Configure, Confirm, Cutover, Fetch, Health, Migrate, Preflight, Proof, Prune, Revert, Unpack, Venv,
-        Verify,
+        Candidate, Collectstatic, Configure, Confirm, Cutover, Fetch, Health, Migrate, Preflight, Proof, Prune, Revert, Settle, Unpack,
+        Venv, Verify,
     };
     match kind {
         OrderKind::Prepare { .. } => &[Preflight, Prune, Fetch, Verify, Unpack, Venv, Configure, Collectstatic],
         OrderKind::Migrate { .. } => &[Migrate],
         OrderKind::Activate { .. } => &[Candidate, Cutover, Proof, Health],
         OrderKind::Confirm { .. } => &[Confirm],
-        OrderKind::Revert { .. } => &[Revert],
+        OrderKind::Revert { .. } => &[Revert, Settle],
         OrderKind::Abandon { .. } => &[Prune],
     }
 }
@@ -45,7 +45,7 @@ pub const fn reversibility(step: StepName) -> Reversibility {
         | StepName::Proof
         | StepName::Health => Reversibility::Inert,
         StepName::Candidate | StepName::Cutover => Reversibility::Undoable,
-        StepName::Migrate | StepName::Confirm | StepName::Revert => Reversibility::Irreversible,
+        StepName::Migrate | StepName::Confirm | StepName::Revert | StepName::Settle => Reversibility::Irreversible,
     }
 }
 

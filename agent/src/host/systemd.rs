@@ -6,6 +6,7 @@
 mod bus;
 
 use futures_util::StreamExt as _;
+use nix::time::{ClockId, clock_gettime};
 use roadstead_model::{Failure, FailureKind};
 use std::collections::HashMap;
 use std::path::Path;
@@ -110,9 +111,17 @@ pub(crate) struct UnitState {
     pub(crate) job: u32,
     /// How often systemd started it again.
     pub(crate) restarts: u32,
+    /// Since when it is active, by the clock of [`up_for`](Self::up_for); zero when it is not.
+    pub(crate) active_since: Duration,
 }
 
 impl UnitState {
+    /// How long it has been active, by the clock that systemd goes by: `CLOCK_MONOTONIC`, which does not jump.
+    pub(crate) fn up_for(&self) -> Duration {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+        if self.is_active() { now.saturating_sub(self.active_since) } else { Duration::ZERO }
+    }
+
     /// It runs (or is done and stays, as a oneshot).
     pub(crate) fn is_active(&self) -> bool {
         matches!(self.active.as_str(), "active" | "reloading")
@@ -461,6 +470,7 @@ fn absent_is_done(result: Result<(), SystemdError>) -> Result<(), SystemdError> 
 fn unit_state(properties: &HashMap<String, OwnedVariant>) -> UnitState {
     let text = |name: &str| properties.get(name).and_then(|v| String::try_from(v.clone()).ok()).unwrap_or_default();
     let number = |name: &str| properties.get(name).and_then(|v| u32::try_from(v.clone()).ok()).unwrap_or_default();
+    let micros = |name: &str| properties.get(name).and_then(|v| u64::try_from(v.clone()).ok()).unwrap_or_default();
     let signed = |name: &str| properties.get(name).and_then(|v| i32::try_from(v.clone()).ok()).unwrap_or_default();
     let bytes = |name: &str| properties.get(name).and_then(|v| Vec::<u8>::try_from(v.clone()).ok()).unwrap_or_default();
     let job = |name: &str| properties.get(name).and_then(|v| <(u32, OwnedObjectPath)>::try_from(v.clone()).ok()).unwrap_or_default();
@@ -476,5 +486,6 @@ fn unit_state(properties: &HashMap<String, OwnedVariant>) -> UnitState {
         control_group: text("ControlGroup"),
         job: job("Job").0,
         restarts: number("NRestarts"),
+        active_since: Duration::from_micros(micros("ActiveEnterTimestampMonotonic")),
     }
 }

@@ -32,7 +32,7 @@ pub(crate) async fn undo(context: &StepContext) -> Result<(), Failure> {
         return Ok(());
     }
     match expected {
-        Some(before) => go_back(context, &context.release_by_id(before)?, true).await.map(drop),
+        Some(before) => go_back(context, &context.release_by_id(before)?).await,
         None => stop_serving(&context.stage()).await,
     }
 }

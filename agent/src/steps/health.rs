@@ -59,24 +59,24 @@ pub(crate) async fn checks(stage: &Stage<'_>, release: &Release) -> Result<usize
 
 /// Workers answer no request: they are up when they stay up. The team's own units may be any of the two.
 async fn workers_stay(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
-    let settled = Instant::now() + SETTLE;
     for (name, service) in release.services() {
         match (&service.kind, role(service)) {
             (ServiceKind::Units { units, .. }, _) => {
                 for unit in units {
-                    stays(stage, service, unit, settled).await?;
+                    stays(stage, service, unit).await?;
                 }
             }
-            (_, Role::Worker | Role::Single) => stays(stage, service, &release.unit(name), settled).await?,
+            (_, Role::Worker | Role::Single) => stays(stage, service, &release.unit(name)).await?,
             _ => {}
         }
     }
     Ok(())
 }
 
-async fn stays(stage: &Stage<'_>, service: &Service, unit: &str, settled: Instant) -> Result<(), Failure> {
-    // A unit that was only reloaded has counted its restarts for longer than this release lives.
+async fn stays(stage: &Stage<'_>, service: &Service, unit: &str) -> Result<(), Failure> {
+    // A unit that was only reloaded has been up and has counted its restarts for longer than this release lives.
     let reloaded = matches!(service.kind, ServiceKind::Units { cutover: UnitCutover::Reload, .. });
+    let looked_at = Instant::now();
     loop {
         let state = stage.host.systemd.unit(unit).await.map_err(|error| error.failure())?;
         if !state.is_active() || (state.restarts > 0 && !reloaded) {
@@ -86,7 +86,8 @@ async fn stays(stage: &Stage<'_>, service: &Service, unit: &str, settled: Instan
         // A celery worker forks its processes once it has imported the app.
         let forks = matches!(service.kind, ServiceKind::CeleryWorker { .. });
         let up = forks && processes(&stage.host.root, &state.control_group).len() > 1;
-        if up || Instant::now() >= settled {
+        let lived = if reloaded { looked_at.elapsed() } else { state.up_for() };
+        if up || lived >= SETTLE {
             return Ok(());
         }
         sleep(LOOK_EVERY).await;

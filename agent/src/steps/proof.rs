@@ -18,11 +18,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Activate { release, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
-    prove(&context.stage(), &context.release(release)?).await
+    prove(&context.stage(), &context.release(release)?, |_| true).await
 }
 
-/// Shows it for every service of the release on this host.
-pub(crate) async fn prove(stage: &Stage<'_>, release: &Release) -> Result<String, Failure> {
+/// Shows it for every chosen service of the release on this host.
+pub(crate) async fn prove(stage: &Stage<'_>, release: &Release, chosen: impl Fn(Role) -> bool) -> Result<String, Failure> {
     let current = std::fs::canonicalize(stage.layout.current(stage.app)).unwrap_or_default();
     let tree = std::fs::canonicalize(release.tree(stage.layout)).unwrap_or_default();
     if current != tree {
@@ -37,7 +37,7 @@ pub(crate) async fn prove(stage: &Stage<'_>, release: &Release) -> Result<String
     let python = [interpreter, std::fs::canonicalize(&venv).unwrap_or(venv)];
     let anything = [PathBuf::from("/")];
     let (mut processes, mut services) = (0, 0);
-    for (name, service) in release.services() {
+    for (name, service) in release.services().filter(|(_, service)| chosen(role(service))) {
         if let ServiceKind::Units { units, cutover, .. } = &service.kind {
             for unit in units {
                 processes += own_unit(stage, unit, *cutover, &tree, start_time(service)).await?;

@@ -38,6 +38,13 @@ pub(crate) enum Role {
     Own,
 }
 
+impl Role {
+    /// Whether users are answered by it, as far as anyone knows: what a team's own units do is theirs to know.
+    pub(crate) const fn has_traffic(self) -> bool {
+        matches!(self, Self::WebUnix | Self::WebTcp(_) | Self::Own)
+    }
+}
+
 impl Release {
     /// The release with this manifest, without services that only chosen hosts run.
     pub(crate) fn new(manifest: Manifest) -> Self {

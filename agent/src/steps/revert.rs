@@ -1,4 +1,5 @@
-//! Revert: an earlier release, still on disk, serves again. While its instances are warm that is a rename.
+//! Revert and settle: an earlier release, still on disk, serves again. While its instances are warm that is a rename; only then come
+//! workers and the rest, which have to boot.
 
 use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId};
 
@@ -6,11 +7,12 @@ use super::StepContext;
 use super::candidate;
 use super::proof;
 use super::release::{Release, Role, role};
-use super::serve::{Roles, Why, retire, serve, stop_all, stop_serving};
+use super::serve::{Roles, follow, retire, stop_all, stop_serving, take_traffic};
+use super::stage::Stage;
 use super::util::on_disk;
 use crate::files::{create_private_folder, write_atomically};
 
-/// Runs the step.
+/// Runs the step: the traffic goes back.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Revert { from, to, condemn } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     if *condemn {
@@ -18,7 +20,6 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     }
     let Some(to) = to else {
         stop_serving(&context.stage()).await?;
-        remember(context, None, &from.id, *condemn)?;
         return Ok("nothing serves, as before".to_owned());
     };
     if context.layout.bad_mark(&context.order.app, &to.id).exists() {
@@ -26,52 +27,91 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         return Err(Failure::new(FailureKind::Unfit, summary, "go back to another release, or build a new version"));
     }
     let to = context.release(to)?;
-    let note = go_back(context, &to, *condemn).await?;
-    super::health::checks(&context.stage(), &to).await?;
-    remember(context, Some(&to.id), &from.id, *condemn)?;
-    Ok(note)
+    let warmth = give_traffic(context, &to, *condemn).await?;
+    Ok(match warmth {
+        Warmth::Warm => format!("{} was warm and has the traffic", to.id),
+        Warmth::Started => format!("{} was started again and has the traffic", to.id),
+        // Settling asks it once more, and fails if it still does not answer.
+        Warmth::Late(why) => format!("{} has the traffic, but does not answer yet: {}", to.id, why.summary),
+    })
 }
 
-/// Makes `to` serve and asks what else runs to stop. `anyway`: what serves now is known to be bad, so a release that does not answer yet
-/// is still the better one.
-pub(crate) async fn go_back(context: &StepContext, to: &Release, anyway: bool) -> Result<String, Failure> {
+/// Runs the step `settle`: everything else follows the traffic.
+pub(crate) async fn settle(context: &StepContext) -> Result<String, Failure> {
+    let OrderKind::Revert { from, to, condemn } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let Some(to) = to else {
+        remember(context, None, &from.id, *condemn)?;
+        return Ok("nothing runs".to_owned());
+    };
+    let to = context.release(to)?;
+    let proven = settle_on(&context.stage(), &to).await?;
+    let passed = super::health::checks(&context.stage(), &to).await?;
+    remember(context, Some(&to.id), &from.id, *condemn)?;
+    Ok(format!("{proven}, {passed} checks passed"))
+}
+
+/// Makes `to` serve and asks what else runs to stop. It is the better one even where it does not answer yet: what serves now is known
+/// to be bad.
+pub(crate) async fn go_back(context: &StepContext, to: &Release) -> Result<(), Failure> {
+    let warmth = give_traffic(context, to, true).await?;
+    settle_on(&context.stage(), to).await?;
+    match warmth {
+        Warmth::Late(failure) => Err(failure),
+        Warmth::Warm | Warmth::Started => Ok(()),
+    }
+}
+
+/// How a release was found that gets the traffic back.
+enum Warmth {
+    /// Its instances ran.
+    Warm,
+    /// Some had to boot again.
+    Started,
+    /// Some had to boot again, and do not answer.
+    Late(Failure),
+}
+
+/// Gives the traffic to `to` and proves it. `anyway`: also when it does not answer yet.
+async fn give_traffic(context: &StepContext, to: &Release, anyway: bool) -> Result<Warmth, Failure> {
     let stage = context.stage();
     if !to.tree(&context.layout).is_dir() {
         let summary = format!("{} is not on this host any more", to.id);
         return Err(Failure::new(FailureKind::Host, summary, "deploy it again"));
     }
-    let mut cold = 0;
-    let mut late = None;
+    let mut warmth = Warmth::Warm;
     for (name, service) in to.services().filter(|(_, service)| role(service) == Role::WebUnix) {
         let unit = to.unit(name);
         if stage.host.systemd.unit(&unit).await.map_err(|error| error.failure())?.is_active() {
             continue;
         }
-        cold += 1;
         let started = async {
             let account = super::account::of(&context.layout, &context.order.app)?;
             super::configure::make_folders(&context.layout, to, &account)?;
             stage.start(&unit, service).await?;
             candidate::check(&stage, to, name, service, &unit).await
         };
-        match started.await {
-            Err(failure) if anyway => late = Some(failure),
-            other => drop(other?),
+        match (started.await, &warmth) {
+            (Err(failure), _) if anyway => warmth = Warmth::Late(failure),
+            (Err(failure), _) => return Err(failure),
+            (Ok(_), Warmth::Late(_)) => {}
+            (Ok(_), _) => warmth = Warmth::Started,
         }
     }
-    serve(&stage, to, Why::Move).await?;
-    proof::prove(&stage, to).await?;
-    // What was left behind drains and goes.
+    take_traffic(&stage, to).await?;
+    proof::prove(&stage, to, Role::has_traffic).await?;
+    Ok(warmth)
+}
+
+/// Everything that has no traffic follows; what was left behind drains and goes.
+async fn settle_on(stage: &Stage<'_>, to: &Release) -> Result<String, Failure> {
+    follow(stage, to).await?;
+    let proven = proof::prove(stage, to, |_| true).await?;
     let others = stage.others(Some(&to.id)).await?;
-    retire(&stage, Some(to), &others, &Roles::of(&stage, &others)).await?;
+    retire(stage, Some(to), &others, &Roles::of(stage, &others)).await?;
     for other in &others {
         stage.host.systemd.ask_to_stop(&other.unit).await.map_err(|error| error.failure())?;
     }
-    match (late, cold) {
-        (Some(failure), _) => Err(failure),
-        (None, 0) => Ok(format!("{} was warm", to.id)),
-        (None, _) => Ok(format!("{} was started again", to.id)),
-    }
+    Ok(proven)
 }
 
 /// Marks a release as bad: it is never started or gone back to again.

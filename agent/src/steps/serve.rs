@@ -34,33 +34,50 @@ const UNKNOWN_STOP: Millis = Millis::from_secs(60);
 /// How long a unit of the team's own may take to restart.
 const OWN_UNIT_RESTART: Millis = Millis::from_secs(120);
 
-/// Makes a release serve. What it was told on the way is in the failure of the first thing that did not work.
+/// Makes a release serve.
 pub(crate) async fn serve(stage: &Stage<'_>, release: &Release, why: Why) -> Result<String, Failure> {
     point_links(stage, release)?;
+    let traffic = move_traffic(stage, release, why).await;
+    // Also when a part of that failed: what can follow, follows.
+    let rest = follow(stage, release).await;
+    traffic.and(rest).map(|()| format!("{} units", release.services().count()))
+}
+
+/// Gives a release the traffic, and nothing else.
+pub(crate) async fn take_traffic(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
+    point_links(stage, release)?;
+    move_traffic(stage, release, Why::Move).await
+}
+
+async fn move_traffic(stage: &Stage<'_>, release: &Release, why: Why) -> Result<(), Failure> {
     let mut outcome = Outcome::default();
     let others = outcome.of(stage.others(Some(&release.id)).await).unwrap_or_default();
-    let roles = Roles::of(stage, &others);
-    outcome.of(serve_tcp(stage, release, &others, &roles).await);
+    outcome.of(serve_tcp(stage, release, &others, &Roles::of(stage, &others)).await);
     if why == Why::Reconcile {
         outcome.of(start_all(stage, release, |role| role == Role::WebUnix).await);
     } else {
         outcome.of(move_own_units(stage, release).await);
     }
-    // Never two: the old ones are gone before the new ones start.
-    outcome.of(stop_all(stage, &others, &roles, |role| role == Some(Role::Single)).await);
-    outcome.of(start_all(stage, release, |role| role == Role::Single).await);
-    outcome.of(start_all(stage, release, |role| role == Role::Worker).await);
-    // They take no more work and end what they have; whoever confirms waits for them.
-    for other in others.iter().filter(|other| roles.role(other) == Some(Role::Worker)) {
-        outcome.of(stage.host.systemd.ask_to_stop(&other.unit).await.map_err(|error| error.failure()));
-    }
-    outcome.of(start_at_boot(stage, release, &others).await);
+    outcome.end()
+}
+
+/// What has no traffic follows the release that has it.
+pub(crate) async fn follow(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
+    let mut outcome = Outcome::default();
+    let others = outcome.of(stage.others(Some(&release.id)).await).unwrap_or_default();
+    let roles = Roles::of(stage, &others);
+    // None of these waits for another: what is slow to stop keeps nothing from starting.
+    let (singles, workers, boot) = tokio::join!(
+        move_singles(stage, release, &others, &roles),
+        move_workers(stage, release, &others, &roles),
+        start_at_boot(stage, release, &others),
+    );
+    outcome.of(singles);
+    outcome.of(workers);
+    outcome.of(boot);
     let (layout, moved) = (stage.layout.clone(), release.clone());
     outcome.of(disk(move || collectstatic::prefer(&layout, &moved)).await);
-    match outcome.first {
-        Some(failure) => Err(failure),
-        None => Ok(format!("{} units", release.services().count())),
-    }
+    outcome.end()
 }
 
 /// The app serves nothing any more: links go, instances stop.
@@ -79,7 +96,7 @@ pub(crate) async fn stop_serving(stage: &Stage<'_>) -> Result<(), Failure> {
     outcome.of(retire(stage, None, &others, &roles).await);
     outcome.of(stop_all(stage, &others, &roles, |_| true).await);
     outcome.of(forget_units(stage, &others).await);
-    outcome.first.map_or(Ok(()), Err)
+    outcome.end()
 }
 
 /// The first failure of several acts that are all tried.
@@ -89,6 +106,10 @@ struct Outcome {
 }
 
 impl Outcome {
+    fn end(self) -> Result<(), Failure> {
+        self.first.map_or(Ok(()), Err)
+    }
+
     fn of<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -234,6 +255,23 @@ async fn move_own_units(stage: &Stage<'_>, release: &Release) -> Result<(), Fail
         }
     }
     Ok(())
+}
+
+/// Never two: the old ones are gone before the new ones start.
+async fn move_singles(stage: &Stage<'_>, release: &Release, others: &[Other], roles: &Roles) -> Result<(), Failure> {
+    let stopped = stop_all(stage, others, roles, |role| role == Some(Role::Single)).await;
+    let started = start_all(stage, release, |role| role == Role::Single).await;
+    stopped.and(started)
+}
+
+/// The old ones take no more work and end what they have; whoever confirms waits for them.
+async fn move_workers(stage: &Stage<'_>, release: &Release, others: &[Other], roles: &Roles) -> Result<(), Failure> {
+    let mut moved = start_all(stage, release, |role| role == Role::Worker).await;
+    for other in others.iter().filter(|other| roles.role(other) == Some(Role::Worker)) {
+        let asked = stage.host.systemd.ask_to_stop(&other.unit).await;
+        moved = moved.and(asked.map_err(|error| error.failure()));
+    }
+    moved
 }
 
 async fn start_all(stage: &Stage<'_>, release: &Release, chosen: impl Fn(Role) -> bool) -> Result<(), Failure> {

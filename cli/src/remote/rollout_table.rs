@@ -26,7 +26,7 @@ const GROUPS: [(&str, &[StepName]); 5] = [
     ("migrate", &[StepName::Migrate]),
     ("activate", &[StepName::Candidate, StepName::Cutover, StepName::Proof, StepName::Health]),
     ("confirm", &[StepName::Confirm]),
-    ("revert", &[StepName::Revert]),
+    ("revert", &[StepName::Revert, StepName::Settle]),
 ];
 
 /// A column: one step, or a whole group where there is no room for each.

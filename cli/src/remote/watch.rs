@@ -3,7 +3,9 @@
 //! The rollout is the controller's: neither Ctrl-C nor a controller that is away for a while ends it.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use roadstead_proto::v1::{GetRolloutRequest, Rollout};
+use roadstead_model::StepName;
+use roadstead_proto::v1::{GetRolloutRequest, Rollout, RolloutHost};
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -11,7 +13,7 @@ use super::Controller;
 use super::rollout_lines::changes;
 use super::rollout_view::picture;
 use crate::failure::{Failure, Kind, Result};
-use crate::output::Output;
+use crate::output::{Output, count};
 
 /// How long a controller that went away is waited for.
 const AWAY_AT_MOST: Duration = Duration::from_secs(300);
@@ -33,7 +35,12 @@ pub(crate) enum Wanted {
 /// # Errors
 /// When the rollout did not end as wanted, or the controller went away for good, or the user stopped watching.
 pub(crate) fn follow(controller: &Controller, first: Rollout, wanted: Wanted, output: &Output) -> Result<()> {
-    let last = last(controller, first, output, &|_| {})?;
+    let (began, told) = (Instant::now(), Cell::new(wanted == Wanted::Done));
+    let last = last(controller, first, output, &|rollout| {
+        let back = if told.get() { None } else { hosts_back(rollout) }?;
+        told.set(true);
+        Some(format!("the traffic is back on {} after {:.1} s", count(back, "host"), began.elapsed().as_secs_f64()))
+    })?;
     output.result(&summary(&last), || picture(&last, last.ended_at_ms, output.width()));
     judge(&last, wanted)
 }
@@ -47,6 +54,7 @@ pub(crate) fn watch(controller: &Controller, first: Rollout, output: &Output) ->
         if output.is_json() {
             output.line(&summary(rollout), String::new);
         }
+        None
     };
     let last = last(controller, first, output, &each)?;
     if !output.is_json() {
@@ -55,8 +63,16 @@ pub(crate) fn watch(controller: &Controller, first: Rollout, output: &Output) ->
     judge(&last, Wanted::Done)
 }
 
-/// Shows a rollout until it has ended.
-fn last(controller: &Controller, first: Rollout, output: &Output, each: &dyn Fn(&Rollout)) -> Result<Rollout> {
+/// On how many hosts the release before has the traffic, once none is left on which that is awaited.
+fn hosts_back(rollout: &Rollout) -> Option<usize> {
+    let is_back = |host: &&RolloutHost| host.times.iter().any(|time| time.step == StepName::Revert.as_str());
+    let awaited = |host: &RolloutHost| matches!(host.state.as_str(), "reverting" | "moving" | "prepared") && !is_back(&host);
+    let back = rollout.hosts.iter().filter(is_back).count();
+    (back > 0 && !rollout.hosts.iter().any(awaited)).then_some(back)
+}
+
+/// Shows a rollout until it has ended. What `each` makes of a change is told beside that.
+fn last(controller: &Controller, first: Rollout, output: &Output, each: &dyn Fn(&Rollout) -> Option<String>) -> Result<Rollout> {
     let mut screen = Screen::new(output);
     let mut last = first;
     screen.show(&last);
@@ -76,7 +92,9 @@ fn last(controller: &Controller, first: Rollout, output: &Output, each: &dyn Fn(
                 let Some(change) = change else { return Ok(()) };
                 lost = None;
                 screen.show(&change);
-                each(&change);
+                if let Some(text) = each(&change) {
+                    screen.say(&text);
+                }
                 last = change;
             }
         });
@@ -229,6 +247,20 @@ impl<'a> Screen<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_traffic_is_back_when_no_host_is_awaited_any_more() {
+        let host = |state: &str, steps: &[&str]| RolloutHost {
+            state: state.into(),
+            times: steps.iter().map(|step| roadstead_proto::v1::StepTime { step: (*step).into(), ..Default::default() }).collect(),
+            ..Default::default()
+        };
+        let back = |hosts: Vec<RolloutHost>| hosts_back(&Rollout { hosts, ..Default::default() });
+        assert_eq!(back(vec![host("reverting", &["revert"]), host("reverting", &[])]), None);
+        assert_eq!(back(vec![host("reverting", &["revert"]), host("reverting", &["revert"]), host("abandoned", &[])]), Some(2));
+        assert_eq!(back(vec![host("reverted", &["revert", "settle"]), host("stuck", &[])]), Some(1));
+        assert_eq!(back(vec![host("abandoning", &[])]), None, "nobody had moved");
+    }
 
     #[test]
     fn the_end_that_was_asked_for_is_a_success() {

@@ -35,8 +35,8 @@ impl Store {
     pub(crate) async fn add_admin(&self, name: AdminName, certificate: CertificateRecord, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |batch| {
             Box::pin(async move {
-                insert(batch.connection(), &name, "init", now).await?;
-                certificate.insert(batch.connection()).await?;
+                insert(batch.connection().await?, &name, "init", now).await?;
+                certificate.insert(batch.connection().await?).await?;
                 batch.tell(NewEvent::new(now, "init", "admin-added", format!("admin:{name}"), "the first credential was written"));
                 Ok(())
             })
@@ -51,7 +51,7 @@ impl Store {
     pub(crate) async fn renew_admin(&self, name: AdminName, certificate: CertificateRecord, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |batch| {
             Box::pin(async move {
-                certificate.insert(batch.connection()).await?;
+                certificate.insert(batch.connection().await?).await?;
                 let text = format!("a new certificate, valid for {}", certificate.not_after.since(now));
                 batch.tell(NewEvent::new(now, format!("admin:{name}"), "admin-renewed", format!("admin:{name}"), text));
                 Ok(())
@@ -69,7 +69,7 @@ impl Store {
             Box::pin(async move {
                 let others: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM admins WHERE revoked_at IS NULL AND name <> ?")
                     .bind(name.as_str())
-                    .fetch_one(batch.connection())
+                    .fetch_one(batch.connection().await?)
                     .await?;
                 if others == 0 {
                     return Ok(false);
@@ -78,9 +78,9 @@ impl Store {
                     .bind(signed(now.0))
                     .bind(&reason)
                     .bind(name.as_str())
-                    .execute(batch.connection())
+                    .execute(batch.connection().await?)
                     .await?;
-                revoke_certificates(batch.connection(), &format!("admin:{name}"), now).await?;
+                revoke_certificates(batch.connection().await?, &format!("admin:{name}"), now).await?;
                 batch.tell(NewEvent::new(now, actor, "admin-revoked", format!("admin:{name}"), reason));
                 Ok(true)
             })

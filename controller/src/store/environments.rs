@@ -80,7 +80,7 @@ impl Store {
             Box::pin(async move {
                 let (name, app) = (spec.name.as_str(), spec.app.as_str());
                 let sql = "SELECT * FROM environments WHERE name = ? AND app = ?";
-                let before = sqlx::query(sql).bind(name).bind(app).fetch_optional(batch.connection()).await?;
+                let before = sqlx::query(sql).bind(name).bind(app).fetch_optional(batch.connection().await?).await?;
                 let before = before.as_ref().map(EnvironmentRecord::of_row).transpose()?;
                 let applied = match &before {
                     None => Applied::Created,
@@ -96,7 +96,7 @@ impl Store {
                 .bind(json(&spec)?)
                 .bind(signed(now.0))
                 .bind(&by)
-                .execute(batch.connection())
+                .execute(batch.connection().await?)
                 .await?;
                 let text = match &applied {
                     Applied::Changed(changes) => changes.join("; "),

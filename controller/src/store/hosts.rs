@@ -152,11 +152,11 @@ impl Store {
     pub(crate) async fn renew_host(&self, id: HostId, certificate: CertificateRecord, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |batch| {
             Box::pin(async move {
-                certificate.insert(batch.connection()).await?;
+                certificate.insert(batch.connection().await?).await?;
                 sqlx::query("UPDATE hosts SET certificate_not_after = ? WHERE id = ?")
                     .bind(signed(certificate.not_after.0))
                     .bind(id.as_str())
-                    .execute(batch.connection())
+                    .execute(batch.connection().await?)
                     .await?;
                 let text = format!("a new certificate, valid for {}", certificate.not_after.since(now));
                 batch.tell(NewEvent::new(now, format!("host:{id}"), "host-renewed", format!("host:{id}"), text));
@@ -176,9 +176,9 @@ impl Store {
                 sqlx::query("UPDATE hosts SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
                     .bind(signed(now.0))
                     .bind(id.as_str())
-                    .execute(batch.connection())
+                    .execute(batch.connection().await?)
                     .await?;
-                revoke_certificates(batch.connection(), &format!("host:{id}"), now).await?;
+                revoke_certificates(batch.connection().await?, &format!("host:{id}"), now).await?;
                 batch.tell(NewEvent::new(now, actor, "host-revoked", format!("host:{id}"), reason));
                 Ok(())
             })
@@ -191,6 +191,6 @@ impl Store {
 impl Store {
     /// A host without a token.
     pub(crate) async fn add_host(&self, host: HostRecord) {
-        self.write(move |batch| Box::pin(async move { insert(batch.connection(), &host).await })).await.unwrap();
+        self.write(move |batch| Box::pin(async move { insert(batch.connection().await?, &host).await })).await.unwrap();
     }
 }

@@ -35,7 +35,7 @@ impl Store {
                         .bind(&output.head)
                         .bind(signed(output.dropped))
                         .bind(&output.tail)
-                        .execute(batch.connection())
+                        .execute(batch.connection().await?)
                         .await?;
                 }
                 Ok(())

@@ -84,7 +84,7 @@ impl Store {
                 .bind(&signatures)
                 .bind(signed(release.published_at.0))
                 .bind(&release.published_by)
-                .execute(batch.connection())
+                .execute(batch.connection().await?)
                 .await?;
                 let count = release.signatures.len();
                 let text = format!("{count} signature{}, commit {}", if count == 1 { "" } else { "s" }, release.manifest.source.commit);

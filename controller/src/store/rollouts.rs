@@ -156,7 +156,7 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             .bind(&record.reason)
             .bind(&record.started_by)
             .bind(&record.idempotency_key)
-            .execute(batch.connection())
+            .execute(batch.connection().await?)
             .await?;
     }
     for record in &changes.moved {
@@ -164,7 +164,7 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             .bind(json(&record.state)?)
             .bind(record.state.outcome().is_some())
             .bind(signed(record.state.plan.rollout.0))
-            .execute(batch.connection())
+            .execute(batch.connection().await?)
             .await?;
     }
     for (environment, app, current, previous) in &changes.serving {
@@ -173,14 +173,14 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             .bind(previous.map(|p| p.as_bytes().to_vec()))
             .bind(environment.as_str())
             .bind(app.as_str())
-            .execute(batch.connection())
+            .execute(batch.connection().await?)
             .await?;
     }
     for (digest, why) in &changes.bad {
         sqlx::query("UPDATE releases SET bad = ? WHERE manifest_digest = ?")
             .bind(why)
             .bind(digest.as_bytes().as_slice())
-            .execute(batch.connection())
+            .execute(batch.connection().await?)
             .await?;
     }
     save_hosts(batch, &changes).await?;
@@ -200,17 +200,21 @@ async fn save_hosts(batch: &mut Batch, changes: &Changes) -> Result<(), StoreErr
         .bind(app.as_str())
         .bind(service.as_str())
         .bind(host.as_str())
-        .execute(batch.connection())
+        .execute(batch.connection().await?)
         .await?;
     }
     for (host, facts) in &changes.facts {
-        sqlx::query("UPDATE hosts SET facts = ? WHERE id = ?").bind(json(facts)?).bind(host.as_str()).execute(batch.connection()).await?;
+        sqlx::query("UPDATE hosts SET facts = ? WHERE id = ?")
+            .bind(json(facts)?)
+            .bind(host.as_str())
+            .execute(batch.connection().await?)
+            .await?;
     }
     for (host, at) in &changes.seen {
         sqlx::query("UPDATE hosts SET last_seen = ? WHERE id = ?")
             .bind(signed(at.0))
             .bind(host.as_str())
-            .execute(batch.connection())
+            .execute(batch.connection().await?)
             .await?;
     }
     Ok(())

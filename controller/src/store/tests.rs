@@ -73,7 +73,7 @@ async fn a_touched_history_is_found() {
     let forge = |sql: &'static str| {
         store.write(move |batch| {
             Box::pin(async move {
-                sqlx::query(sql).execute(batch.connection()).await?;
+                sqlx::query(sql).execute(batch.connection().await?).await?;
                 Ok(())
             })
         })
@@ -170,7 +170,7 @@ async fn a_restored_database_jumps_beyond_all_that_hosts_may_have_heard() {
     store
         .write(move |batch| {
             Box::pin(async move {
-                sqlx::query(runs).execute(batch.connection()).await?;
+                sqlx::query(runs).execute(batch.connection().await?).await?;
                 Ok(())
             })
         })

@@ -77,7 +77,7 @@ impl Store {
                     .bind(signed(now.0))
                     .bind(&token.by)
                     .bind(signed(token.expires_at.0))
-                    .execute(batch.connection())
+                    .execute(batch.connection().await?)
                     .await?;
                 let (kind, subject) = match &token.purpose {
                     TokenPurpose::Host(..) => ("host-token", format!("environment:{environment}")),
@@ -121,7 +121,7 @@ impl Store {
             Box::pin(async move {
                 let sql = "UPDATE tokens SET refused = refused + 1 WHERE hash = ? AND refused < ? RETURNING created_by, used_by, environment, admin";
                 let noted = sqlx::query(sql).bind(hash.as_bytes().as_slice()).bind(REFUSALS_NOTED_MAX);
-                let Some(row) = noted.fetch_optional(batch.connection()).await? else { return Ok(()) };
+                let Some(row) = noted.fetch_optional(batch.connection().await?).await? else { return Ok(()) };
                 let (made_by, environment): (String, String) = (row.try_get("created_by")?, row.try_get("environment")?);
                 let used_by: Option<String> = row.try_get("used_by")?;
                 let purpose = if environment.is_empty() { format!("admin:{}", row.try_get::<String, _>("admin")?) } else { format!("environment:{environment}") };
@@ -153,8 +153,8 @@ impl Store {
                 if let Err(refused) = spend(batch, &hash, &subject, now).await? {
                     return Ok(Err(refused));
                 }
-                hosts::insert(batch.connection(), &host).await?;
-                certificate.insert(batch.connection()).await?;
+                hosts::insert(batch.connection().await?, &host).await?;
+                certificate.insert(batch.connection().await?).await?;
                 let text = format!("{} joins {} with {}", host.name, host.environment, host.labels);
                 batch.tell(NewEvent::new(now, subject.clone(), "host-enrolled", subject, text));
                 Ok(Ok(()))
@@ -182,17 +182,17 @@ impl Store {
                 }
                 let by: String = sqlx::query_scalar("SELECT created_by FROM tokens WHERE hash = ?")
                     .bind(hash.as_bytes().as_slice())
-                    .fetch_one(batch.connection())
+                    .fetch_one(batch.connection().await?)
                     .await?;
-                admins::insert(batch.connection(), &name, &by, now).await?;
+                admins::insert(batch.connection().await?, &name, &by, now).await?;
                 let revoked: bool = sqlx::query_scalar("SELECT revoked_at IS NOT NULL FROM admins WHERE name = ?")
                     .bind(name.as_str())
-                    .fetch_one(batch.connection())
+                    .fetch_one(batch.connection().await?)
                     .await?;
                 if revoked {
                     return Ok(Err(TokenRefused::CutOff));
                 }
-                certificate.insert(batch.connection()).await?;
+                certificate.insert(batch.connection().await?).await?;
                 batch.tell(NewEvent::new(now, subject.clone(), "admin-added", subject, "logged in with a token"));
                 Ok(Ok(()))
             })
@@ -216,13 +216,15 @@ async fn spend(batch: &mut Batch, hash: &TokenHash, by: &str, now: Timestamp) ->
         .bind(signed(now.0))
         .bind(by)
         .bind(hash.as_bytes().as_slice())
-        .execute(batch.connection())
+        .execute(batch.connection().await?)
         .await?;
     if spent.rows_affected() == 1 {
         return Ok(Ok(()));
     }
-    let row =
-        sqlx::query("SELECT * FROM tokens WHERE hash = ?").bind(hash.as_bytes().as_slice()).fetch_optional(batch.connection()).await?;
+    let row = sqlx::query("SELECT * FROM tokens WHERE hash = ?")
+        .bind(hash.as_bytes().as_slice())
+        .fetch_optional(batch.connection().await?)
+        .await?;
     let why = row.as_ref().map(|row| spent_or_expired(row, now)).transpose()?.flatten();
     Ok(Err(why.unwrap_or(TokenRefused::Unknown)))
 }

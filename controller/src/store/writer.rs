@@ -36,11 +36,18 @@ pub(super) struct Batch {
     connection: SqliteConnection,
     chain: Chain,
     fresh: Vec<EventRecord>,
+    /// Whether the job that runs has a savepoint to go back to. One that only adds to the history needs none.
+    marked: bool,
 }
 
 impl Batch {
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+    /// The connection, for a job that reads or writes more than the history.
+    pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        if !self.marked {
+            self.connection.execute("SAVEPOINT job").await?;
+            self.marked = true;
+        }
+        Ok(&mut self.connection)
     }
 
     /// Adds a line to the history. It is there when the change is, or not at all.
@@ -80,7 +87,7 @@ impl Writer {
         let chain = Chain::load(&mut connection).await?;
         let (tell_newest, newest) = watch::channel(chain.sequence());
         let (requests, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(run(Batch { connection, chain, fresh: Vec::new() }, queue, tell_newest));
+        tokio::spawn(run(Batch { connection, chain, fresh: Vec::new(), marked: false }, queue, tell_newest));
         Ok(Self { requests, newest })
     }
 
@@ -150,15 +157,16 @@ async fn commit_together(batch: &mut Batch, jobs: Vec<Job>) {
 async fn run_jobs(batch: &mut Batch, jobs: Vec<Job>, tells: &mut Vec<Tell>) -> Result<(), StoreError> {
     for job in jobs {
         let (chain, fresh) = (batch.chain.clone(), batch.fresh.len());
-        batch.connection.execute("SAVEPOINT job").await?;
         let (good, tell) = job(batch).await;
         tells.push(tell);
         if !good {
             batch.chain = chain;
             batch.fresh.truncate(fresh);
-            batch.connection.execute("ROLLBACK TO job").await?;
         }
-        batch.connection.execute("RELEASE job").await?;
+        if std::mem::take(&mut batch.marked) {
+            let end = if good { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+            batch.connection.execute(end).await?;
+        }
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ struct Row {
     measured: String,
     floor: String,
     ratio: String,
-    reached: bool,
+    reached: Option<bool>,
 }
 
 /// All that was measured.
@@ -48,6 +48,11 @@ impl Table {
     pub(crate) fn at_most(&mut self, what: &str, limit: f64, unit: Unit, measured: f64) {
         let target = if limit == 0.0 { "none".to_owned() } else { format!("below {}", unit.show(limit)) };
         self.add(what, target, unit.show(measured), "–", "–", measured <= limit);
+    }
+
+    /// A number that nobody promised.
+    pub(crate) fn told(&mut self, what: &str, unit: Unit, measured: f64) {
+        self.put(what, "–".to_owned(), unit.show(measured), "–", "–", None);
     }
 
     /// A number that is not to be below a limit.
@@ -70,6 +75,10 @@ impl Table {
     }
 
     fn add(&mut self, what: &str, target: String, measured: String, floor: &str, ratio: &str, reached: bool) {
+        self.put(what, target, measured, floor, ratio, Some(reached));
+    }
+
+    fn put(&mut self, what: &str, target: String, measured: String, floor: &str, ratio: &str, reached: Option<bool>) {
         crate::step(&format!("  {what}: {measured} (floor {floor}, {ratio}; {target})"));
         let (what, floor, ratio) = (what.to_owned(), floor.to_owned(), ratio.to_owned());
         self.0.push(Row { what, target, measured, floor, ratio, reached });
@@ -80,7 +89,11 @@ impl Table {
         let mut text =
             "| what | target | measured | floor in the same run | against the floor | reached |\n|---|---|---|---|---|---|".to_owned();
         for Row { what, target, measured, floor, ratio, reached } in &self.0 {
-            let reached = if *reached { "yes" } else { "**no**" };
+            let reached = match reached {
+                Some(true) => "yes",
+                Some(false) => "**no**",
+                None => "–",
+            };
             let _infallible = write!(text, "\n| {what} | {target} | {measured} | {floor} | {ratio} | {reached} |");
         }
         text

@@ -43,7 +43,7 @@ fn a_kill_in_the_middle_of_any_step_changes_nothing_but_the_time() {
 
     // under load: every step forward, and the way back; a step that was over before its kill came has another chance
     let mut forward: BTreeSet<Moment> = STEPS.map(Moment::within).into();
-    let mut back: BTreeSet<Moment> = [Moment::within("revert")].into();
+    let mut back: BTreeSet<Moment> = ["revert", "settle"].map(Moment::within).into();
     for _round in 0..4 {
         if forward.is_empty() && back.is_empty() {
             break;
