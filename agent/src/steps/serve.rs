@@ -66,13 +66,9 @@ pub(crate) async fn follow(stage: &Stage<'_>, release: &Release) -> Result<(), F
     let mut outcome = Outcome::default();
     let others = outcome.of(stage.others(Some(&release.id)).await).unwrap_or_default();
     let roles = Roles::of(stage, &others);
-    // None of these waits for another: what is slow to stop keeps nothing from starting.
-    let (singles, workers, boot) = tokio::join!(
-        move_singles(stage, release, &others, &roles),
-        move_workers(stage, release, &others, &roles),
-        start_at_boot(stage, release, &others),
-    );
-    outcome.of(singles);
+    // First what nobody runs meanwhile; the boot of workers would take the processor from it.
+    outcome.of(move_singles(stage, release, &others, &roles).await);
+    let (workers, boot) = tokio::join!(move_workers(stage, release, &others, &roles), start_at_boot(stage, release, &others));
     outcome.of(workers);
     outcome.of(boot);
     let (layout, moved) = (stage.layout.clone(), release.clone());

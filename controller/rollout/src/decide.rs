@@ -176,6 +176,15 @@ fn abort(state: &mut State, by: &str, reason: &str, now: Timestamp, notes: &mut 
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let failure = Failure::new(FailureKind::Cancelled, format!("aborted by {by}{why}"), "start it again when you are ready");
     state.condemn = false;
+    if matches!(state.phase, Phase::Migrating { .. }) {
+        // Half of a migration may be worse than all of it: the host is let through, and then nobody moves.
+        if state.failure.is_none() {
+            let text = format!("{}; it goes back when the migration has ended", failure.summary);
+            notes.push(Note { host: None, kind: "aborting", text });
+            state.failure = Some(failure);
+        }
+        return Ok(());
+    }
     go_back(state, failure, now, notes);
     Ok(())
 }
@@ -369,7 +378,10 @@ fn noticed_going_back(state: &mut State, id: &HostId, now: Timestamp, notes: &mu
 fn migrated(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
     if matches!(state.phase, Phase::Migrating { .. }) {
         notes.push(Note { host: None, kind: "migrated", text: "the database is migrated".to_owned() });
-        state.phase = Phase::Moving { batch: 0, since: now };
+        match state.failure.clone() {
+            Some(aborted) => go_back(state, aborted, now, notes),
+            None => state.phase = Phase::Moving { batch: 0, since: now },
+        }
     }
 }
 

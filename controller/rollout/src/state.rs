@@ -15,7 +15,7 @@ pub struct State {
     pub phase: Phase,
     /// Every host of the plan.
     pub hosts: BTreeMap<HostId, Host>,
-    /// Why it goes back or has failed.
+    /// Why it goes back, will go back when the migration that runs has ended, or has failed.
     pub failure: Option<Failure>,
     /// Whether the release is marked bad where it went back.
     pub condemn: bool,

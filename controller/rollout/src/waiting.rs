@@ -32,7 +32,15 @@ pub fn waiting(state: &State) -> Option<Waiting> {
         Phase::Migrating { host, since } => {
             let name = state.plan.hosts.get(host).map_or("a host", |p| p.name.as_str());
             let until = since.plus(timeouts.migrate).plus(timeouts.away);
-            (format!("{name} to run the migrations"), *since, Some(until), "the rollout ends; the outcome is unknown")
+            match state.failure {
+                Some(_) => (
+                    format!("{name} to end the migrations; then it goes back"),
+                    *since,
+                    Some(until),
+                    "it goes back; the outcome is unknown",
+                ),
+                None => (format!("{name} to run the migrations"), *since, Some(until), "the rollout ends; the outcome is unknown"),
+            }
         }
         Phase::Moving { batch, since } => {
             let open = count(Stage::Moving);

@@ -72,12 +72,12 @@ fn after_the_bake_without_any_blob(fleet: &Fleet, web: &Host, load: &RunningLoad
 
     let back = json(fleet, &["rollback", "staging", "--reason", "slow pages"]);
     assert_eq!((back["kind"].as_str(), back["phase"].as_str()), (Some("rollback"), Some("done")), "{back:#}");
-    assert_eq!(steps(&back), ["revert"], "nothing was fetched and nothing installed");
+    assert_eq!(steps(&back), ["revert", "settle"], "nothing was fetched and nothing installed");
     assert_eq!(fleet.serving().unwrap(), ["1.0.0"]);
     load.wait_for_more(50, SOON).unwrap();
 
     let forth = json(fleet, &["rollback", "staging", "--to", "1.1.0", "--reason", "it was the database"]);
-    assert_eq!(steps(&forth), ["revert"], "{forth:#}");
+    assert_eq!(steps(&forth), ["revert", "settle"], "{forth:#}");
     assert_eq!(fleet.serving().unwrap(), ["1.1.0"]);
     let here = refused(fleet, &["rollback", "staging", "--to", "1.1.0"]);
     assert!(here.stderr.contains("is what staging runs"), "{}", here.stderr);

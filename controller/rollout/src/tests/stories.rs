@@ -212,3 +212,35 @@ fn one_that_gives_way_lets_through_what_has_moved_and_moves_nobody_else() {
     assert!(early.state.outcome().is_some());
     assert!(early.serves.values().all(|serves| *serves == Some(release("1.0").id)), "nobody moved");
 }
+
+#[test]
+fn an_abort_does_not_interrupt_a_migration() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 3));
+    while fleet.state.phase.word() == "preparing" {
+        fleet.carry_out(0);
+    }
+    let migration = orders(&fleet.state, 1);
+    assert!(migration.values().all(|order| matches!(order.kind, OrderKind::Migrate { .. })), "{migration:?}");
+    fleet.event(Event::Abort { by: "ada".into(), reason: "it takes too long".into() });
+    fleet.event(Event::Abort { by: "bob".into(), reason: "indeed".into() });
+    assert_eq!(orders(&fleet.state, 1), migration, "the host goes on with what it does");
+    assert!(waiting(&fleet.state).unwrap().what.contains("then it goes back"));
+    assert_eq!(fleet.run(), Outcome::Failed);
+    assert!(fleet.state.hosts.values().all(|host| host.stage == Stage::Abandoned), "{:?}", fleet.state.hosts);
+    assert!(fleet.state.failure.as_ref().unwrap().summary.contains("aborted by ada: it takes too long"));
+    assert!(fleet.serves.values().all(|serves| *serves == Some(release("1.0").id)));
+}
+
+#[test]
+fn an_abort_during_a_migration_that_fails_or_never_ends_goes_back_too() {
+    for behaviour in [Behaviour::Fails, Behaviour::StaysSilent] {
+        let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 3));
+        while fleet.state.phase.word() == "preparing" {
+            fleet.carry_out(0);
+        }
+        fleet.behaviour.insert((host_id(0), Verb::Migrate as u32), behaviour);
+        fleet.event(Event::Abort { by: "ada".into(), reason: "it takes too long".into() });
+        assert_eq!(fleet.run(), Outcome::Failed, "{behaviour:?}");
+        assert!(!fleet.state.condemn);
+    }
+}
