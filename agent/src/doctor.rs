@@ -179,7 +179,8 @@ fn variables(layout: &Layout, app: &AppName) -> Finding {
 fn standing(layout: &Layout, app: &AppName) -> Finding {
     let state = look(layout, &States::new(layout.clone()), app);
     let serves = state.current.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-    let says = format!("{app} serves {serves}; {} releases on disk", state.releases.len());
+    let on_disk = state.releases.len();
+    let says = format!("{app} serves {serves}; {on_disk} {} on disk", if on_disk == 1 { "release" } else { "releases" });
     match Journals::of_agent(layout).peek(app) {
         Err(error) => {
             Finding::failed("app", format!("{says}; its journal: {}", chain(&error)), "see docs/recovery.md, \"An agent is stuck\"")

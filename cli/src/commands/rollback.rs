@@ -46,10 +46,30 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         output.result(&watch::summary(&rollout), || format!("r-{}", rollout.id));
         return Ok(());
     }
-    watch::follow(&controller, rollout, Wanted::Back, output)
+    let wanted = if is_ended_early(&rollout) { Wanted::Back } else { Wanted::Done };
+    watch::follow(&controller, rollout, wanted, output)
 }
 
-/// The release that will serve: a rollback is a rollout to it, a rollout that is ended goes back to the one before.
+/// The release that will serve: that of a rollout of its own, or the one before where a rollout that was under way is ended.
 fn back_to(rollout: &Rollout) -> &str {
-    if rollout.kind == "rollback" { &rollout.release } else { &rollout.previous }
+    if is_ended_early(rollout) { &rollout.previous } else { &rollout.release }
+}
+
+/// Whether the rollback is the way back of a rollout that was under way: that one knows already why it goes back.
+fn is_ended_early(rollout: &Rollout) -> bool {
+    rollout.failure.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roadstead_proto::v1::Failure;
+
+    #[test]
+    fn a_rollout_that_is_ended_goes_back_and_one_of_its_own_goes_forward() {
+        let own = Rollout { release: "1.0".into(), previous: "1.1".into(), kind: "rollout".into(), ..Default::default() };
+        assert_eq!((back_to(&own), is_ended_early(&own)), ("1.0", false), "also where a host has to be brought there as any other");
+        let ended = Rollout { failure: Some(Failure::default()), release: "1.1".into(), previous: "1.0".into(), ..own };
+        assert_eq!((back_to(&ended), is_ended_early(&ended)), ("1.0", true));
+    }
 }
