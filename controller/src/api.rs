@@ -24,10 +24,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::driver::{Announcements, Driver};
-use crate::outputs::Outputs;
-use crate::sessions::Sessions;
+use crate::announce::Announcements;
 use crate::store::Store;
+use roadstead_driver::Driver;
+use roadstead_driver::Outputs;
+use roadstead_driver::Sessions;
 
 pub(crate) use peer::Peer;
 

@@ -1,8 +1,23 @@
 //! The time of day, in one place.
 
+use roadstead_driver::Clock;
 use roadstead_model::{Millis, Timestamp};
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// The machine's clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RealClock;
+
+impl Clock for RealClock {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn steady(&self) -> Timestamp {
+        steady()
+    }
+}
 
 /// Now.
 pub(crate) fn now() -> Timestamp {

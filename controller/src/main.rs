@@ -3,20 +3,21 @@
 //! It holds no key that could sign a release and runs nothing of a release: what hosts do follows from signed manifests.
 
 mod access;
+mod announce;
 mod api;
 mod args;
 mod clock;
-mod driver;
 mod init;
 mod layout;
 mod logging;
 mod measure;
 mod notify;
-mod outputs;
 mod run;
-mod sessions;
 mod settings;
 mod store;
+#[cfg(test)]
+mod tests;
+mod view;
 
 use clap::{CommandFactory as _, Parser as _};
 use std::io::Write as _;

@@ -11,15 +11,16 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::announce::Announcements;
 use crate::api::{self, Context, Peer};
-use crate::clock;
-use crate::driver::{self, Announcements, Parts};
+use crate::clock::{self, RealClock};
 use crate::layout::Layout;
 use crate::notify;
-use crate::outputs::Outputs;
-use crate::sessions::Sessions;
 use crate::settings::Settings;
 use crate::store::Store;
+use roadstead_driver::Outputs;
+use roadstead_driver::Sessions;
+use roadstead_driver::{self as driver, Clock, Parts};
 
 /// How long open calls may take to end when the controller stops.
 const STOP_AT_MOST: Duration = Duration::from_secs(10);
@@ -53,9 +54,16 @@ pub(crate) async fn serve(settings: Settings, listener: TcpListener, stopping: C
     // The term is durable before anyone is served: an order of an earlier start is refused from here on.
     let term = store.begin_term(clock::now()).await?;
     let access = Access::load(&store).await?;
-    let (sessions, outputs, announcements) = (Sessions::default(), Outputs::default(), Announcements::default());
-    let parts =
-        Parts { store: store.clone(), sessions: sessions.clone(), outputs: outputs.clone(), announcements: announcements.clone(), term };
+    let clock: Arc<dyn Clock> = Arc::new(RealClock);
+    let (sessions, outputs, announcements) = (Sessions::new(Arc::clone(&clock)), Outputs::default(), Announcements::default());
+    let parts = Parts {
+        ledger: Arc::new(store.clone()),
+        sessions: sessions.clone(),
+        outputs: outputs.clone(),
+        announcer: Arc::new(announcements.clone()),
+        clock,
+        term,
+    };
     let (driver, driving) = driver::start(parts, stopping.clone()).await?;
     let credentials = authority.issue_credentials(&Identity::Controller, CONTROLLER_LIFETIME, clock::now())?;
     let tls = ServerTls::new(&credentials)?;

@@ -7,6 +7,7 @@ mod admins;
 mod environments;
 mod events;
 mod hosts;
+mod ledger;
 mod outputs;
 mod releases;
 mod rollouts;
@@ -18,17 +19,17 @@ mod writer;
 
 use roadstead_model::Timestamp;
 use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub(crate) use environments::{Applied, EnvironmentRecord};
-pub(crate) use events::{EventRecord, NewEvent, printable};
-pub(crate) use hosts::{CertificateRecord, HostRecord};
-pub(crate) use outputs::OutputRecord;
-pub(crate) use releases::{ReleaseRecord, SignatureRecord};
-pub(crate) use rollouts::{Changes, RolloutRecord};
+pub(crate) use environments::Applied;
+pub(crate) use events::EventRecord;
+pub(crate) use hosts::CertificateRecord;
+pub(crate) use roadstead_driver::{
+    Changes, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, SignatureRecord, printable,
+};
 pub(crate) use tokens::{NewToken, TokenPurpose, TokenRefused};
 
 /// What a restored database skips: more starts and rollouts than there were since any backup that is worth restoring.
@@ -81,6 +82,11 @@ impl StoreError {
     pub(crate) fn damaged(what: &'static str, why: impl std::fmt::Display) -> Self {
         Self::Damaged { what, why: why.to_string() }
     }
+}
+
+/// Something that is read from a row.
+trait OfRow: Sized {
+    fn of_row(row: &SqliteRow) -> Result<Self, StoreError>;
 }
 
 /// The database.

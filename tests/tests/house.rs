@@ -14,7 +14,7 @@ fn root() -> PathBuf {
 /// Crate → the crates of the workspace that it may depend on.
 fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let all = ["roadstead-model", "roadstead-proto", "roadstead-bundle", "roadstead-pki"];
-    let with = |core: &'static str| all.into_iter().chain([core]).collect();
+    let with = |core: &'static str| all.into_iter().chain([core]).collect::<BTreeSet<_>>();
     let model: BTreeSet<_> = ["roadstead-model"].into();
     BTreeMap::from([
         ("roadstead-model", BTreeSet::new()),
@@ -23,7 +23,8 @@ fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("roadstead-pki", model.clone()),
         ("roadstead-rollout", model.clone()),
         ("roadstead-deployment", model),
-        ("roadstead-controller", with("roadstead-rollout")),
+        ("roadstead-driver", ["roadstead-model", "roadstead-bundle", "roadstead-rollout"].into()),
+        ("roadstead-controller", with("roadstead-rollout").into_iter().chain(["roadstead-driver"]).collect()),
         ("roadstead-agent", with("roadstead-deployment")),
         ("roadstead", all.into()),
         ("roadstead-tests", all.into()),

@@ -15,9 +15,9 @@ use tonic::{Code, Status, Streaming};
 use super::Context;
 use super::status::{denied, invalid, malformed, status};
 use crate::access::Denied;
-use crate::driver::Event;
-use crate::outputs::OutputPart;
-use crate::sessions::{Downward, Epoch, Opened};
+use roadstead_driver::Event;
+use roadstead_driver::OutputPart;
+use roadstead_driver::{Downward, Epoch, Opened};
 
 /// How long a host may take to say hello.
 const HELLO_AT_MOST: Duration = Duration::from_secs(20);

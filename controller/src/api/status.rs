@@ -5,8 +5,8 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::access::Denied;
-use crate::driver::Refused;
 use crate::store::{StoreError, TokenRefused};
+use roadstead_driver::{LedgerError, Refused};
 
 /// The metadata key of the hint.
 const HINT: &str = "roadstead-hint";
@@ -88,6 +88,7 @@ pub(super) fn refused(refused: Refused) -> Status {
         Refused::IsRollback(_) => not_now(text, "wait for its end, then deploy what you want"),
         Refused::Made(_) => internal(text),
         Refused::Plan(_) => not_now(text, "see `roadstead host list`"),
-        Refused::Store(error) => stored(error),
+        Refused::Ledger(LedgerError::Stopping) => stored(StoreError::Stopping),
+        Refused::Ledger(error) => internal(error),
     }
 }

@@ -8,8 +8,8 @@ use roadstead_proto::v1;
 use roadstead_proto::v1::{agent_message, controller_message};
 use tonic::Code;
 
-use crate::driver::samples;
 use rig::Rig;
+use roadstead_driver::samples;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_those_who_were_let_in_may_call() {

@@ -5,22 +5,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::hosts::json;
-use super::{NewEvent, Store, StoreError, signed, unsigned};
-
-/// An environment of an app.
-#[derive(Debug, Clone)]
-pub(crate) struct EnvironmentRecord {
-    /// Its policy.
-    pub(crate) spec: EnvironmentSpec,
-    /// When it was applied.
-    pub(crate) applied_at: Timestamp,
-    /// By whom.
-    pub(crate) applied_by: String,
-    /// The manifest of the release that it runs.
-    pub(crate) current: Option<Digest>,
-    /// The manifest of the one before.
-    pub(crate) previous: Option<Digest>,
-}
+use super::{EnvironmentRecord, NewEvent, OfRow, Store, StoreError, signed, unsigned};
 
 /// What applying did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +23,7 @@ pub(super) fn digest(row: &SqliteRow, column: &str) -> Result<Option<Digest>, St
     bytes.map(|b| Digest::from_slice(&b).map_err(|e| StoreError::damaged("digest", e))).transpose()
 }
 
-impl EnvironmentRecord {
+impl OfRow for EnvironmentRecord {
     fn of_row(row: &SqliteRow) -> Result<Self, StoreError> {
         let spec: String = row.try_get("spec")?;
         Ok(Self {

@@ -1,57 +1,10 @@
 //! The history: who did what, when; each line is chained to the one before it by its hash.
 
-use roadstead_model::{Digest, RolloutId, Timestamp};
+use roadstead_model::{Digest, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{Store, StoreError, signed, unsigned};
-
-/// A text of the history is cut to this many bytes.
-const TEXT_BYTES_MAX: usize = 4 * 1024;
-
-/// A line that is to be written.
-#[derive(Debug, Clone)]
-pub(crate) struct NewEvent {
-    at: Timestamp,
-    actor: String,
-    kind: String,
-    subject: String,
-    rollout: u64,
-    text: String,
-}
-
-impl NewEvent {
-    /// A line about something that `actor` did to `subject`.
-    pub(crate) fn new(at: Timestamp, actor: impl Into<String>, kind: &str, subject: impl Into<String>, text: impl AsRef<str>) -> Self {
-        Self {
-            at,
-            actor: printable(&actor.into()),
-            kind: kind.to_owned(),
-            subject: printable(&subject.into()),
-            rollout: 0,
-            text: printable(text.as_ref()),
-        }
-    }
-
-    /// The same, as part of a rollout.
-    #[must_use]
-    pub(crate) const fn of(mut self, rollout: RolloutId) -> Self {
-        self.rollout = rollout.0;
-        self
-    }
-}
-
-/// A text without control characters, cut to what a line of the history holds.
-pub(crate) fn printable(text: &str) -> String {
-    let mut kept = String::new();
-    for character in text.chars() {
-        if kept.len() + character.len_utf8() > TEXT_BYTES_MAX {
-            break;
-        }
-        kept.push(if character.is_control() { ' ' } else { character });
-    }
-    kept
-}
+use super::{NewEvent, Store, StoreError, signed, unsigned};
 
 /// A line of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]

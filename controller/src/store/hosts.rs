@@ -1,36 +1,13 @@
 //! Hosts and the certificates that were handed out.
 
-use roadstead_model::{EnvironmentName, HostFacts, HostId, HostName, Labels, Timestamp};
+use roadstead_model::{EnvironmentName, HostId, HostName, Timestamp};
 use roadstead_pki::{Credentials, PeerCertificate};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::{NewEvent, Store, StoreError, signed, unsigned};
+use super::{HostRecord, NewEvent, OfRow, Store, StoreError, signed, unsigned};
 
-/// A host as it is known.
-#[derive(Debug, Clone)]
-pub(crate) struct HostRecord {
-    /// Its identity.
-    pub(crate) id: HostId,
-    /// Its name when it enrolled.
-    pub(crate) name: HostName,
-    /// The environment that its token was for.
-    pub(crate) environment: EnvironmentName,
-    /// The labels of its token.
-    pub(crate) labels: Labels,
-    /// What it last said of itself.
-    pub(crate) facts: HostFacts,
-    /// When it enrolled.
-    pub(crate) enrolled_at: Timestamp,
-    /// When it was last heard, as far as that was written down.
-    pub(crate) last_seen: Timestamp,
-    /// When it was cut off.
-    pub(crate) revoked_at: Option<Timestamp>,
-    /// Until when its newest certificate is valid.
-    pub(crate) certificate_not_after: Timestamp,
-}
-
-impl HostRecord {
+impl OfRow for HostRecord {
     fn of_row(row: &SqliteRow) -> Result<Self, StoreError> {
         let damaged = |e: &dyn std::fmt::Display| StoreError::damaged("host", e);
         let text = |column: &str| row.try_get::<String, _>(column);

@@ -1,23 +1,8 @@
 //! What is kept of the output of steps.
 
-use roadstead_model::{HostId, RolloutId, StepName};
+use roadstead_model::{HostId, RolloutId};
 
-use super::{Store, StoreError, signed, unsigned};
-
-/// The kept output of one step on one host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OutputRecord {
-    /// On which host.
-    pub(crate) host: HostId,
-    /// Of which step.
-    pub(crate) step: StepName,
-    /// Its beginning.
-    pub(crate) head: String,
-    /// Bytes between beginning and end that were not kept.
-    pub(crate) dropped: u64,
-    /// Its end.
-    pub(crate) tail: String,
-}
+use super::{OutputRecord, Store, StoreError, signed, unsigned};
 
 impl Store {
     /// Keeps the output of steps; what was kept of them before is replaced.

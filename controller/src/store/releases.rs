@@ -1,53 +1,13 @@
 //! Releases: manifests with their signatures. Their blobs lie in a folder.
 
-use roadstead_bundle::manifest::Manifest;
-use roadstead_model::{AppName, Digest, ReleaseId, ReleaseRef, Timestamp};
-use serde::{Deserialize, Serialize};
+use roadstead_model::{AppName, Digest, ReleaseId, Timestamp};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::hosts::json;
-use super::{NewEvent, Store, StoreError, signed, unsigned};
+use super::{NewEvent, OfRow, ReleaseRecord, Store, StoreError, signed, unsigned};
 
-/// A signature as it came: hosts check it against the keys that they pin, the controller hands it on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SignatureRecord {
-    /// Which key.
-    pub(crate) key_id: Vec<u8>,
-    /// What it signed.
-    pub(crate) signature: Vec<u8>,
-}
-
-/// A release that was published.
-#[derive(Debug, Clone)]
-pub(crate) struct ReleaseRecord {
-    /// The digest of the bytes below.
-    pub(crate) digest: Digest,
-    /// The manifest as it was signed.
-    pub(crate) bytes: Vec<u8>,
-    /// The same, read.
-    pub(crate) manifest: Manifest,
-    /// Its signatures.
-    pub(crate) signatures: Vec<SignatureRecord>,
-    /// When it was published.
-    pub(crate) published_at: Timestamp,
-    /// By whom.
-    pub(crate) published_by: String,
-    /// Why it must not be rolled out again; empty while it may.
-    pub(crate) bad: String,
-}
-
-impl ReleaseRecord {
-    /// Its id.
-    pub(crate) fn id(&self) -> ReleaseId {
-        ReleaseId::of(&self.manifest.version, &self.digest)
-    }
-
-    /// As orders name it.
-    pub(crate) fn reference(&self) -> ReleaseRef {
-        ReleaseRef { id: self.id(), manifest: self.digest }
-    }
-
+impl OfRow for ReleaseRecord {
     fn of_row(row: &SqliteRow) -> Result<Self, StoreError> {
         let damaged = |e: &dyn std::fmt::Display| StoreError::damaged("release", e);
         let bytes: Vec<u8> = row.try_get("manifest")?;

@@ -1,65 +1,14 @@
 //! Rollouts: their state as the core decided it, saved with what they did to environments, releases and hosts.
 
-use roadstead_model::{AppName, Digest, EnvironmentName, HostFacts, HostId, RolloutId, ServiceName, Timestamp};
-use roadstead_rollout::State;
+use roadstead_model::{AppName, EnvironmentName, HostId, RolloutId, ServiceName};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use std::sync::Arc;
 
 use super::hosts::json;
 use super::writer::Batch;
-use super::{NewEvent, Store, StoreError, signed, unsigned};
+use super::{Changes, OfRow, RolloutRecord, Store, StoreError, signed, unsigned};
 
-/// A rollout with who wanted it.
-#[derive(Debug, Clone)]
-pub(crate) struct RolloutRecord {
-    /// Its state.
-    pub(crate) state: State,
-    /// Why it was wanted.
-    pub(crate) reason: String,
-    /// Who wanted it.
-    pub(crate) started_by: String,
-    /// What a repeat of the request would carry.
-    pub(crate) idempotency_key: String,
-}
-
-/// What the driver saves in one transaction.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Changes {
-    /// Rollouts that begin.
-    pub(crate) started: Vec<Arc<RolloutRecord>>,
-    /// Rollouts that moved on.
-    pub(crate) moved: Vec<Arc<RolloutRecord>>,
-    /// What environments run now: current and previous.
-    pub(crate) serving: Vec<(EnvironmentName, AppName, Digest, Option<Digest>)>,
-    /// Releases that must not be rolled out again, and why.
-    pub(crate) bad: Vec<(Digest, String)>,
-    /// Where the only instances of services run.
-    pub(crate) singletons: Vec<(EnvironmentName, AppName, ServiceName, HostId)>,
-    /// What hosts say of themselves.
-    pub(crate) facts: Vec<(HostId, HostFacts)>,
-    /// When hosts were last heard.
-    pub(crate) seen: Vec<(HostId, Timestamp)>,
-    /// The history.
-    pub(crate) events: Vec<NewEvent>,
-}
-
-impl Changes {
-    /// Whether there is nothing to save.
-    pub(crate) fn is_empty(&self) -> bool {
-        let Self { started, moved, serving, bad, singletons, facts, seen, events } = self;
-        started.is_empty()
-            && moved.is_empty()
-            && serving.is_empty()
-            && bad.is_empty()
-            && singletons.is_empty()
-            && facts.is_empty()
-            && seen.is_empty()
-            && events.is_empty()
-    }
-}
-
-impl RolloutRecord {
+impl OfRow for RolloutRecord {
     fn of_row(row: &SqliteRow) -> Result<Self, StoreError> {
         let state: String = row.try_get("state")?;
         Ok(Self {

@@ -114,7 +114,7 @@ async fn a_token_lets_one_in_however_many_come_at_once() {
     let tasks: Vec<_> = (0..20)
         .map(|number| {
             let (store, hash) = (store.clone(), token.hash());
-            let host = crate::driver::samples::host_record(number);
+            let host = roadstead_driver::samples::host_record(number);
             let identity = Identity::Host(host.id.clone());
             let credentials = authority.issue_credentials(&identity, Millis::from_secs(3600), NOW).unwrap();
             tokio::spawn(async move { store.enroll_host(hash, host, CertificateRecord::from(&credentials), NOW).await.unwrap() })

@@ -5,8 +5,8 @@ use futures_util::future::BoxFuture;
 use sqlx::{Executor as _, QueryBuilder, Sqlite, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::events::{Chain, EventRecord, NewEvent};
-use super::{Store, StoreError, signed};
+use super::events::{Chain, EventRecord};
+use super::{NewEvent, Store, StoreError, signed};
 
 /// Changes that wait; whoever asks for one more waits with it.
 const QUEUE: usize = 4096;

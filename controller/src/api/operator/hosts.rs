@@ -8,8 +8,8 @@ use super::super::Context;
 use super::super::status::{invalid, not_now, stored, unknown};
 use super::{Admin, releases::reason};
 use crate::clock;
-use crate::driver::Event;
 use crate::store::HostRecord;
+use roadstead_driver::Event;
 
 pub(super) async fn list(context: &Context, request: v1::ListHostsRequest) -> Result<v1::ListHostsResponse, Status> {
     let environment = match request.environment.as_str() {

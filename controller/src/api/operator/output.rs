@@ -10,8 +10,8 @@ use tonic::Status;
 use super::super::Context;
 use super::super::status::{invalid, stored};
 use super::{Lines, hosts, put, rollouts};
-use crate::outputs::OutputPart;
 use crate::store::OutputRecord;
+use roadstead_driver::OutputPart;
 
 /// Text of one message.
 const TEXT_BYTES: usize = 32 * 1024;

@@ -9,7 +9,8 @@ use super::super::Context;
 use super::super::status::{invalid, refused, stored, unknown};
 use super::releases::{meant, reason};
 use super::{Admin, Lines, put};
-use crate::driver::{StartRequest, Verb, view_of};
+use crate::view::view_of;
+use roadstead_driver::{StartRequest, Verb};
 
 /// Rollouts that one answer shows.
 const SHOWN_MAX: u32 = 200;
@@ -51,8 +52,8 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
 }
 
 async fn ask(context: &Context, verb: Verb) -> Result<v1::Rollout, Status> {
-    let snapshot = context.driver.ask(verb).await.map_err(refused)?;
-    Ok(Arc::unwrap_or_clone(snapshot))
+    let record = context.driver.ask(verb).await.map_err(refused)?;
+    Ok(view_of(&record))
 }
 
 pub(super) async fn abort(context: &Context, admin: &Admin, request: v1::AbortRolloutRequest) -> Result<v1::Rollout, Status> {

@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use super::rig::{self, Rig};
-use crate::driver::samples;
+use roadstead_driver::samples;
 
 const OPERATOR: &str = include_str!("../../../../proto/roadstead/v1/operator.proto");
 const FLEET: &str = include_str!("../../../../proto/roadstead/v1/fleet.proto");

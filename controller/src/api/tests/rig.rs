@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
-use crate::driver::samples;
 use crate::settings::Settings;
+use roadstead_driver::samples;
 
 pub(super) struct Rig {
     folder: tempfile::TempDir,

@@ -5,13 +5,12 @@ use roadstead_rollout::{Event, RolloutKind};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-use super::{Loop, Refused, Snapshot, StartRequest, Verb};
-use crate::clock;
+use super::{Loop, Refused, RolloutRecord, StartRequest, Verb};
 
 /// How long something that is asked for waits for another rollout to give way.
 const PATIENCE: Millis = Millis::from_secs(120);
 
-type Reply = oneshot::Sender<Result<Arc<Snapshot>, Refused>>;
+type Reply = oneshot::Sender<Result<Arc<RolloutRecord>, Refused>>;
 
 /// Something that is asked for and waits.
 #[derive(Debug)]
@@ -34,13 +33,13 @@ impl Loop {
         }
         let by = by.to_owned();
         self.decide(behind, Event::GiveWay { by });
-        self.parked.push(Parked { verb, answer, behind, until: clock::steady().plus(PATIENCE) });
+        self.parked.push(Parked { verb, answer, behind, until: self.parts.clock.steady().plus(PATIENCE) });
         None
     }
 
     /// Does what has waited for long enough, and refuses what has waited for too long. Says whether anything was done.
     pub(super) async fn unpark(&mut self) -> bool {
-        let now = clock::steady();
+        let now = self.parts.clock.steady();
         let waits = |parked: &Parked| self.running.contains_key(&parked.behind) && now < parked.until;
         let (waiting, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked).into_iter().partition(waits);
         self.parked = waiting;

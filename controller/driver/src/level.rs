@@ -6,7 +6,7 @@ use roadstead_rollout::{Plan, RolloutKind, Stage, State};
 use super::Loop;
 use super::planning::declared;
 use super::running::not_again;
-use crate::store::{EnvironmentRecord, StoreError};
+use crate::{EnvironmentRecord, LedgerError};
 
 impl Loop {
     /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
@@ -35,8 +35,8 @@ impl Loop {
     }
 
     /// Looks for connected hosts that serve something else than their environment, and starts to bring them level.
-    pub(super) async fn bring_level(&mut self) -> Result<(), StoreError> {
-        for environment in self.parts.store.environments("").await? {
+    pub(super) async fn bring_level(&mut self) -> Result<(), LedgerError> {
+        for environment in self.parts.ledger.environments().await? {
             let idle = self.unfinished(&environment.spec.name, &environment.spec.app).is_none();
             if idle && environment.current.is_some() {
                 self.bring_environment_level(&environment).await?;
@@ -45,7 +45,7 @@ impl Loop {
         Ok(())
     }
 
-    async fn bring_environment_level(&mut self, environment: &EnvironmentRecord) -> Result<(), StoreError> {
+    async fn bring_environment_level(&mut self, environment: &EnvironmentRecord) -> Result<(), LedgerError> {
         let Some(release) = self.current(environment).await?.filter(|release| release.bad.is_empty()) else { return Ok(()) };
         let (spec, target) = (&environment.spec, release.id());
         let hosts = self.candidates(spec).await?;

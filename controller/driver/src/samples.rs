@@ -1,4 +1,6 @@
-//! Things made up for tests.
+//! Hosts and releases that are made up, for tests and simulators.
+
+#![allow(clippy::unwrap_used, reason = "all of it is written here, and a test reads all of it")]
 
 use roadstead_bundle::manifest::{FORMAT, Manifest, Packages, Source, TreeRef};
 use roadstead_bundle::spec::{AppSpec, Checks, Hooks, PythonVersion, RelativePath, StepLimits};
@@ -8,19 +10,25 @@ use roadstead_model::{
 };
 use std::collections::BTreeMap;
 
-use crate::store::{HostRecord, ReleaseRecord, SignatureRecord};
+use crate::{HostRecord, ReleaseRecord, SignatureRecord};
 
 const THEN: Timestamp = Timestamp(1_700_000_000_000);
 
-pub(crate) fn app() -> AppName {
+/// An app.
+#[must_use]
+pub fn app() -> AppName {
     AppName::parse("erp").unwrap()
 }
 
-pub(crate) fn host_id(number: usize) -> HostId {
+/// A host's id.
+#[must_use]
+pub fn host_id(number: usize) -> HostId {
     HostId::parse(&format!("host{number:022}")).unwrap()
 }
 
-pub(crate) fn facts(number: usize) -> HostFacts {
+/// What a host says of itself that runs nothing yet.
+#[must_use]
+pub fn facts(number: usize) -> HostFacts {
     HostFacts {
         host_name: HostName::parse(&format!("web-{number}")).unwrap(),
         agent_version: "0.1.0".to_owned(),
@@ -35,7 +43,9 @@ pub(crate) fn facts(number: usize) -> HostFacts {
     }
 }
 
-pub(crate) fn host_record(number: usize) -> HostRecord {
+/// A host as it is remembered.
+#[must_use]
+pub fn host_record(number: usize) -> HostRecord {
     HostRecord {
         id: host_id(number),
         name: facts(number).host_name,
@@ -50,7 +60,8 @@ pub(crate) fn host_record(number: usize) -> HostRecord {
 }
 
 /// An environment in which nothing waits for long.
-pub(crate) fn environment() -> EnvironmentSpec {
+#[must_use]
+pub fn environment() -> EnvironmentSpec {
     EnvironmentSpec {
         name: EnvironmentName::parse("staging").unwrap(),
         app: app(),
@@ -64,7 +75,8 @@ pub(crate) fn environment() -> EnvironmentSpec {
 }
 
 /// A manifest whose trees are empty folders.
-pub(crate) fn manifest(version: &str) -> Manifest {
+#[must_use]
+pub fn manifest(version: &str) -> Manifest {
     let empty = TreeRef { root: Digest::of(b"[]"), entries: 0, bytes: 0 };
     let python = PythonVersion { major: 3, minor: 11 };
     Manifest {
@@ -101,7 +113,9 @@ pub(crate) fn manifest(version: &str) -> Manifest {
     }
 }
 
-pub(crate) fn release(version: &str) -> ReleaseRecord {
+/// A release of that version, signed by nobody who matters.
+#[must_use]
+pub fn release(version: &str) -> ReleaseRecord {
     let manifest = manifest(version);
     let bytes = manifest.encode();
     ReleaseRecord {

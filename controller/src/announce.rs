@@ -1,10 +1,13 @@
 //! Telling watchers how rollouts stand: each sees the newest state, whatever it missed.
 
+use roadstead_driver::{Announce, RolloutRecord};
 use roadstead_model::RolloutId;
 use roadstead_proto::v1;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+use crate::view::view_of;
 
 /// A rollout as it is shown.
 pub(crate) type Snapshot = v1::Rollout;
@@ -19,10 +22,16 @@ impl Announcements {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells how a rollout stands now.
-    pub(crate) fn tell(&self, snapshot: Snapshot) {
-        let rollout = RolloutId(snapshot.id);
-        let snapshot = Arc::new(snapshot);
+    /// Follows a rollout that runs.
+    pub(crate) fn follow(&self, rollout: RolloutId) -> Option<watch::Receiver<Arc<Snapshot>>> {
+        self.table().get(&rollout).map(watch::Sender::subscribe)
+    }
+}
+
+impl Announce for Announcements {
+    fn tell(&self, record: &RolloutRecord) {
+        let rollout = record.state.plan.rollout;
+        let snapshot = Arc::new(view_of(record));
         let mut table = self.table();
         match table.get(&rollout) {
             Some(sender) => {
@@ -34,13 +43,8 @@ impl Announcements {
         }
     }
 
-    /// A rollout has ended: watchers see its last state, then the end.
-    pub(crate) fn end(&self, rollout: RolloutId) {
+    /// Watchers see its last state, then the end.
+    fn end(&self, rollout: RolloutId) {
         self.table().remove(&rollout);
-    }
-
-    /// Follows a rollout that runs.
-    pub(crate) fn follow(&self, rollout: RolloutId) -> Option<watch::Receiver<Arc<Snapshot>>> {
-        self.table().get(&rollout).map(watch::Sender::subscribe)
     }
 }

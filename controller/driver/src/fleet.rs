@@ -2,12 +2,11 @@
 
 use roadstead_model::{AppName, HostFacts, HostId, OrderOutcome, ReleaseId, Report, RolloutId};
 use roadstead_rollout::{Event, Verb};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::{Loop, Remembered};
-use crate::clock;
+use crate::NewEvent;
 use crate::sessions::Epoch;
-use crate::store::NewEvent;
 
 /// Apps of one host, whatever its reports name.
 const APPS_MAX: usize = 256;
@@ -22,8 +21,8 @@ impl Loop {
         if self.parts.sessions.epoch(host) != Some(epoch) {
             return;
         }
-        self.sent.insert(host.clone(), (epoch, HashSet::new()));
-        let now = clock::now();
+        self.sent.insert(host.clone(), (epoch, BTreeSet::new()));
+        let now = self.parts.clock.now();
         let text = format!("{} connected: agent {}, {}", facts.host_name, facts.agent_version, facts.operating_system);
         self.work.changes.events.push(NewEvent::new(now, format!("host:{host}"), "host-connected", format!("host:{host}"), text));
         self.work.changes.seen.push((host.clone(), now));
@@ -53,7 +52,7 @@ impl Loop {
         if self.parts.sessions.is_open(host) {
             return;
         }
-        let now = clock::now();
+        let now = self.parts.clock.now();
         self.sent.remove(host);
         self.work.changes.seen.push((host.clone(), now));
         self.work.changes.events.push(NewEvent::new(now, format!("host:{host}"), "host-gone", format!("host:{host}"), "the session ended"));
@@ -81,7 +80,8 @@ impl Loop {
             self.decide(rollout, Event::Report { host: host.clone(), report });
         } else if let Report::WentBack { why, .. } = report {
             let text = format!("went back by itself: {}", why.summary);
-            let event = NewEvent::new(clock::now(), format!("host:{host}"), "host-went-back", format!("host:{host}"), text).of(rollout);
+            let event =
+                NewEvent::new(self.parts.clock.now(), format!("host:{host}"), "host-went-back", format!("host:{host}"), text).of(rollout);
             self.work.changes.events.push(event);
             self.work.look_for_level = true;
         }

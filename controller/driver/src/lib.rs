@@ -1,39 +1,41 @@
-//! The driver: receive, decide, save, send. One task owns every unfinished rollout.
+//! The driver: receive, decide, save, send. One task owns every unfinished rollout and brings what hosts and operators say to the
+//! pure core in `roadstead-rollout`. It knows no database, no network and no clock: a [`Ledger`], [`Sessions`], an [`Announce`]r
+//! and a [`Clock`] are given to it, by the controller or by a simulator. It decides nothing that the core decides.
 //!
 //! Nothing leaves before what it follows from is durable. Orders are a function of the saved state, so that a crash anywhere
 //! only sends them again.
 
 mod announce;
+mod clock;
 mod fleet;
 mod homes;
+mod ledger;
 mod level;
+mod outputs;
 mod parked;
 mod planning;
+mod records;
 mod running;
-#[cfg(test)]
-pub(crate) mod samples;
-#[cfg(test)]
-mod tests;
+pub mod samples;
+mod sessions;
 mod verbs;
-mod view;
 
 use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId, StepReport};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
-use crate::outputs::Outputs;
-use crate::sessions::{Downward, Epoch, Sessions};
-use crate::store::{Changes, Store, StoreError};
-
-pub(crate) use announce::{Announcements, Snapshot};
+pub use announce::Announce;
+pub use clock::Clock;
+pub use ledger::{Changes, Ledger, LedgerError};
+pub use outputs::{OutputPart, Outputs};
 use parked::Parked;
+pub use records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, SignatureRecord, printable};
 use running::Running;
-pub(crate) use verbs::{Refused, StartRequest, Verb};
-pub(crate) use view::view_of;
+pub use sessions::{Downward, Epoch, Opened, Sessions};
+pub use verbs::{Refused, StartRequest, Verb};
 
 /// Events that wait; whoever brings one more waits with it.
 const QUEUE: usize = 1024;
@@ -47,7 +49,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Something that happens to the driver.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub enum Event {
     /// A host's session opened.
     Hello {
         /// Which host.
@@ -94,19 +96,19 @@ pub(crate) enum Event {
         /// What.
         verb: Verb,
         /// Where the answer goes.
-        answer: oneshot::Sender<Result<Arc<Snapshot>, Refused>>,
+        answer: oneshot::Sender<Result<Arc<RolloutRecord>, Refused>>,
     },
 }
 
 /// The way to the driver.
 #[derive(Debug, Clone)]
-pub(crate) struct Driver {
+pub struct Driver {
     events: mpsc::Sender<Event>,
 }
 
 impl Driver {
     /// Tells the driver something; waits while it is busy.
-    pub(crate) async fn tell(&self, event: Event) {
+    pub async fn tell(&self, event: Event) {
         if self.events.send(event).await.is_err() {
             tracing::debug!("the driver has stopped");
         }
@@ -116,26 +118,28 @@ impl Driver {
     ///
     /// # Errors
     /// [`Refused`].
-    pub(crate) async fn ask(&self, verb: Verb) -> Result<Arc<Snapshot>, Refused> {
+    pub async fn ask(&self, verb: Verb) -> Result<Arc<RolloutRecord>, Refused> {
         let (answer, answered) = oneshot::channel();
         self.tell(Event::Verb { verb, answer }).await;
-        answered.await.map_err(|_| Refused::Store(StoreError::Stopping))?
+        answered.await.map_err(|_| Refused::Ledger(LedgerError::Stopping))?
     }
 }
 
 /// What the driver needs.
 #[derive(Debug, Clone)]
-pub(crate) struct Parts {
+pub struct Parts {
     /// Where everything is saved.
-    pub(crate) store: Store,
+    pub ledger: Arc<dyn Ledger>,
     /// Where orders go.
-    pub(crate) sessions: Sessions,
+    pub sessions: Sessions,
     /// Where output is kept.
-    pub(crate) outputs: Outputs,
+    pub outputs: Outputs,
     /// Where changes are told.
-    pub(crate) announcements: Announcements,
+    pub announcer: Arc<dyn Announce>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
     /// The term of this start.
-    pub(crate) term: u64,
+    pub term: u64,
 }
 
 /// The task's own state.
@@ -143,12 +147,12 @@ pub(crate) struct Parts {
 struct Loop {
     parts: Parts,
     running: BTreeMap<RolloutId, Running>,
-    facts: HashMap<HostId, HostFacts>,
+    facts: BTreeMap<HostId, HostFacts>,
     next_rollout: u64,
     /// Orders that went out in the session that is open.
-    sent: HashMap<HostId, (Epoch, HashSet<(RolloutId, u32)>)>,
+    sent: BTreeMap<HostId, (Epoch, BTreeSet<(RolloutId, u32)>)>,
     /// Hosts for which it was tried to bring them level, and with what: tried once, until they change.
-    levelled: HashSet<(HostId, RolloutTarget)>,
+    levelled: BTreeSet<(HostId, RolloutTarget)>,
     /// What is asked for and waits for another rollout to give way.
     parked: Vec<Parked>,
     work: Work,
@@ -160,9 +164,9 @@ type RolloutTarget = (roadstead_model::AppName, roadstead_model::ReleaseId);
 #[derive(Debug, Default)]
 struct Work {
     changes: Changes,
-    touched: HashSet<RolloutId>,
+    touched: BTreeSet<RolloutId>,
     /// Touched in ways that need not survive a crash, such as progress.
-    lightly: HashSet<RolloutId>,
+    lightly: BTreeSet<RolloutId>,
     acknowledge: Vec<(HostId, Epoch, u64)>,
     answers: Vec<Answer>,
     look_for_level: bool,
@@ -177,7 +181,7 @@ struct Remembered {
 
 #[derive(Debug)]
 struct Answer {
-    to: oneshot::Sender<Result<Arc<Snapshot>, Refused>>,
+    to: oneshot::Sender<Result<Arc<RolloutRecord>, Refused>>,
     rollout: RolloutId,
 }
 
@@ -185,7 +189,7 @@ struct Answer {
 ///
 /// # Errors
 /// When the database cannot be read.
-pub(crate) async fn start(parts: Parts, stopping: CancellationToken) -> Result<(Driver, tokio::task::JoinHandle<()>), StoreError> {
+pub async fn start(parts: Parts, stopping: CancellationToken) -> Result<(Driver, tokio::task::JoinHandle<()>), LedgerError> {
     let (events, queue) = mpsc::channel(QUEUE);
     let driver = Loop::load(parts).await?;
     let task = tokio::spawn(driver.run(queue, stopping));
@@ -193,22 +197,22 @@ pub(crate) async fn start(parts: Parts, stopping: CancellationToken) -> Result<(
 }
 
 impl Loop {
-    async fn load(parts: Parts) -> Result<Self, StoreError> {
-        let hosts = parts.store.hosts(None).await?;
+    async fn load(parts: Parts) -> Result<Self, LedgerError> {
+        let hosts = parts.ledger.hosts(None).await?;
         let mut this = Self {
             running: BTreeMap::new(),
             facts: hosts.into_iter().map(|host| (host.id, host.facts)).collect(),
-            next_rollout: parts.store.last_rollout().await? + 1,
-            sent: HashMap::new(),
-            levelled: HashSet::new(),
+            next_rollout: parts.ledger.last_rollout().await? + 1,
+            sent: BTreeMap::new(),
+            levelled: BTreeSet::new(),
             parked: Vec::new(),
             work: Work::default(),
             parts,
         };
-        for record in this.parts.store.unfinished_rollouts().await? {
+        for record in this.parts.ledger.unfinished_rollouts().await? {
             let rollout = record.state.plan.rollout;
             let hosts = record.state.hosts.keys().cloned();
-            this.parts.outputs.restore(rollout, hosts, this.parts.store.outputs(rollout).await?);
+            this.parts.outputs.restore(rollout, hosts, this.parts.ledger.outputs(rollout).await?);
             this.running.insert(rollout, Running::new(record));
             this.announce(rollout);
             this.take_up(rollout);
@@ -240,7 +244,7 @@ impl Loop {
             self.finish_round(&stopping).await;
         }
         for (rollout, outputs) in self.parts.outputs.all() {
-            if let Err(error) = self.parts.store.keep_outputs(rollout, outputs).await {
+            if let Err(error) = self.parts.ledger.keep_outputs(rollout, outputs).await {
                 tracing::warn!(%error, "the output of steps was not written down");
             }
         }
@@ -266,17 +270,17 @@ impl Loop {
     }
 
     /// Does what is asked for; the answer goes out when it is saved.
-    async fn answer(&mut self, verb: Verb, to: oneshot::Sender<Result<Arc<Snapshot>, Refused>>) {
+    async fn answer(&mut self, verb: Verb, to: oneshot::Sender<Result<Arc<RolloutRecord>, Refused>>) {
         match self.verb(verb).await {
             Ok(rollout) => self.work.answers.push(Answer { to, rollout }),
-            Err(Refused::Made(record)) => drop(to.send(Ok(Arc::new(view_of(&record))))),
+            Err(Refused::Made(record)) => drop(to.send(Ok(Arc::from(record)))),
             Err(refused) => drop(to.send(Err(refused))),
         }
     }
 
     /// How long until a rollout has to be looked at.
     fn wake(&self) -> Duration {
-        let now = clock::steady();
+        let now = self.parts.clock.steady();
         let waiting = self.running.values().filter_map(|r| roadstead_rollout::waiting(r.state())).map(|w| w.until);
         let next = waiting.chain(self.parked.iter().map(|parked| parked.until)).min();
         match next {
@@ -289,7 +293,7 @@ impl Loop {
     }
 
     fn tick(&mut self) {
-        let now = clock::steady();
+        let now = self.parts.clock.steady();
         let due = |r: &Running| roadstead_rollout::waiting(r.state()).is_none_or(|w| w.until <= now);
         let due: Vec<RolloutId> = self.running.iter().filter(|(_, r)| due(r)).map(|(id, _)| *id).collect();
         for rollout in due {
@@ -326,13 +330,14 @@ impl Loop {
             return true;
         }
         loop {
-            match self.parts.store.save(changes.clone()).await {
+            match self.parts.ledger.save(changes.clone()).await {
                 Ok(()) => return true,
                 Err(error) => tracing::error!(%error, "a decision is not saved yet; nothing is sent until it is"),
             }
             tokio::select! {
-                () = tokio::time::sleep(SAVE_AGAIN) => {}
+                biased;
                 () = stopping.cancelled() => return false,
+                () = tokio::time::sleep(SAVE_AGAIN) => {}
             }
         }
     }
@@ -349,7 +354,7 @@ impl Loop {
         }
         for answer in work.answers {
             if let Some(running) = self.running.get(&answer.rollout) {
-                drop(answer.to.send(Ok(Arc::new(view_of(running.record())))));
+                drop(answer.to.send(Ok(running.shared())));
             }
         }
         for rollout in ended {
@@ -358,18 +363,18 @@ impl Loop {
             }
             // In memory until it is written down: a reader finds it in one of the two.
             let outputs = self.parts.outputs.kept(*rollout);
-            if let Err(error) = self.parts.store.keep_outputs(*rollout, outputs).await {
+            if let Err(error) = self.parts.ledger.keep_outputs(*rollout, outputs).await {
                 tracing::warn!(%error, "the output of steps was not written down");
             }
             self.parts.outputs.end(*rollout);
-            self.parts.announcements.end(*rollout);
+            self.parts.announcer.end(*rollout);
         }
         self.work.look_for_level |= work.look_for_level || !ended.is_empty();
     }
 
     fn announce(&self, rollout: RolloutId) {
         if let Some(running) = self.running.get(&rollout) {
-            self.parts.announcements.tell(view_of(running.record()));
+            self.parts.announcer.tell(running.record());
         }
     }
 

@@ -5,7 +5,7 @@ use roadstead_model::{EnvironmentSpec, HostId, ServiceName};
 use std::collections::BTreeMap;
 
 use super::Loop;
-use crate::store::{HostRecord, StoreError};
+use crate::{HostRecord, LedgerError};
 
 /// Where the only instances run and where they should.
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub(super) struct Homes {
 impl Loop {
     /// A service stays where it is while that host is of the fleet and fits, be it away: a host that is not heard may still run it.
     /// Else it goes to the first host that the service wants, one that is connected before one that is not.
-    pub(super) async fn homes(&self, spec: &EnvironmentSpec, manifest: &Manifest, hosts: &[HostRecord]) -> Result<Homes, StoreError> {
-        let known: BTreeMap<_, _> = self.parts.store.singletons(&spec.name, &spec.app).await?.into_iter().collect();
+    pub(super) async fn homes(&self, spec: &EnvironmentSpec, manifest: &Manifest, hosts: &[HostRecord]) -> Result<Homes, LedgerError> {
+        let known: BTreeMap<_, _> = self.parts.ledger.singletons(&spec.name, &spec.app).await?.into_iter().collect();
         let mut wanted = BTreeMap::new();
         for (name, service) in manifest.spec.services.iter().filter(|(_, service)| service.kind.is_singleton()) {
             let mut fit: Vec<&HostRecord> = hosts.iter().filter(|host| service.hosts.matches(&host.labels)).collect();
@@ -50,7 +50,7 @@ impl Homes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::samples::host_id;
+    use crate::samples::host_id;
 
     #[test]
     fn a_service_waits_until_its_old_home_has_let_it_go() {

@@ -5,8 +5,7 @@ use roadstead_rollout::{Event, Note, Outcome, RolloutKind, Stage, State, decide}
 use std::sync::Arc;
 
 use super::{Loop, Work};
-use crate::clock;
-use crate::store::{NewEvent, RolloutRecord, StoreError};
+use crate::{LedgerError, NewEvent, RolloutRecord};
 
 /// Rollouts of an environment among which the one that brought a release is looked for.
 const EARLIER_MAX: u32 = 200;
@@ -42,8 +41,9 @@ impl Loop {
     /// by the one that people read.
     pub(super) fn decide(&mut self, rollout: RolloutId, event: Event) {
         let lightly = is_progress(&event);
+        let (now, steady) = (self.parts.clock.now(), self.parts.clock.steady());
         let Some(running) = self.running.get_mut(&rollout) else { return };
-        match decide(running.state(), event, clock::steady()) {
+        match decide(running.state(), event, steady) {
             Ok(decision) => {
                 if decision.state == *running.state() {
                     return;
@@ -53,7 +53,7 @@ impl Loop {
                 let touched = if lightly && notes.is_empty() { &mut self.work.lightly } else { &mut self.work.touched };
                 touched.insert(rollout);
                 let record = running.shared();
-                self.work.changes.events.extend(notes.into_iter().map(|note| told(&record.state, note, clock::now())));
+                self.work.changes.events.extend(notes.into_iter().map(|note| told(&record.state, note, now)));
             }
             Err(rejected) => tracing::warn!(%rollout, why = %rejected, "an event does not fit the rollout"),
         }
@@ -82,7 +82,7 @@ impl Loop {
     }
 
     /// What the end of a rollout means for its environment and its release.
-    async fn conclude(&self, state: &State, work: &mut Work) -> Result<(), StoreError> {
+    async fn conclude(&self, state: &State, work: &mut Work) -> Result<(), LedgerError> {
         let plan = &state.plan;
         match state.outcome() {
             Some(Outcome::Done) if plan.kind != RolloutKind::Level => {
@@ -91,7 +91,7 @@ impl Loop {
             }
             Some(Outcome::RolledBack | Outcome::Failed) if state.condemn => {
                 let why = state.failure.as_ref().map_or("it went back", |failure| failure.summary.as_str());
-                work.changes.bad.push((plan.release.manifest, crate::store::printable(why)));
+                work.changes.bad.push((plan.release.manifest, crate::printable(why)));
             }
             _ => {}
         }
@@ -99,12 +99,12 @@ impl Loop {
     }
 
     /// The good release before the one that serves now. After a rollback it is the one before that, not the one that was left.
-    async fn good_before(&self, state: &State) -> Result<Option<Digest>, StoreError> {
+    async fn good_before(&self, state: &State) -> Result<Option<Digest>, LedgerError> {
         let plan = &state.plan;
         if plan.kind != RolloutKind::Rollback {
             let unchanged = plan.previous.as_ref() == Some(&plan.release);
             if unchanged {
-                let environment = self.parts.store.environment(&plan.environment, &plan.app).await?;
+                let environment = self.parts.ledger.environment(&plan.environment, &plan.app).await?;
                 return Ok(environment.and_then(|e| e.previous));
             }
             return Ok(plan.previous.as_ref().map(|r| r.manifest));
@@ -119,8 +119,8 @@ impl Loop {
         environment: &EnvironmentName,
         app: &AppName,
         release: &ReleaseRef,
-    ) -> Result<Option<State>, StoreError> {
-        let earlier = self.parts.store.rollouts(environment.as_str(), EARLIER_MAX).await?;
+    ) -> Result<Option<State>, LedgerError> {
+        let earlier = self.parts.ledger.rollouts(environment, EARLIER_MAX).await?;
         Ok(earlier.into_iter().map(|record| record.state).find(|state| {
             let plan = &state.plan;
             plan.app == *app && plan.kind == RolloutKind::Rollout && plan.release == *release && state.outcome() == Some(Outcome::Done)

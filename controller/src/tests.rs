@@ -8,8 +8,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::samples::{app, environment, facts, host_id, host_record, release};
-use super::*;
+use roadstead_driver::samples::{app, environment, facts, host_id, host_record, release};
+use roadstead_driver::*;
+
+use crate::announce::Announcements;
+use crate::clock::{self, RealClock};
+use crate::store::Store;
 
 /// Nothing here takes so long unless it hangs.
 const LONG: Duration = Duration::from_secs(30);
@@ -49,9 +53,16 @@ impl Rig {
     async fn start(folder: &Path) -> Self {
         let store = Store::open(&folder.join("roadstead.db")).await.unwrap();
         let term = store.begin_term(clock::now()).await.unwrap();
-        let (sessions, announcements, stopping) = (Sessions::default(), Announcements::default(), CancellationToken::new());
-        let (store_of, sessions_of, announcements_of) = (store.clone(), sessions.clone(), announcements.clone());
-        let parts = Parts { store: store_of, sessions: sessions_of, outputs: Outputs::default(), announcements: announcements_of, term };
+        let clock: Arc<dyn Clock> = Arc::new(RealClock);
+        let (sessions, announcements, stopping) = (Sessions::new(Arc::clone(&clock)), Announcements::default(), CancellationToken::new());
+        let parts = Parts {
+            ledger: Arc::new(store.clone()),
+            sessions: sessions.clone(),
+            outputs: Outputs::default(),
+            announcer: Arc::new(announcements.clone()),
+            clock,
+            term,
+        };
         let (driver, task) = start(parts, stopping.clone()).await.unwrap();
         Self { store, driver, sessions, announcements, stopping, task, term }
     }
@@ -116,10 +127,10 @@ impl Rig {
             by: "admin:ada".to_owned(),
             idempotency_key: format!("deploy {version}"),
         };
-        Ok(RolloutId(self.driver.ask(Verb::Start(request)).await?.id))
+        Ok(self.driver.ask(Verb::Start(request)).await?.state.plan.rollout)
     }
 
-    async fn roll_back(&self, to: Option<&str>) -> Result<Arc<Snapshot>, Refused> {
+    async fn roll_back(&self, to: Option<&str>) -> Result<Arc<RolloutRecord>, Refused> {
         let to = to.map(|version| release(version).id());
         let (environment, reason, by) = (environment().name, "test".to_owned(), "admin:ada".to_owned());
         self.driver.ask(Verb::Rollback { environment, app: app(), to, reason, by }).await
@@ -238,14 +249,14 @@ async fn a_release_reaches_every_host_and_a_broken_one_goes_back() {
 
     let good = rig.deploy("1.2").await.unwrap();
     assert_eq!(rig.end(good).await.state.phase.word(), "done");
-    let back = RolloutId(rig.roll_back(None).await.unwrap().id);
+    let back = rig.roll_back(None).await.unwrap().state.plan.rollout;
     let ended = rig.end(back).await;
     assert_eq!((ended.state.phase.word(), ended.state.plan.kind), ("done", roadstead_rollout::RolloutKind::Rollback));
     assert_eq!(serving(&disks), vec![Some(release("1.0").id()); 3]);
     assert!(matches!(rig.roll_back(Some("1.0")).await, Err(Refused::RunsAlready(..))));
     assert!(matches!(rig.roll_back(Some("1.1")).await, Err(Refused::Bad { .. })), "it was found broken");
     assert!(matches!(rig.roll_back(Some("1.3")).await, Err(Refused::NeverServed(..))), "nobody knows whether its database is there");
-    let forth = RolloutId(rig.roll_back(Some("1.2")).await.unwrap().id);
+    let forth = rig.roll_back(Some("1.2")).await.unwrap().state.plan.rollout;
     assert_eq!(rig.end(forth).await.state.phase.word(), "done");
     assert_eq!(serving(&disks), vec![Some(release("1.2").id()); 3]);
     rig.store.verify_history().await.unwrap();

@@ -7,12 +7,12 @@ use roadstead_rollout::Candidate;
 use std::collections::BTreeMap;
 
 use super::Loop;
-use crate::store::{EnvironmentRecord, HostRecord, ReleaseRecord, StoreError};
+use crate::{EnvironmentRecord, HostRecord, LedgerError, ReleaseRecord};
 
 impl Loop {
     /// Every host that may take part, with what it serves.
-    pub(super) async fn candidates(&self, spec: &EnvironmentSpec) -> Result<Vec<HostRecord>, StoreError> {
-        let hosts = self.parts.store.hosts(Some(&spec.name)).await?;
+    pub(super) async fn candidates(&self, spec: &EnvironmentSpec) -> Result<Vec<HostRecord>, LedgerError> {
+        let hosts = self.parts.ledger.hosts(Some(&spec.name)).await?;
         Ok(hosts.into_iter().filter(|host| host.revoked_at.is_none() && spec.hosts.matches(&host.labels)).collect())
     }
 
@@ -23,10 +23,10 @@ impl Loop {
         manifest: &Manifest,
         host: HostRecord,
         homes: &BTreeMap<ServiceName, HostId>,
-    ) -> Result<Candidate, StoreError> {
+    ) -> Result<Candidate, LedgerError> {
         let current = self.facts.get(&host.id).and_then(|facts| facts.apps.get(app)).and_then(|state| state.current.clone());
         let current = match current {
-            Some(id) => self.parts.store.release_by_id(app, &id).await?.map(|release| release.reference()),
+            Some(id) => self.parts.ledger.release_by_id(app, &id).await?.map(|release| release.reference()),
             None => None,
         };
         let singletons = listed(manifest, &host, homes);
@@ -34,9 +34,9 @@ impl Loop {
     }
 
     /// What the environment runs.
-    pub(super) async fn current(&self, environment: &EnvironmentRecord) -> Result<Option<ReleaseRecord>, StoreError> {
+    pub(super) async fn current(&self, environment: &EnvironmentRecord) -> Result<Option<ReleaseRecord>, LedgerError> {
         match environment.current {
-            Some(digest) => self.parts.store.release(&digest).await,
+            Some(digest) => self.parts.ledger.release(&digest).await,
             None => Ok(None),
         }
     }
@@ -73,7 +73,7 @@ pub(super) fn declared(
 
 /// Whether every host still has the release on its disk.
 pub(super) fn all_have(
-    facts: &std::collections::HashMap<HostId, roadstead_model::HostFacts>,
+    facts: &std::collections::BTreeMap<HostId, roadstead_model::HostFacts>,
     app: &AppName,
     hosts: &[Candidate],
     release: &ReleaseRef,
@@ -87,7 +87,7 @@ pub(super) fn all_have(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::samples;
+    use crate::samples;
     use roadstead_bundle::spec::{RelativePath, Resources, ServiceKind};
     use roadstead_model::{Labels, Millis, Selector};
 

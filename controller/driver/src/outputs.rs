@@ -1,11 +1,11 @@
 //! Output of steps while rollouts run: kept bounded in memory, told to whoever follows, written down when a rollout ends.
 
 use roadstead_model::{HostId, RolloutId, StepName, limits};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
-use crate::store::OutputRecord;
+use crate::OutputRecord;
 
 /// Parts that a follower may lag behind; a slower one is told how much it missed.
 const FOLLOWERS_LAG: usize = 1024;
@@ -14,15 +14,15 @@ const STEPS_MAX: usize = 64;
 
 /// A part of some output as it came.
 #[derive(Debug, Clone)]
-pub(crate) struct OutputPart {
+pub struct OutputPart {
     /// From which host.
-    pub(crate) host: HostId,
+    pub host: HostId,
     /// Of which step.
-    pub(crate) step: StepName,
+    pub step: StepName,
     /// The text.
-    pub(crate) text: String,
+    pub text: String,
     /// Bytes before it that were not kept.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
 }
 
 #[derive(Debug)]
@@ -82,22 +82,22 @@ struct Running {
 
 /// The output of every rollout that runs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Outputs(Arc<Mutex<HashMap<RolloutId, Running>>>);
+pub struct Outputs(Arc<Mutex<BTreeMap<RolloutId, Running>>>);
 
 impl Outputs {
-    fn table(&self) -> MutexGuard<'_, HashMap<RolloutId, Running>> {
+    fn table(&self) -> MutexGuard<'_, BTreeMap<RolloutId, Running>> {
         // Nothing panics while it holds the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A rollout begins: its output is taken from now on.
-    pub(crate) fn begin(&self, rollout: RolloutId, hosts: impl IntoIterator<Item = HostId>) {
+    pub fn begin(&self, rollout: RolloutId, hosts: impl IntoIterator<Item = HostId>) {
         let (kept, tell) = (BTreeMap::new(), broadcast::channel(FOLLOWERS_LAG).0);
         self.table().entry(rollout).or_insert_with(|| Running { hosts: hosts.into_iter().collect(), kept, tell });
     }
 
     /// A part arrives; that of a rollout that does not run, or of which the host is no part, is not kept.
-    pub(crate) fn take(&self, rollout: RolloutId, part: OutputPart) {
+    pub fn take(&self, rollout: RolloutId, part: OutputPart) {
         let mut table = self.table();
         let Some(running) = table.get_mut(&rollout).filter(|running| running.hosts.contains(&part.host)) else { return };
         let key = (part.host.clone(), part.step);
@@ -111,29 +111,29 @@ impl Outputs {
     }
 
     /// What is kept of a rollout that runs, and what comes from now on.
-    pub(crate) fn follow(&self, rollout: RolloutId) -> Option<(Vec<OutputRecord>, broadcast::Receiver<OutputPart>)> {
+    pub fn follow(&self, rollout: RolloutId) -> Option<(Vec<OutputRecord>, broadcast::Receiver<OutputPart>)> {
         let table = self.table();
         let running = table.get(&rollout)?;
         Some((records(running), running.tell.subscribe()))
     }
 
     /// What is kept of a rollout that runs, to be written down.
-    pub(crate) fn kept(&self, rollout: RolloutId) -> Vec<OutputRecord> {
+    pub fn kept(&self, rollout: RolloutId) -> Vec<OutputRecord> {
         self.table().get(&rollout).map(records).unwrap_or_default()
     }
 
     /// A rollout has ended, and what was kept of it is written down. Followers see the end.
-    pub(crate) fn end(&self, rollout: RolloutId) {
+    pub fn end(&self, rollout: RolloutId) {
         self.table().remove(&rollout);
     }
 
     /// What is kept of every rollout that runs, for a controller that stops.
-    pub(crate) fn all(&self) -> Vec<(RolloutId, Vec<OutputRecord>)> {
+    pub fn all(&self) -> Vec<(RolloutId, Vec<OutputRecord>)> {
         self.table().iter().map(|(rollout, running)| (*rollout, records(running))).collect()
     }
 
     /// Takes up what was written down when the controller stopped.
-    pub(crate) fn restore(&self, rollout: RolloutId, hosts: impl IntoIterator<Item = HostId>, records: Vec<OutputRecord>) {
+    pub fn restore(&self, rollout: RolloutId, hosts: impl IntoIterator<Item = HostId>, records: Vec<OutputRecord>) {
         self.begin(rollout, hosts);
         if let Some(running) = self.table().get_mut(&rollout) {
             for OutputRecord { host, step, head, dropped, tail } in records {

@@ -6,12 +6,11 @@ use roadstead_rollout::{Event, InvalidPlan, Phase, Plan, RolloutKind, State};
 use super::Loop;
 use super::planning::{all_have, declared, migrates};
 use super::running::Running;
-use crate::clock;
-use crate::store::{EnvironmentRecord, NewEvent, ReleaseRecord, RolloutRecord, StoreError};
+use crate::{EnvironmentRecord, LedgerError, NewEvent, ReleaseRecord, RolloutRecord};
 
 /// Something that is asked for, and by whom.
 #[derive(Debug)]
-pub(crate) enum Verb {
+pub enum Verb {
     /// A release to an environment.
     Start(StartRequest),
     /// Back to an earlier release.
@@ -40,24 +39,24 @@ pub(crate) enum Verb {
 
 /// A release to an environment.
 #[derive(Debug)]
-pub(crate) struct StartRequest {
+pub struct StartRequest {
     /// Where to.
-    pub(crate) environment: EnvironmentName,
+    pub environment: EnvironmentName,
     /// Which app.
-    pub(crate) app: AppName,
+    pub app: AppName,
     /// Which release.
-    pub(crate) release: ReleaseId,
+    pub release: ReleaseId,
     /// Why.
-    pub(crate) reason: String,
+    pub reason: String,
     /// Who.
-    pub(crate) by: String,
+    pub by: String,
     /// A repeat with the same key starts nothing.
-    pub(crate) idempotency_key: String,
+    pub idempotency_key: String,
 }
 
 /// Why something is not done.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// There is no such environment.
     #[error("there is no environment {0} of {1}")]
     NoEnvironment(EnvironmentName, AppName),
@@ -96,9 +95,9 @@ pub(crate) enum Refused {
     /// No plan can be made.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
-    /// The database.
+    /// The ledger.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Ledger(#[from] LedgerError),
 }
 
 /// What is wanted of a new rollout.
@@ -125,20 +124,20 @@ impl Loop {
     }
 
     async fn known(&self, environment: &EnvironmentName, app: &AppName) -> Result<EnvironmentRecord, Refused> {
-        let known = self.parts.store.environment(environment, app).await?;
+        let known = self.parts.ledger.environment(environment, app).await?;
         known.ok_or_else(|| Refused::NoEnvironment(environment.clone(), app.clone()))
     }
 
     async fn start(&mut self, request: StartRequest) -> Result<RolloutId, Refused> {
         let StartRequest { environment, app, release, reason, by, idempotency_key } = request;
-        if let Some(made) = self.parts.store.rollout_by_key(&idempotency_key).await? {
+        if let Some(made) = self.parts.ledger.rollout_by_key(&idempotency_key).await? {
             return Err(Refused::Made(Box::new(made)));
         }
         if let Some(busy) = self.unfinished(&environment, &app) {
             return Err(Refused::Busy(busy, app, environment));
         }
         let environment = self.known(&environment, &app).await?;
-        let found = self.parts.store.release_by_id(&app, &release).await?;
+        let found = self.parts.ledger.release_by_id(&app, &release).await?;
         let release = found.ok_or(Refused::NoRelease(release, app))?;
         let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key };
         self.begin(&environment, &release, wanted).await
@@ -160,10 +159,10 @@ impl Loop {
         }
         let known = self.known(&environment, &app).await?;
         let target = match to {
-            Some(id) => self.parts.store.release_by_id(&app, &id).await?.ok_or(Refused::NoRelease(id, app))?,
+            Some(id) => self.parts.ledger.release_by_id(&app, &id).await?.ok_or(Refused::NoRelease(id, app))?,
             None => {
                 let previous = match known.previous {
-                    Some(digest) => self.parts.store.release(&digest).await?,
+                    Some(digest) => self.parts.ledger.release(&digest).await?,
                     None => None,
                 };
                 previous.ok_or(Refused::NothingBefore(app, environment))?
@@ -189,7 +188,7 @@ impl Loop {
         if matches!(running.state().phase, Phase::Ended { .. }) {
             return Err(Refused::NotRunning(rollout));
         }
-        let now = clock::now();
+        let now = self.parts.clock.now();
         let event = NewEvent::new(now, by.clone(), "rollout-aborted", rollout.to_string(), &reason).of(rollout);
         self.work.changes.events.push(event);
         self.decide(rollout, Event::Abort { by, reason });
@@ -230,7 +229,7 @@ impl Loop {
     }
 
     fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[roadstead_model::VariableName]) {
-        let (now, rollout) = (clock::now(), plan.rollout);
+        let (now, rollout) = (self.parts.clock.now(), plan.rollout);
         let line = |actor: &str, kind: &str, text: String| NewEvent::new(now, actor, kind, rollout.to_string(), text).of(rollout);
         let kind = match plan.kind {
             RolloutKind::Rollout => "rollout-started",
@@ -245,7 +244,7 @@ impl Loop {
             self.work.changes.events.push(line("controller", "variables-unused", text));
         }
         let sessions = &self.parts.sessions;
-        let state = State::new(plan, clock::steady(), |host| sessions.is_open(host));
+        let state = State::new(plan, self.parts.clock.steady(), |host| sessions.is_open(host));
         let Wanted { reason, by, idempotency_key, .. } = wanted;
         let running = Running::new(RolloutRecord { state, reason, started_by: by, idempotency_key });
         self.work.changes.started.push(running.shared());

@@ -1,0 +1,85 @@
+//! What must not be forgotten, seen from the driver: everything is read from here, and nothing leaves before it is saved here.
+
+use async_trait::async_trait;
+use roadstead_model::{AppName, Digest, EnvironmentName, HostFacts, HostId, ReleaseId, RolloutId, ServiceName, Timestamp};
+use std::sync::Arc;
+
+use crate::records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord};
+
+/// Why the ledger does not do as told.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// It takes nothing any more: the controller stops.
+    #[error("the controller is stopping")]
+    Stopping,
+    /// It could not be read or written.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Durable memory. What [`save`](Ledger::save) has answered with success survives any crash, and all of it or nothing is there.
+#[async_trait]
+pub trait Ledger: Send + Sync + std::fmt::Debug {
+    /// Every environment, by name and app.
+    async fn environments(&self) -> Result<Vec<EnvironmentRecord>, LedgerError>;
+    /// One environment of one app.
+    async fn environment(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<EnvironmentRecord>, LedgerError>;
+    /// One release, by the digest of its manifest.
+    async fn release(&self, digest: &Digest) -> Result<Option<ReleaseRecord>, LedgerError>;
+    /// One release, by its id.
+    async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, LedgerError>;
+    /// Every host, also those that were cut off, by name; of one environment, or of all.
+    async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError>;
+    /// Where the only instances of an app's services run.
+    async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError>;
+    /// The newest rollouts of an environment, newest first.
+    async fn rollouts(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError>;
+    /// Rollouts that have not ended, oldest first.
+    async fn unfinished_rollouts(&self) -> Result<Vec<RolloutRecord>, LedgerError>;
+    /// The rollout that a request with this key made; none for an empty key.
+    async fn rollout_by_key(&self, key: &str) -> Result<Option<RolloutRecord>, LedgerError>;
+    /// The highest number that a rollout ever had, or may have had before the database was restored.
+    async fn last_rollout(&self) -> Result<u64, LedgerError>;
+    /// The kept output of a rollout.
+    async fn outputs(&self, rollout: RolloutId) -> Result<Vec<OutputRecord>, LedgerError>;
+    /// Keeps the output of steps; what was kept of them before is replaced.
+    async fn keep_outputs(&self, rollout: RolloutId, outputs: Vec<OutputRecord>) -> Result<(), LedgerError>;
+    /// Saves what was decided: all of it or nothing.
+    async fn save(&self, changes: Changes) -> Result<(), LedgerError>;
+}
+
+/// What the driver saves in one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Rollouts that begin.
+    pub started: Vec<Arc<RolloutRecord>>,
+    /// Rollouts that moved on.
+    pub moved: Vec<Arc<RolloutRecord>>,
+    /// What environments run now: current and previous.
+    pub serving: Vec<(EnvironmentName, AppName, Digest, Option<Digest>)>,
+    /// Releases that must not be rolled out again, and why.
+    pub bad: Vec<(Digest, String)>,
+    /// Where the only instances of services run.
+    pub singletons: Vec<(EnvironmentName, AppName, ServiceName, HostId)>,
+    /// What hosts say of themselves.
+    pub facts: Vec<(HostId, HostFacts)>,
+    /// When hosts were last heard.
+    pub seen: Vec<(HostId, Timestamp)>,
+    /// The history.
+    pub events: Vec<NewEvent>,
+}
+
+impl Changes {
+    /// Whether there is nothing to save.
+    pub fn is_empty(&self) -> bool {
+        let Self { started, moved, serving, bad, singletons, facts, seen, events } = self;
+        started.is_empty()
+            && moved.is_empty()
+            && serving.is_empty()
+            && bad.is_empty()
+            && singletons.is_empty()
+            && facts.is_empty()
+            && seen.is_empty()
+            && events.is_empty()
+    }
+}

@@ -1,0 +1,167 @@
+//! What is remembered of environments, releases, hosts and rollouts, as plain values.
+
+use roadstead_bundle::manifest::Manifest;
+use roadstead_model::{
+    Digest, EnvironmentName, EnvironmentSpec, HostFacts, HostId, HostName, Labels, ReleaseId, ReleaseRef, RolloutId, StepName, Timestamp,
+};
+use roadstead_rollout::State;
+use serde::{Deserialize, Serialize};
+
+/// An environment of an app.
+#[derive(Debug, Clone)]
+pub struct EnvironmentRecord {
+    /// Its policy.
+    pub spec: EnvironmentSpec,
+    /// When it was applied.
+    pub applied_at: Timestamp,
+    /// By whom.
+    pub applied_by: String,
+    /// The manifest of the release that it runs.
+    pub current: Option<Digest>,
+    /// The manifest of the one before.
+    pub previous: Option<Digest>,
+}
+
+/// A signature as it came: hosts check it against the keys that they pin, the controller hands it on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignatureRecord {
+    /// Which key.
+    pub key_id: Vec<u8>,
+    /// What it signed.
+    pub signature: Vec<u8>,
+}
+
+/// A release that was published.
+#[derive(Debug, Clone)]
+pub struct ReleaseRecord {
+    /// The digest of the bytes below.
+    pub digest: Digest,
+    /// The manifest as it was signed.
+    pub bytes: Vec<u8>,
+    /// The same, read.
+    pub manifest: Manifest,
+    /// Its signatures.
+    pub signatures: Vec<SignatureRecord>,
+    /// When it was published.
+    pub published_at: Timestamp,
+    /// By whom.
+    pub published_by: String,
+    /// Why it must not be rolled out again; empty while it may.
+    pub bad: String,
+}
+
+impl ReleaseRecord {
+    /// Its id.
+    pub fn id(&self) -> ReleaseId {
+        ReleaseId::of(&self.manifest.version, &self.digest)
+    }
+
+    /// As orders name it.
+    pub fn reference(&self) -> ReleaseRef {
+        ReleaseRef { id: self.id(), manifest: self.digest }
+    }
+}
+
+/// A host as it is known.
+#[derive(Debug, Clone)]
+pub struct HostRecord {
+    /// Its identity.
+    pub id: HostId,
+    /// Its name when it enrolled.
+    pub name: HostName,
+    /// The environment that its token was for.
+    pub environment: EnvironmentName,
+    /// The labels of its token.
+    pub labels: Labels,
+    /// What it last said of itself.
+    pub facts: HostFacts,
+    /// When it enrolled.
+    pub enrolled_at: Timestamp,
+    /// When it was last heard, as far as that was written down.
+    pub last_seen: Timestamp,
+    /// When it was cut off.
+    pub revoked_at: Option<Timestamp>,
+    /// Until when its newest certificate is valid.
+    pub certificate_not_after: Timestamp,
+}
+
+/// A rollout with who wanted it.
+#[derive(Debug, Clone)]
+pub struct RolloutRecord {
+    /// Its state.
+    pub state: State,
+    /// Why it was wanted.
+    pub reason: String,
+    /// Who wanted it.
+    pub started_by: String,
+    /// What a repeat of the request would carry.
+    pub idempotency_key: String,
+}
+
+/// The kept output of one step on one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputRecord {
+    /// On which host.
+    pub host: HostId,
+    /// Of which step.
+    pub step: StepName,
+    /// Its beginning.
+    pub head: String,
+    /// Bytes between beginning and end that were not kept.
+    pub dropped: u64,
+    /// Its end.
+    pub tail: String,
+}
+
+/// A text of the history is cut to this many bytes.
+const TEXT_BYTES_MAX: usize = 4 * 1024;
+
+/// A line that is to be written.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// When.
+    pub at: Timestamp,
+    /// Who: `admin:NAME`, `host:ID` or `controller`.
+    pub actor: String,
+    /// What, as a word for programs.
+    pub kind: String,
+    /// To what.
+    pub subject: String,
+    /// The rollout that it is part of; 0: none.
+    pub rollout: u64,
+    /// What, for people.
+    pub text: String,
+}
+
+impl NewEvent {
+    /// A line about something that `actor` did to `subject`.
+    pub fn new(at: Timestamp, actor: impl Into<String>, kind: &str, subject: impl Into<String>, text: impl AsRef<str>) -> Self {
+        Self {
+            at,
+            actor: printable(&actor.into()),
+            kind: kind.to_owned(),
+            subject: printable(&subject.into()),
+            rollout: 0,
+            text: printable(text.as_ref()),
+        }
+    }
+
+    /// The same, as part of a rollout.
+    #[must_use]
+    pub const fn of(mut self, rollout: RolloutId) -> Self {
+        self.rollout = rollout.0;
+        self
+    }
+}
+
+/// A text without control characters, cut to what a line of the history holds.
+pub fn printable(text: &str) -> String {
+    let mut kept = String::new();
+    for character in text.chars() {
+        if kept.len() + character.len_utf8() > TEXT_BYTES_MAX {
+            break;
+        }
+        kept.push(if character.is_control() { ' ' } else { character });
+    }
+    kept
+}
