@@ -14,7 +14,7 @@ fn root() -> PathBuf {
 /// Crate → the crates of the workspace that it may depend on.
 fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let all = ["roadstead-model", "roadstead-proto", "roadstead-bundle", "roadstead-pki"];
-    let with = |core: &'static str| all.into_iter().chain([core]).collect();
+    let with = |core: &'static str| -> BTreeSet<_> { all.into_iter().chain([core]).collect() };
     let model: BTreeSet<_> = ["roadstead-model"].into();
     BTreeMap::from([
         ("roadstead-model", BTreeSet::new()),
@@ -22,9 +22,10 @@ fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("roadstead-bundle", model.clone()),
         ("roadstead-pki", model.clone()),
         ("roadstead-rollout", model.clone()),
-        ("roadstead-deployment", model),
+        ("roadstead-deployment", model.clone()),
+        ("roadstead-worker", model.into_iter().chain(["roadstead-deployment"]).collect()),
         ("roadstead-controller", with("roadstead-rollout")),
-        ("roadstead-agent", with("roadstead-deployment")),
+        ("roadstead-agent", with("roadstead-deployment").into_iter().chain(["roadstead-worker"]).collect()),
         ("roadstead", all.into()),
         ("roadstead-tests", all.into()),
         ("roadstead-bench", with("roadstead-tests")),

@@ -2,5 +2,4 @@
 
 mod crashes;
 mod orders;
-pub(crate) mod rig;
 mod silence;
