@@ -1,8 +1,9 @@
-//! The file system as journals and states use it: the real one, or one made up.
+//! The file system as journals and states use it: the real one, or one made up whose power can fail.
 //!
 //! A name is durable only after its folder was synced, content only after it was synced; every method says which it does.
 
 mod real;
+mod sim;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::path::Path;
 use crate::files::FileError;
 
 pub use real::RealDisk;
+pub use sim::{Room, SimDisk};
 
 /// A file system. All of it is the agent's own: what is made here, only the agent may read.
 pub trait Disk: Send + Sync + Debug {

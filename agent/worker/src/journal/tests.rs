@@ -1,3 +1,5 @@
+mod power;
+
 use super::*;
 use roadstead_deployment::{Next, next};
 use roadstead_model::{Digest, EnvironmentName, Fence, Millis, OrderKind, ReleaseId, ReleaseRef, RolloutId, StepName, Version};

@@ -2,4 +2,5 @@
 
 mod crashes;
 mod orders;
+mod power;
 mod silence;
