@@ -2,23 +2,22 @@
 
 use roadstead_model::{AppName, Finding, OrderOutcome, limits};
 use roadstead_pki::{ConnectError, Refusal};
+use roadstead_worker::clock;
+use roadstead_worker::failure::chain;
+use roadstead_worker::files::read_bounded;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use crate::clock;
 use crate::facts::{apps_on_disk, look};
-use crate::failure::chain;
-use crate::files::read_bounded;
 use crate::host::disk::free;
 use crate::host::{environment_file, python};
 use crate::identity::Identity;
-use crate::journal::Journals;
 use crate::layout::Layout;
+use crate::remembered;
 use crate::settings::Settings;
-use crate::state::States;
 use crate::steps::trusted_keys;
 
 /// How long a name or a connection may take.
@@ -177,11 +176,11 @@ fn variables(layout: &Layout, app: &AppName) -> Finding {
 
 /// What an app serves, and how its last order ended.
 fn standing(layout: &Layout, app: &AppName) -> Finding {
-    let state = look(layout, &States::new(layout.clone()), app);
+    let state = look(layout, &remembered::states(layout), app);
     let serves = state.current.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
     let on_disk = state.releases.len();
     let says = format!("{app} serves {serves}; {on_disk} {} on disk", if on_disk == 1 { "release" } else { "releases" });
-    match Journals::of_agent(layout).peek(app) {
+    match remembered::journals(layout).peek(app) {
         Err(error) => {
             Finding::failed("app", format!("{says}; its journal: {}", chain(&error)), "see docs/recovery.md, \"An agent is stuck\"")
         }

@@ -3,18 +3,18 @@
 use roadstead_model::HostFacts;
 use roadstead_pki::{ClientTls, CredentialsError, Identity as Name, InvalidJoinToken, JoinToken, KeyError, PendingCredentials, TlsError};
 use roadstead_proto::v1::{self, enrollment_client::EnrollmentClient};
+use roadstead_worker::files::{FileError, read_all_bounded, read_bounded};
 use std::path::{Path, PathBuf};
 use tokio::time::{Duration, timeout};
 use tonic::Status;
 
 use crate::args::Enroll;
 use crate::facts;
-use crate::files::{FileError, read_all_bounded, read_bounded};
 use crate::identity::{Identity, IdentityError};
 use crate::layout::Layout;
 use crate::link::{DialError, connect, spoken};
+use crate::remembered;
 use crate::settings::{SettingsError, check_address};
-use crate::state::States;
 
 /// A token file may hold white space around the token, and nothing else.
 const TOKEN_FILE_BYTES_MAX: u64 = 4096;
@@ -97,7 +97,7 @@ pub(crate) async fn enroll(layout: &Layout, how: &Enroll, token: &JoinToken) -> 
     let pending = PendingCredentials::generate()?;
     // Nothing of the token is sent before the controller has shown the authority that the token names.
     let mut client = EnrollmentClient::new(connect(&how.controller, ClientTls::for_enrollment(token.authority())?).await?);
-    let facts = facts::gather(&PathBuf::from("/"), layout, &States::new(layout.clone()), "", &[]);
+    let facts = facts::gather(&PathBuf::from("/"), layout, &remembered::states(layout), "", &[]);
     let answer = timeout(ANSWER_AT_MOST, client.enroll_host(request(token, &pending, facts)));
     let answer = answer.await.map_err(|_| EnrollError::Slow)??.into_inner();
     let credentials = pending.complete(&answer.certificate, &answer.authority).map_err(EnrollError::Answer)?;

@@ -1,13 +1,13 @@
 //! What the host says of itself: read afresh from the system each time, never kept.
 
 use roadstead_model::{AppName, AppState, DiskSpace, HostFacts, HostName, PythonFact, ReleaseId, ReleaseKeys};
+use roadstead_worker::state::States;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::layout::Layout;
-use crate::state::States;
 use crate::steps::trusted_keys;
 
 /// Folders where interpreters are looked for.
@@ -175,7 +175,7 @@ mod tests {
 
         let layout = Layout::new(root.path());
         assert_eq!(apps_on_disk(&layout), std::slice::from_ref(&app));
-        let facts = gather(root.path(), &layout, &States::new(layout.clone()), "252", &apps_on_disk(&layout));
+        let facts = gather(root.path(), &layout, &crate::remembered::states(&layout), "252", &apps_on_disk(&layout));
         assert_eq!(facts.operating_system, "Debian GNU/Linux 12 (bookworm)");
         assert_eq!(facts.pythons.iter().map(|p| p.version.as_str()).collect::<Vec<_>>(), ["3.11"]);
         assert!(facts.disk.free_bytes > 0 && facts.disk.free_inodes > 0);

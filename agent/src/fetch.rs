@@ -6,9 +6,8 @@ pub(crate) mod tree;
 
 use async_trait::async_trait;
 use roadstead_model::{Digest, Failure};
+use roadstead_worker::output::ProgressSink;
 use std::path::Path;
-
-use crate::output::ProgressSink;
 
 /// The largest blob that serves as dictionary: it is held in memory.
 pub(crate) const BASE_BYTES_MAX: u64 = 4 * 1024 * 1024;

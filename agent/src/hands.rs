@@ -1,57 +1,24 @@
-//! What the worker acts through: the real host, or one made up by a test.
+//! What the worker acts through: the host itself.
 
 use async_trait::async_trait;
-use roadstead_model::{AppName, AppState, Failure, HostFacts, Order, ReleaseId, StepName};
+use roadstead_model::{AppName, AppState, Failure, HostFacts, ReleaseId, StepName};
+use roadstead_worker::hands::{Hands, Task};
+use roadstead_worker::state::States;
+use roadstead_worker::tasks::blocking;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{OnceCell, RwLock};
 use tokio::time::{Duration, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::facts;
 use crate::fetch::ReleaseSource;
 use crate::host::Host;
 use crate::layout::Layout;
-use crate::output::{OutputSink, ProgressSink};
 use crate::settings::Settings;
-use crate::state::States;
 use crate::steps::{self, StepContext};
-use crate::tasks::blocking;
 
 /// How long systemd may take to tell its version.
 const VERSION_AT_MOST: Duration = Duration::from_secs(5);
-
-/// One step's share of an order.
-#[derive(Debug, Clone)]
-pub(crate) struct Task {
-    /// The order.
-    pub(crate) order: Order,
-    /// Where its output goes.
-    pub(crate) output: OutputSink,
-    /// Where its progress goes.
-    pub(crate) progress: ProgressSink,
-    /// Cancelled when it is to stop.
-    pub(crate) cancelled: CancellationToken,
-}
-
-/// What can be done to a host.
-#[async_trait]
-pub(crate) trait Hands: Send + Sync + std::fmt::Debug {
-    /// Runs a step. Repeatable.
-    async fn run(&self, step: StepName, task: Task) -> Result<String, Failure>;
-    /// Undoes a step. Repeatable.
-    async fn undo(&self, step: StepName, task: Task) -> Result<(), Failure>;
-    /// Brings an app to what `current` says.
-    async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure>;
-    /// Stops what of an app may run only once in its environment; how many services that were. Repeatable.
-    async fn stand_down(&self, app: &AppName) -> Result<usize, Failure>;
-    /// The release that serves.
-    async fn current(&self, app: &AppName) -> Option<ReleaseId>;
-    /// What the host says of itself and these apps.
-    async fn facts(&self, apps: Vec<AppName>) -> HostFacts;
-    /// Nothing is done for any app: lets go of what is only needed then.
-    async fn rest(&self);
-}
 
 /// The host itself.
 #[derive(Debug)]

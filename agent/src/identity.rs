@@ -2,11 +2,11 @@
 
 use roadstead_model::{HostId, Timestamp};
 use roadstead_pki::{ClientTls, Credentials, CredentialsError, Identity as Name, PendingCredentials, TlsError, jitter_seed, renew_at};
+use roadstead_worker::clock;
+use roadstead_worker::files::{FileError, create_private_folder, read_bounded, write_atomically};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::clock;
-use crate::files::{FileError, create_private_folder, read_bounded, write_atomically};
 use crate::layout::Layout;
 use crate::settings::{SettingsError, check_address};
 

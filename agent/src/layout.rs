@@ -50,6 +50,11 @@ impl Layout {
         self.agent_state().join("blobs")
     }
 
+    /// The journals of all apps, a folder each.
+    pub(crate) fn journals(&self) -> PathBuf {
+        self.agent_state().join("journal")
+    }
+
     /// What the agent remembers of all apps, a folder each.
     pub(crate) fn app_states(&self) -> PathBuf {
         self.agent_state().join("apps")

@@ -7,16 +7,16 @@ mod renewal;
 mod session;
 mod source;
 
+use roadstead_worker::contact::Contact;
+use roadstead_worker::failure::chain;
+use roadstead_worker::output::Outbox;
+use roadstead_worker::tasks::Tasks;
+use roadstead_worker::worker::Event;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, timeout};
 use tonic::transport::Channel;
 
-use crate::contact::Contact;
-use crate::failure::chain;
-use crate::output::Outbox;
-use crate::tasks::Tasks;
-use crate::worker::Event;
 pub(crate) use dial::{Dial, DialError, TlsDial, connect};
 pub(crate) use renewal::Renewal;
 pub(crate) use session::spoken;

@@ -1,33 +1,23 @@
-//! The daemon on a host: session, steps, systemd, sandbox, probes; a thin shell around the deployment core.
+//! The daemon on a host: session, steps, systemd, sandbox, probes; what decides about orders is `roadstead-worker`.
 
-mod app;
 mod args;
-mod clock;
-mod contact;
 mod doctor;
 mod enroll;
 mod facts;
-mod failure;
 mod fetch;
-mod files;
 mod hands;
 mod host;
 mod identity;
-mod journal;
 mod layout;
 mod link;
 mod logging;
 mod memory;
 mod notify;
-mod output;
+mod remembered;
 mod run;
-mod runner;
 mod settings;
-mod state;
 mod status;
 mod steps;
-mod tasks;
-mod worker;
 
 use clap::{CommandFactory as _, Parser as _};
 use std::io::Write as _;
@@ -36,9 +26,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use args::{Args, Command, Format};
-use failure::chain;
 use layout::Layout;
 use roadstead_model::{Finding, Verdict};
+use roadstead_worker::failure::chain;
 
 /// Threads for work that waits for the disk; they end soon after it.
 const BLOCKING_THREADS_MAX: usize = 4;

@@ -1,5 +1,6 @@
 //! What systemd is told: ready, alive, stopping.
 
+use roadstead_worker::watchdog::Watchdog;
 use sd_notify::NotifyState;
 use tokio::time::{Duration, Instant, sleep_until};
 
@@ -24,36 +25,30 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// systemd's watchdog, fed by the worker's loop itself: a loop that hangs is not fed for.
+/// systemd's watchdog.
 #[derive(Debug)]
-pub(crate) struct Watchdog {
+pub(crate) struct SystemdWatchdog {
     every: Option<Duration>,
     next: Instant,
 }
 
-impl Watchdog {
+impl SystemdWatchdog {
     /// The watchdog that systemd asked for, if it did.
-    pub(crate) fn of_systemd() -> Self {
+    pub(crate) fn new() -> Self {
         let every = sd_notify::watchdog_enabled().map(|limit| limit / 2).filter(|every| !every.is_zero());
         Self { every, next: Instant::now() }
     }
+}
 
-    /// No watchdog.
-    #[cfg(test)]
-    pub(crate) fn none() -> Self {
-        Self { every: None, next: Instant::now() }
-    }
-
-    /// Waits until it wants to be fed; for ever when there is none. Safe to drop.
-    pub(crate) async fn due(&self) {
+impl Watchdog for SystemdWatchdog {
+    async fn due(&self) {
         match self.every {
             Some(_) => sleep_until(self.next).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Feeds it.
-    pub(crate) fn feed(&mut self) {
+    fn feed(&mut self) {
         tell(&[NotifyState::Watchdog]);
         self.next = Instant::now() + self.every.unwrap_or_default();
     }

@@ -1,27 +1,27 @@
 //! `roadstead-agent run`: puts the parts together, and takes them apart again.
 
+use roadstead_worker::clock::Monotonic;
+use roadstead_worker::contact::Contact;
+use roadstead_worker::files::{FileError, create_private_folder};
+use roadstead_worker::hands::Hands;
+use roadstead_worker::output::Outbox;
+use roadstead_worker::tasks::{Tasks, blocking};
+use roadstead_worker::worker::{Means, Worker};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 use tokio::time::Duration;
 
-use crate::clock::Monotonic;
-use crate::contact::Contact;
 use crate::facts;
-use crate::files::{FileError, create_private_folder};
-use crate::hands::{Hands, RealHands};
+use crate::hands::RealHands;
 use crate::host::Host;
 use crate::identity::{Identity, IdentityError};
-use crate::journal::Journals;
 use crate::layout::Layout;
 use crate::link::{ControllerSource, Link, Renewal, TlsDial};
-use crate::notify::{self, Watchdog};
-use crate::output::Outbox;
+use crate::notify::{self, SystemdWatchdog};
+use crate::remembered;
 use crate::settings::{Settings, SettingsError};
-use crate::state::States;
-use crate::tasks::{Tasks, blocking};
-use crate::worker::{Means, Worker};
 
 /// How long the parts may take to end: below what systemd grants.
 const STOP_AT_MOST: Duration = Duration::from_secs(20);
@@ -56,7 +56,7 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
 
     let tasks = Tasks::default();
     let (outbox, contact) = (Arc::<Outbox>::default(), Arc::new(Contact::new(Monotonic::start())));
-    let states = Arc::new(States::new(layout.clone()));
+    let states = Arc::new(remembered::states(&layout));
     let dialer = Arc::new(TlsDial::new(address, Arc::clone(&identity)));
     let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), tasks.clone());
     let hands: Arc<dyn Hands> = Arc::new(RealHands {
@@ -68,11 +68,11 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
         sweeping: Arc::default(),
         systemd: OnceCell::new(),
     });
-    let means = Means { hands, journals: Journals::of_agent(&layout), states, outbox, contact, tasks: tasks.clone() };
+    let means = Means { hands, journals: remembered::journals(&layout), states, outbox, contact, tasks: tasks.clone() };
     let (mut worker, events) = Worker::new(means);
     let on_disk = blocking(move || facts::apps_on_disk(&layout)).await;
     worker.start(on_disk).await;
-    tasks.spawn("worker", worker.run(Watchdog::of_systemd()));
+    tasks.spawn("worker", worker.run(SystemdWatchdog::new()));
     tasks.spawn("link", link.run(events));
     tasks.spawn("renewal", Renewal::new(identity, channel, tasks.stopping().clone()).run());
     notify::ready();

@@ -1,12 +1,11 @@
 //! The operator's settings of a host: `/etc/roadstead/agent.toml`. Absent means all defaults.
 
 use roadstead_model::{AppName, limits, mistake};
+use roadstead_worker::files::{FileError, read_bounded};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-
-use crate::files::{FileError, read_bounded};
 
 /// The settings, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,8 +103,8 @@ pub(crate) fn check_address(text: &str, where_from: &str) -> Result<(), Settings
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::chain;
     use roadstead_bundle::trust::TrustedKeys;
+    use roadstead_worker::failure::chain;
 
     fn read(text: &str) -> Result<Settings, SettingsError> {
         let folder = tempfile::tempdir().unwrap();

@@ -2,15 +2,14 @@
 
 use roadstead_deployment::Status;
 use roadstead_model::{AppName, OrderOutcome, ReleaseId};
+use roadstead_worker::failure::chain;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 use crate::facts;
-use crate::failure::chain;
 use crate::identity::Identity;
-use crate::journal::Journals;
 use crate::layout::Layout;
-use crate::state::States;
+use crate::remembered;
 
 /// What this host knows of itself.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ struct App {
 impl Report {
     /// Reads it.
     pub(crate) fn read(layout: &Layout) -> Self {
-        let (states, journals) = (States::new(layout.clone()), Journals::of_agent(layout));
+        let (states, journals) = (remembered::states(layout), remembered::journals(layout));
         let app = |name: AppName| {
             let state = facts::look(layout, &states, &name);
             let orders = journals.peek(&name).map_err(|error| chain(&error)).map(|mut orders| {

@@ -35,15 +35,15 @@ mod verify;
 pub(crate) use verify::trusted_keys;
 
 use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, StepName};
+use roadstead_worker::output::{OutputSink, ProgressSink};
+use roadstead_worker::state::{AppMemory, States};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::fetch::ReleaseSource;
 use crate::host::Host;
 use crate::layout::Layout;
-use crate::output::{OutputSink, ProgressSink};
 use crate::settings::Settings;
-use crate::state::{AppMemory, States};
 use release::Release;
 use stage::Stage;
 

@@ -14,7 +14,7 @@ fn root() -> PathBuf {
 /// Crate → the crates of the workspace that it may depend on.
 fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
     let all = ["roadstead-model", "roadstead-proto", "roadstead-bundle", "roadstead-pki"];
-    let with = |core: &'static str| all.into_iter().chain([core]).collect::<BTreeSet<_>>();
+    let with = |core: &'static str| -> BTreeSet<_> { all.into_iter().chain([core]).collect() };
     let model: BTreeSet<_> = ["roadstead-model"].into();
     BTreeMap::from([
         ("roadstead-model", BTreeSet::new()),
@@ -22,10 +22,11 @@ fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("roadstead-bundle", model.clone()),
         ("roadstead-pki", model.clone()),
         ("roadstead-rollout", model.clone()),
-        ("roadstead-deployment", model),
+        ("roadstead-deployment", model.clone()),
+        ("roadstead-worker", model.into_iter().chain(["roadstead-deployment"]).collect()),
         ("roadstead-driver", ["roadstead-model", "roadstead-bundle", "roadstead-rollout"].into()),
         ("roadstead-controller", with("roadstead-rollout").into_iter().chain(["roadstead-driver"]).collect()),
-        ("roadstead-agent", with("roadstead-deployment")),
+        ("roadstead-agent", with("roadstead-deployment").into_iter().chain(["roadstead-worker"]).collect()),
         ("roadstead", all.into()),
         ("roadstead-tests", all.into()),
         ("roadstead-bench", with("roadstead-tests")),
@@ -100,6 +101,67 @@ fn the_cores_read_no_clock_and_no_chance() {
             }
         }
     }
+}
+
+/// Where the worker's own code may meet the host: a file, and what it may name of it.
+const SEAMS: [(&str, &[&str]); 4] = [
+    ("clock.rs", &["SystemTime"]),
+    ("disk/real.rs", &["std::fs", "nix::"]),
+    ("files.rs", &["std::fs", "nix::"]),
+    ("tasks.rs", &["spawn_blocking", "tracker.spawn"]),
+];
+
+#[test]
+fn the_worker_meets_the_host_only_at_its_seams() {
+    let folder = root().join("agent/worker/src");
+    let mut files = Vec::new();
+    sources(&folder, &mut files);
+    let mut met = BTreeSet::new();
+    for file in files {
+        let relative = file.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+        if relative.ends_with("tests.rs") || relative.contains("tests/") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let may = SEAMS.iter().find(|(seam, _)| *seam == relative).map_or(&[][..], |(_, may)| *may);
+        for word in [
+            "SystemTime",
+            "std::fs",
+            "nix::",
+            "spawn_blocking",
+            "tracker.spawn",
+            "tokio::fs",
+            "tokio::spawn(",
+            "tokio::task::spawn(",
+            "spawn_local",
+            "std::net",
+            "tokio::net",
+            "std::process",
+            "std::thread",
+            "std::env",
+            "getrandom",
+            "rand::",
+            "RandomState",
+            "HashMap",
+            "HashSet",
+        ] {
+            assert!(!text.contains(word) || may.contains(&word), "{relative} names {word} and is no seam for it");
+            if text.contains(word) {
+                met.insert((relative.clone(), word));
+            }
+        }
+        // Only tokio's time can be stopped and moved on.
+        let of_std = text.lines().find(|line| line.contains("std::time") && line.contains("Instant"));
+        assert_eq!(of_std, None, "{relative} reads a clock that no simulator moves");
+        let tokios = text.lines().any(|line| line.starts_with("use tokio::time::") && line.contains("Instant"));
+        assert!(tokios || !text.contains("Instant::now"), "{relative} does not say whose Instant it reads");
+        // Without an order of its own, a select draws lots.
+        let selects = text.split("select! {").skip(1);
+        assert!(selects.map(str::trim_start).all(|arms| arms.starts_with("biased;")), "{relative} has a select that is not biased");
+    }
+    let seams = SEAMS.iter().flat_map(|(seam, may)| may.iter().map(|word| ((*seam).to_owned(), *word))).collect();
+    assert_eq!(met, seams, "a seam of the list is none any more");
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Blobs as they come: decoded, counted and checked while they stream, and put aside when they hold.
 
 use roadstead_model::{Digest, DigestHasher};
+use roadstead_worker::files::FileError;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::shelf::Shelf;
-use crate::files::FileError;
 
 /// The largest window that an encoded blob may ask the decoder to hold, as a power of two: 8 MiB.
 const WINDOW_LOG_MAX: u32 = 23;

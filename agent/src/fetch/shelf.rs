@@ -4,12 +4,11 @@
 //! one sync of the file system for many of them, and nodes after all blobs, the deepest first.
 
 use roadstead_model::Digest;
+use roadstead_worker::files::{FileError, create_private_folder, read_bounded};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-
-use crate::files::{FileError, create_private_folder, read_bounded};
 
 /// The folder within the store for what is not whole yet.
 const ASIDE: &str = ".partial";

@@ -2,11 +2,11 @@
 
 use roadstead_bundle::manifest::{EntryKind, Node};
 use roadstead_model::{Digest, limits};
+use roadstead_worker::files::read_bounded;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::receive::{Size, Want};
 use super::shelf::Shelf;
-use crate::files::read_bounded;
 
 /// Why a tree is not fetched.
 #[derive(Debug, thiserror::Error)]

@@ -1,10 +1,9 @@
 //! Symbolic links that move at once: what traffic and `current` hang on.
 
+use roadstead_worker::files::sync_folder;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-
-use crate::files::sync_folder;
 
 /// Makes `link` point at `target` by one rename: whoever looks sees the old or the new. Durable when `durable`.
 pub(crate) fn point(link: &Path, target: &Path, durable: bool) -> io::Result<()> {

@@ -136,7 +136,7 @@ async fn exchange(address: &Address, question: &Question<'_>) -> Result<(), Prob
 }
 
 async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, question: &Question<'_>) -> Result<(), ProbeError> {
-    let broken = |error: hyper::Error| ProbeError::Broken(crate::failure::chain(&error));
+    let broken = |error: hyper::Error| ProbeError::Broken(roadstead_worker::failure::chain(&error));
     let request = request(question.check)?;
     let mut builder = hyper::client::conn::http1::Builder::new();
     let builder = builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
@@ -190,7 +190,7 @@ async fn judge(mut response: Response<hyper::body::Incoming>, question: &Questio
                     body.extend_from_slice(&data[..data.len().min(room)]);
                 }
             }
-            Some(Err(error)) => return Err(ProbeError::Broken(crate::failure::chain(&error))),
+            Some(Err(error)) => return Err(ProbeError::Broken(roadstead_worker::failure::chain(&error))),
             None => break,
         }
         if status_fits && contains(&body, check.contains.as_deref()) {

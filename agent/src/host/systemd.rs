@@ -82,7 +82,7 @@ impl SystemdError {
             Self::Job { .. } => (FailureKind::Unit, "see the unit's journal on the host"),
             Self::Deadline { .. } => (FailureKind::Deadline, "see what the unit waits for, or give it more time in roadstead.toml"),
         };
-        Failure::new(kind, crate::failure::chain(self), hint)
+        Failure::new(kind, roadstead_worker::failure::chain(self), hint)
     }
 }
 
@@ -219,7 +219,7 @@ impl Systemd {
             };
             match answer {
                 Err(error) if error.is_passing() && Instant::now() < give_up => {
-                    tracing::debug!(error = %crate::failure::chain(&error), "systemd is away, asking again");
+                    tracing::debug!(error = %roadstead_worker::failure::chain(&error), "systemd is away, asking again");
                     sleep(ASK_AGAIN).await;
                 }
                 answer => return answer,
@@ -351,7 +351,7 @@ impl Systemd {
                     Err(error) if is_absent(&error) => return Ok(String::new()),
                     _ => {}
                 },
-                Err(error) => tracing::warn!(error = %crate::failure::chain(&error), "systemd is away, trying again"),
+                Err(error) => tracing::warn!(error = %roadstead_worker::failure::chain(&error), "systemd is away, trying again"),
             }
         }
     }

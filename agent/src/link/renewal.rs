@@ -2,14 +2,14 @@
 
 use roadstead_pki::{PendingCredentials, jitter_seed, retry_after};
 use roadstead_proto::v1::{self, fleet_client::FleetClient};
+use roadstead_worker::clock;
+use roadstead_worker::failure::chain;
 use std::sync::Arc;
 use tokio::time::{Duration, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::OpenChannel;
 use super::session::spoken;
-use crate::clock;
-use crate::failure::chain;
 use crate::identity::Identity;
 
 /// The time of day may jump: it is looked at this often.

@@ -3,6 +3,9 @@
 use roadstead_model::{Millis, Order, OrderKey, Report};
 use roadstead_proto::v1::{self, agent_message, controller_message, fleet_client::FleetClient};
 use roadstead_proto::{PROTOCOL, PROTOCOL_OLDEST};
+use roadstead_worker::contact::Contact;
+use roadstead_worker::output::{Outbox, Outgoing, OutputText};
+use roadstead_worker::worker::{Event, Hello};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
@@ -12,9 +15,6 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::DialError;
-use crate::contact::Contact;
-use crate::output::{Outbox, Outgoing, OutputText};
-use crate::worker::{Event, Hello};
 
 /// How long the controller may take to answer a hello.
 const WELCOME_AT_MOST: Duration = Duration::from_secs(20);
@@ -146,7 +146,7 @@ impl Session {
                     self.receive(message).await?;
                 }
                 () = sleep_until(heard + every * SILENT_HEARTBEATS) => {
-                    return Err(SessionError::Silent(crate::clock::whole_millis(heard.elapsed())));
+                    return Err(SessionError::Silent(roadstead_worker::clock::whole_millis(heard.elapsed())));
                 }
                 _ = heartbeat.tick() => {
                     beats += 1;

@@ -4,6 +4,10 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use roadstead_model::{Digest, Failure, FailureKind, limits};
 use roadstead_proto::v1::{self, fleet_client::FleetClient};
+use roadstead_worker::failure::host_failure;
+use roadstead_worker::files::FileError;
+use roadstead_worker::output::ProgressSink;
+use roadstead_worker::tasks::blocking;
 use std::collections::BTreeSet;
 use std::path::Path;
 use tokio::time::{Duration, sleep, timeout};
@@ -12,14 +16,10 @@ use tonic::{Code, Status};
 
 use super::session::spoken;
 use super::{OpenChannel, chance, wait_before};
-use crate::failure::host_failure;
 use crate::fetch::receive::{Encoding, Part, ReceiveError, Receiver, Want};
 use crate::fetch::shelf::Shelf;
 use crate::fetch::tree::{Tree, TreeError};
 use crate::fetch::{Fetched, ReceivedRelease, ReceivedSignature, ReleaseSource};
-use crate::files::FileError;
-use crate::output::ProgressSink;
-use crate::tasks::blocking;
 
 /// How long a call waits for a session to be there.
 const SESSION_AT_MOST: Duration = Duration::from_secs(120);

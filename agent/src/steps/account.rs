@@ -1,11 +1,11 @@
 //! The system user of an app: made once by the agent, or one that the host's operator names in `agent.toml`.
 
 use roadstead_model::{AppName, Failure, FailureKind, StepName};
+use roadstead_worker::files::{create_private_folder, read_bounded, write_atomically};
 use std::time::Duration;
 
 use super::StepContext;
 use super::util::{io_failure, on_disk};
-use crate::files::{create_private_folder, read_bounded, write_atomically};
 use crate::host::command::{self, Command};
 use crate::host::user::{self, Account};
 use crate::layout::Layout;

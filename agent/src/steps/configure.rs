@@ -2,6 +2,7 @@
 
 use roadstead_bundle::spec::Service;
 use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId, ServiceName, VariableName, limits};
+use roadstead_worker::files::{create_private_folder, read_bounded, write_atomically};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,6 @@ use super::placed;
 use super::release::{Release, Role, below, role};
 use super::stage::Stage;
 use super::util::{disk, on_disk};
-use crate::files::{create_private_folder, read_bounded, write_atomically};
 use crate::host::argv::{ArgvInput, Bind, argv};
 use crate::host::environment_file;
 use crate::host::unit_file::{UnitInput, boot_files, service_unit};
@@ -66,7 +66,7 @@ pub(crate) fn local_variables(layout: &Layout, release: &Release) -> Result<BTre
     let hint = format!("correct {} on the host, as root", path.display());
     let bytes = match read_bounded(&path, limits::CONFIG_FILE_BYTES_MAX) {
         Err(error) if error.is_missing() => return Ok(BTreeMap::new()),
-        other => other.map_err(|error| Failure::new(FailureKind::Unfit, crate::failure::chain(&error), hint.as_str()))?,
+        other => other.map_err(|error| Failure::new(FailureKind::Unfit, roadstead_worker::failure::chain(&error), hint.as_str()))?,
     };
     let unfit = |why: String| Failure::new(FailureKind::Unfit, format!("{}: {why}", path.display()), hint.as_str());
     let text = String::from_utf8(bytes).map_err(|_| unfit("it is not UTF-8".to_owned()))?;

@@ -3,13 +3,13 @@
 use roadstead_bundle::manifest::TreeRef;
 use roadstead_bundle::store::{Form, Store};
 use roadstead_model::{Digest, Failure, FailureKind, OrderKind};
+use roadstead_worker::files::{create_private_folder, write_atomically};
 
 use super::StepContext;
 use super::fit::{self, Here};
 use super::release::Release;
 use super::util::{disk, io_failure, on_disk};
 use super::verify::{self, Kept};
-use crate::files::{create_private_folder, write_atomically};
 use crate::host::disk::free;
 use crate::layout::Layout;
 

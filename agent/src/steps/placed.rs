@@ -4,6 +4,7 @@
 
 use roadstead_bundle::spec::RelativePath;
 use roadstead_model::{Failure, FailureKind, limits};
+use roadstead_worker::files::{read_bounded, write_atomically};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -11,7 +12,6 @@ use std::path::Path;
 
 use super::release::Release;
 use super::util::{io_failure, on_disk};
-use crate::files::{read_bounded, write_atomically};
 use crate::host::user::{Account, own, own_folder};
 use crate::layout::Layout;
 
@@ -54,7 +54,8 @@ fn read(layout: &Layout, release: &Release, path: &RelativePath) -> Result<Vec<u
         let why = format!("{} could have been written by others: it must be a file of root's that nobody else may write", place.display());
         return Err(unfit(why, "look at what it says, then run chown root and chmod 600 on it"));
     }
-    read_bounded(&place, limits::CONFIG_FILE_BYTES_MAX).map_err(|error| unfit(crate::failure::chain(&error), "use a smaller file"))
+    read_bounded(&place, limits::CONFIG_FILE_BYTES_MAX)
+        .map_err(|error| unfit(roadstead_worker::failure::chain(&error), "use a smaller file"))
 }
 
 #[cfg(test)]

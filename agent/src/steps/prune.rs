@@ -3,6 +3,7 @@
 use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::walk::reachable;
 use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind, ReleaseId, limits};
+use roadstead_worker::files::read_bounded;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,6 @@ use super::stage::Other;
 use super::unpack::{blobs, remove_tree};
 use super::util::{disk, io_failure};
 use crate::facts::apps_on_disk;
-use crate::files::read_bounded;
 use crate::host::links;
 use crate::host::unit_file::release_of_unit;
 use crate::layout::Layout;

@@ -10,11 +10,11 @@ use super::util::disk;
 use crate::facts;
 use crate::host::Host;
 use crate::layout::Layout;
-use crate::state::States;
+use crate::remembered;
 
 /// Makes the app's sockets and runs its units as the serving release has them.
 pub(crate) async fn run(host: &Host, layout: &Layout, app: &AppName) -> Result<AppState, Failure> {
-    let states = States::new(layout.clone());
+    let states = remembered::states(layout);
     let look = facts::look(layout, &states, app);
     let Some(current) = &look.current else { return Ok(look) };
     let memory = states.read(app)?;

@@ -3,11 +3,11 @@
 use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::spec::{Listen, RelativePath, Service, ServiceKind};
 use roadstead_model::{AppName, Digest, Failure, FailureKind, ReleaseId, ReleaseRef, ServiceName, limits};
+use roadstead_worker::files::read_bounded;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::files::read_bounded;
 use crate::host::probe::Address;
 use crate::host::unit_file::{socket_name, trial_name, unit_name};
 use crate::layout::Layout;
@@ -55,8 +55,9 @@ impl Release {
     pub(crate) fn load(layout: &Layout, app: &AppName, id: &ReleaseId, listed: &[ServiceName]) -> Result<Self, Failure> {
         let path = layout.manifest(app, id);
         let hint = "deploy the release again: the agent then fetches and verifies it anew";
-        let bytes = read_bounded(&path, limits::MANIFEST_BYTES_MAX)
-            .map_err(|error| Failure::new(FailureKind::Host, format!("{id} is not prepared: {}", crate::failure::chain(&error)), hint))?;
+        let bytes = read_bounded(&path, limits::MANIFEST_BYTES_MAX).map_err(|error| {
+            Failure::new(FailureKind::Host, format!("{id} is not prepared: {}", roadstead_worker::failure::chain(&error)), hint)
+        })?;
         let damaged = |why: String| Failure::new(FailureKind::Host, format!("{} is damaged: {why}", path.display()), hint);
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if ReleaseId::of(&manifest.version, &Digest::of(&bytes)) != *id || manifest.app != *app {

@@ -2,6 +2,7 @@
 //! workers and the rest, which have to boot.
 
 use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId};
+use roadstead_worker::files::{create_private_folder, write_atomically};
 
 use super::StepContext;
 use super::candidate;
@@ -10,7 +11,6 @@ use super::release::{Release, Role, role};
 use super::serve::{Roles, follow, retire, stop_all, stop_serving, take_traffic};
 use super::stage::Stage;
 use super::util::on_disk;
-use crate::files::{create_private_folder, write_atomically};
 
 /// Runs the step: the traffic goes back.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {

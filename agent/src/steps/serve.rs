@@ -6,6 +6,7 @@
 use futures_util::future::{BoxFuture, join_all};
 use roadstead_bundle::spec::{Service, ServiceKind, UnitCutover};
 use roadstead_model::{Failure, FailureKind, Millis, ServiceName};
+use roadstead_worker::files::write_atomically;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,6 @@ use super::fitness::permitted;
 use super::release::{Release, Role, role};
 use super::stage::{Other, Stage};
 use super::util::{disk, io_failure, on_disk};
-use crate::files::write_atomically;
 use crate::host::links;
 use crate::host::unit_file::{socket_name, socket_unit};
 

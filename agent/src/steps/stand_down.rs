@@ -2,12 +2,12 @@
 //! Everything else goes on serving.
 
 use roadstead_model::{AppName, Failure, ServiceName};
+use roadstead_worker::state::States;
 
 use super::release::Release;
 use super::stage::Stage;
 use crate::host::Host;
 use crate::layout::Layout;
-use crate::state::States;
 
 /// Stops such services of an app, also at the next boot; how many there were.
 pub(crate) async fn run(host: &Host, layout: &Layout, states: &States, app: &AppName) -> Result<usize, Failure> {

@@ -4,6 +4,7 @@ use roadstead_bundle::spec::{Collect, RelativePath};
 use roadstead_bundle::store::{Form, Store};
 use roadstead_bundle::unpack::{UnpackError, lay_out};
 use roadstead_model::{Failure, FailureKind, OrderKind};
+use roadstead_worker::files::{sync_file_system, sync_folder};
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -14,7 +15,6 @@ use super::account;
 use super::release::{Release, below};
 use super::shared;
 use super::util::{disk, io_failure, on_disk};
-use crate::files::{sync_file_system, sync_folder};
 use crate::host::user::{Account, own, own_folder};
 use crate::layout::Layout;
 

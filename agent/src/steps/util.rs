@@ -1,11 +1,10 @@
 //! What several steps need: work on the disk off the main thread, and errors of the disk as failures for people.
 
 use roadstead_model::{Failure, FailureKind};
+use roadstead_worker::files::FileError;
+use roadstead_worker::tasks::blocking;
 use std::io;
 use std::path::Path;
-
-use crate::files::FileError;
-use crate::tasks::blocking;
 
 /// Runs work that waits for the disk.
 pub(crate) async fn disk<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {

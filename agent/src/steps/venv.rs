@@ -7,6 +7,7 @@ use roadstead_bundle::manifest::{EntryKind, Node};
 use roadstead_bundle::store::Store;
 use roadstead_bundle::unpack::lay_out;
 use roadstead_model::{Digest, Failure, FailureKind, OrderKind, limits};
+use roadstead_worker::files::{sync_file_system, sync_folder};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -16,7 +17,6 @@ use super::fit::{self, Here, Way};
 use super::release::Release;
 use super::unpack::{blobs, remove_tree, unpack_failure};
 use super::util::{disk, io_failure, on_disk};
-use crate::files::{sync_file_system, sync_folder};
 use crate::host::python::Interpreter;
 use crate::layout::Layout;
 

@@ -8,6 +8,7 @@ use roadstead_bundle::store::{Form, Store, StoreError};
 use roadstead_bundle::trust::TrustedKeys;
 use roadstead_bundle::walk::{self, TreeError};
 use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind, ReleaseRef, limits};
+use roadstead_worker::files::{create_private_folder, read_bounded, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -19,7 +20,6 @@ use super::placed;
 use super::release::Release;
 use super::util::{disk, io_failure, on_disk};
 use crate::fetch::ReceivedRelease;
-use crate::files::{create_private_folder, read_bounded, write_atomically};
 use crate::layout::Layout;
 
 /// A received release as it is kept: its manifest is text, so it hardly grows.

@@ -3,6 +3,7 @@
 use roadstead_bundle::manifest::{Entry, EntryKind, Node};
 use roadstead_model::*;
 use roadstead_proto::v1;
+use roadstead_worker::output::{Outbox, ProgressSink};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -10,7 +11,6 @@ use tokio::sync::watch;
 use super::controller::{Controller, Manner, PlainDial};
 use crate::fetch::{Fetched, ReleaseSource};
 use crate::link::{ControllerSource, Dial};
-use crate::output::{Outbox, ProgressSink};
 
 const KEY: OrderKey = OrderKey { rollout: RolloutId(1), sequence: 1 };
 

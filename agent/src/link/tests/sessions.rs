@@ -2,6 +2,11 @@
 
 use roadstead_model::*;
 use roadstead_proto::v1::{self, agent_message, controller_message};
+use roadstead_worker::clock::Monotonic;
+use roadstead_worker::contact::Contact;
+use roadstead_worker::output::Outbox;
+use roadstead_worker::tasks::Tasks;
+use roadstead_worker::worker::{Event, Hello};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -9,12 +14,7 @@ use tokio::time::{Duration, timeout};
 use tonic::Status;
 
 use super::controller::{Controller, Manner, Opened, PlainDial, told};
-use crate::clock::Monotonic;
-use crate::contact::Contact;
 use crate::link::{Link, wait_before};
-use crate::output::Outbox;
-use crate::tasks::Tasks;
-use crate::worker::{Event, Hello};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -81,7 +81,7 @@ async fn a_session_begins_with_facts_and_outcomes_and_carries_orders_and_reports
     assert_eq!(HostFacts::try_from(session.hello.facts.clone().unwrap()).unwrap(), facts());
     assert_eq!(Report::try_from(session.hello.outcomes[0].clone()).unwrap(), outcome(1));
 
-    let order = crate::worker::tests::rig::some_order();
+    let order = roadstead_worker::samples::some_order();
     session.tell.send(told(controller_message::Kind::Order(order.clone().into()))).await.unwrap();
     assert_eq!(timeout(SOON, agent.orders.recv()).await.unwrap().unwrap(), order);
 
@@ -100,7 +100,7 @@ async fn an_order_that_makes_no_sense_is_refused_and_the_session_lives_on() {
     let mut controller = Controller::start(Manner::default()).await;
     let mut agent = Agent::start(&controller);
     let mut session = opened(&mut controller).await;
-    let good = crate::worker::tests::rig::some_order();
+    let good = roadstead_worker::samples::some_order();
     let bad = v1::Order { app: "../../etc".into(), ..good.clone().into() };
     for order in [v1::Order::default(), bad, good.clone().into()] {
         session.tell.send(told(controller_message::Kind::Order(order))).await.unwrap();

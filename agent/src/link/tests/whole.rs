@@ -2,13 +2,13 @@
 
 use roadstead_model::*;
 use roadstead_proto::v1::{agent_message, controller_message};
+use roadstead_worker::samples::{FakeHands, Rig, World, activate, order};
 use std::sync::Arc;
 use tokio::time::{Duration, timeout};
 use tonic::Status;
 
 use super::controller::{Controller, Manner, Opened, PlainDial, told};
 use crate::link::Link;
-use crate::worker::tests::rig::{FakeHands, Rig, World, activate, order};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -1,12 +1,12 @@
 //! A virtual environment from wheels: installed by uv or pip as the app's user, in a sandbox without network, then made root's.
 
 use roadstead_model::{Failure, FailureKind, StepName};
+use roadstead_worker::files::{sync_file_system, sync_folder};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::skeleton;
-use crate::files::{sync_file_system, sync_folder};
 use crate::host::command::{self, Command};
 use crate::host::installer::Installer;
 use crate::host::python::Interpreter;

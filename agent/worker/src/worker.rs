@@ -13,14 +13,14 @@ use crate::contact::Contact;
 use crate::failure::chain;
 use crate::hands::Hands;
 use crate::journal::{JournalError, JournalFile, Journals};
-use crate::notify::Watchdog;
 use crate::output::{Outbox, Outgoing};
 use crate::runner::{Driven, Runner};
 use crate::state::States;
-use crate::tasks::{Tasks, blocking};
+use crate::tasks::Tasks;
+use crate::watchdog::Watchdog;
 
 /// Events that wait for the worker; who brings more waits too.
-pub(crate) const EVENTS_MAX: usize = 32;
+pub const EVENTS_MAX: usize = 32;
 /// Apps on one host.
 const APPS_MAX: usize = 256;
 /// Journals that are kept of each app.
@@ -30,7 +30,7 @@ const RECONCILE_AT_MOST: Duration = Duration::from_secs(300);
 
 /// All that can happen to the agent.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub enum Event {
     /// The controller gave an order.
     Order(Box<Order>),
     /// A session begins and wants to know what to say first.
@@ -45,29 +45,35 @@ pub(crate) enum Event {
 
 /// What a session says first.
 #[derive(Debug)]
-pub(crate) struct Hello {
+pub struct Hello {
     /// The host.
-    pub(crate) facts: HostFacts,
+    pub facts: HostFacts,
     /// The end of every order that is remembered.
-    pub(crate) outcomes: Vec<Report>,
+    pub outcomes: Vec<Report>,
     /// What is done of the newest rollout: its reports may have been lost together with a controller that had not written them down.
-    pub(crate) steps: Vec<Report>,
+    pub steps: Vec<Report>,
 }
 
 /// What the worker works with.
 #[derive(Debug, Clone)]
-pub(crate) struct Means {
-    pub(crate) hands: Arc<dyn Hands>,
-    pub(crate) journals: Journals,
-    pub(crate) states: Arc<States>,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) contact: Arc<Contact>,
-    pub(crate) tasks: Tasks,
+pub struct Means {
+    /// The host.
+    pub hands: Arc<dyn Hands>,
+    /// Where orders are made durable.
+    pub journals: Journals,
+    /// Where the highest fence is remembered, beside what the steps remember.
+    pub states: Arc<States>,
+    /// Where reports go.
+    pub outbox: Arc<Outbox>,
+    /// When the controller was heard last.
+    pub contact: Arc<Contact>,
+    /// What spawns, and where work on the disk is done.
+    pub tasks: Tasks,
 }
 
 /// The worker.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub struct Worker {
     means: Means,
     apps: BTreeMap<AppName, App>,
     sender: mpsc::Sender<Event>,
@@ -76,15 +82,15 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A worker, and where its events go.
-    pub(crate) fn new(means: Means) -> (Self, mpsc::Sender<Event>) {
+    pub fn new(means: Means) -> (Self, mpsc::Sender<Event>) {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         (Self { means, apps: BTreeMap::new(), sender: sender.clone(), events }, sender)
     }
 
     /// Replays the journals, brings the apps up and carries on with what was unfinished, all without the controller.
-    pub(crate) async fn start(&mut self, on_disk: Vec<AppName>) {
+    pub async fn start(&mut self, on_disk: Vec<AppName>) {
         let journals = self.means.journals.clone();
-        let journalled = blocking(move || journals.apps()).await.unwrap_or_else(|error| {
+        let journalled = self.means.tasks.blocking(move || journals.apps()).await.unwrap_or_else(|error| {
             tracing::error!(error = chain(&error), "the journals cannot be listed");
             Vec::new()
         });
@@ -97,7 +103,7 @@ impl Worker {
     }
 
     /// The loop, until the agent stops.
-    pub(crate) async fn run(mut self, mut watchdog: Watchdog) {
+    pub async fn run(mut self, mut watchdog: impl Watchdog) {
         let stopping = self.means.tasks.stopping().clone();
         loop {
             let due = self.next_lapse();
@@ -178,8 +184,8 @@ impl Worker {
     }
 
     async fn accept(&mut self, order: Order) {
-        let (folder, written) = (self.means.journals.of(&order.app), order.clone());
-        if let Err(error) = blocking(move || JournalFile::create(&folder, &written)).await {
+        let (journals, written) = (self.means.journals.clone(), order.clone());
+        if let Err(error) = self.means.tasks.blocking(move || journals.create(&written)).await {
             return self.refuse(&order, format!("the order cannot be journalled: {}; make room on the disk", chain(&error)));
         }
         tracing::info!(app = %order.app, rollout = %order.fence.rollout, sequence = order.fence.sequence, verb = order.kind.verb(), "order accepted");
@@ -200,7 +206,8 @@ impl Worker {
         if app.history.highest() < Some(fence) {
             app.history.raise(fence);
             let states = Arc::clone(&self.means.states);
-            let raised = blocking(move || states.update(&name, |memory| memory.highest = memory.highest.max(Some(fence)))).await;
+            let raise = move || states.update(&name, |memory| memory.highest = memory.highest.max(Some(fence)));
+            let raised = self.means.tasks.blocking(raise).await;
             if let Err(error) = raised {
                 tracing::warn!(error = chain(&error), "the highest fence is only remembered in the journal");
             }
@@ -221,8 +228,8 @@ impl Worker {
         let unfinished: Vec<OrderKey> = app.history.unfinished().map(|status| status.order.key()).collect();
         let Some(key) = unfinished.first().copied() else { return };
         let superseded = unfinished.len() > 1;
-        let path = self.means.journals.path(name, key);
-        match blocking(move || JournalFile::open(&path)).await {
+        let (journals, app) = (self.means.journals.clone(), name.clone());
+        match self.means.tasks.blocking(move || journals.open(&app, key)).await {
             Ok(Some((journal, status))) => self.drive(journal, status, superseded),
             Ok(None) => self.hold(name, format!("the journal of order {} of {} vanished", key.sequence, key.rollout)),
             Err(error) => self.hold(name, chain(&error)),
@@ -243,7 +250,7 @@ impl Worker {
             hands: Arc::clone(&self.means.hands),
             outbox: Arc::clone(&self.means.outbox),
             called_off: called_off.clone(),
-            stopping: self.means.tasks.stopping().clone(),
+            tasks: self.means.tasks.clone(),
         };
         self.app(&name).work = Work::Order { called_off };
         let sender = self.sender.clone();
@@ -296,14 +303,14 @@ impl Worker {
 
     async fn forget(&self, name: &AppName, keys: Vec<OrderKey>) {
         let (journals, name) = (self.means.journals.clone(), name.clone());
-        blocking(move || {
+        let remove = move || {
             for key in keys {
                 if let Err(error) = journals.remove(&name, key) {
                     tracing::warn!(error = chain(&error), "an old journal stays");
                 }
             }
-        })
-        .await;
+        };
+        self.means.tasks.blocking(remove).await;
     }
 
     fn hold(&mut self, name: &AppName, why: String) {
@@ -314,13 +321,12 @@ impl Worker {
     /// Reads what is remembered of an app. What cannot be read holds this app, and no other.
     async fn load(&mut self, name: &AppName) {
         let (journals, states, read) = (self.means.journals.clone(), Arc::clone(&self.means.states), name.clone());
-        let loaded = blocking(move || {
-            let orders = journals.read(&read).map_err(|error: JournalError| chain(&error))?;
+        let load = move || {
+            let orders = journals.read(&read).map_err(|error| chain(&error))?;
             let memory = states.read(&read).map_err(|error| chain(&error))?;
-            Ok((memory.highest, orders))
-        })
-        .await;
-        match loaded {
+            Ok::<_, String>((memory.highest, orders))
+        };
+        match self.means.tasks.blocking(load).await {
             Ok((highest, orders)) => self.app(name).restore(highest, orders),
             Err(why) => self.hold(name, why),
         }
@@ -337,6 +343,7 @@ impl Worker {
         self.means.tasks.spawn("reconcile", async move {
             let work = timeout(RECONCILE_AT_MOST, hands.reconcile(&name));
             let result = tokio::select! {
+                biased;
                 result = work => result.unwrap_or_else(|_| Err(reconcile_too_late(&name))).map(drop),
                 () = stopping.cancelled() => return,
             };
@@ -395,15 +402,15 @@ impl Worker {
             self.apps.iter().filter_map(|(name, app)| over(app).map(|(key, silent)| (name.clone(), key, silent))).collect();
         for (name, key, silent) in lapsed {
             tracing::warn!(app = %name, %silent, "the controller is silent since the cutover: the app goes back to the release before");
-            let path = self.means.journals.path(&name, key);
-            let written = blocking(move || {
-                let Some((mut journal, mut status)) = JournalFile::open(&path)? else { return Ok(None) };
+            let (journals, app) = (self.means.journals.clone(), name.clone());
+            let write = move || {
+                let Some((mut journal, mut status)) = journals.open(&app, key)? else { return Ok(None) };
                 let record = Record::Lapsed { why: silence(silent) };
                 journal.append(&record)?;
-                status.apply(&record).map_err(|source| JournalError::Senseless { path, source })?;
+                status.apply(&record).map_err(|source| JournalError::Senseless { path: journal.path().to_path_buf(), source })?;
                 Ok::<_, JournalError>(Some((journal, status)))
-            });
-            match written.await {
+            };
+            match self.means.tasks.blocking(write).await {
                 Ok(Some((journal, status))) => {
                     self.app(&name).history.remember(status.clone());
                     self.drive(journal, status, false);
@@ -436,4 +443,4 @@ fn reconcile_too_late(name: &AppName) -> Failure {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

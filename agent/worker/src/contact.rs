@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::clock::Monotonic;
 
 /// Heartbeats go out this often until the controller says otherwise.
-pub(crate) const HEARTBEAT_DEFAULT: Millis = Millis::from_secs(15);
+pub const HEARTBEAT_DEFAULT: Millis = Millis::from_secs(15);
 const HEARTBEAT_MIN: Millis = Millis(50);
 const HEARTBEAT_MAX: Millis = Millis::from_secs(600);
 
 /// When the controller was heard last, in time since the agent started.
 #[derive(Debug)]
-pub(crate) struct Contact {
+pub struct Contact {
     clock: Monotonic,
     heard: AtomicU64,
     heartbeat: AtomicU64,
@@ -20,33 +20,33 @@ pub(crate) struct Contact {
 
 impl Contact {
     /// Counts from now.
-    pub(crate) fn new(clock: Monotonic) -> Self {
+    pub fn new(clock: Monotonic) -> Self {
         Self { clock, heard: AtomicU64::new(0), heartbeat: AtomicU64::new(HEARTBEAT_DEFAULT.0) }
     }
 
     /// Time since the agent started.
-    pub(crate) const fn clock(&self) -> Monotonic {
+    pub const fn clock(&self) -> Monotonic {
         self.clock
     }
 
     /// The controller was heard just now.
-    pub(crate) fn hear(&self) {
+    pub fn hear(&self) {
         self.heard.store(self.clock.elapsed().0, Ordering::Relaxed);
     }
 
     /// When it was heard last; the agent's start when never.
-    pub(crate) fn heard(&self) -> Millis {
+    pub fn heard(&self) -> Millis {
         Millis(self.heard.load(Ordering::Relaxed))
     }
 
     /// The controller said how often it wants heartbeats.
-    pub(crate) fn set_heartbeat(&self, every: Millis) {
+    pub fn set_heartbeat(&self, every: Millis) {
         let every = if every.0 == 0 { HEARTBEAT_DEFAULT } else { every.clamp(HEARTBEAT_MIN, HEARTBEAT_MAX) };
         self.heartbeat.store(every.0, Ordering::Relaxed);
     }
 
     /// How often heartbeats go out.
-    pub(crate) fn heartbeat(&self) -> Millis {
+    pub fn heartbeat(&self) -> Millis {
         Millis(self.heartbeat.load(Ordering::Relaxed))
     }
 }

@@ -1,4 +1,7 @@
-//! A host made of a set of effects, whose steps end, fail or wait as a test says.
+//! For tests of this crate and of the agent: a host made of a set of effects, whose steps end, fail or wait as a test says, and a
+//! worker that runs on it.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 
 use async_trait::async_trait;
 use roadstead_model::*;
@@ -7,37 +10,46 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 
-use crate::clock::Monotonic;
+use crate::clock::{Monotonic, WallClock};
 use crate::contact::Contact;
+use crate::disk::{Disk, RealDisk};
 use crate::hands::{Hands, Task};
 use crate::journal::Journals;
-use crate::layout::Layout;
-use crate::notify::Watchdog;
 use crate::output::{Outbox, Outgoing};
 use crate::state::States;
 use crate::tasks::Tasks;
+use crate::watchdog::NoWatchdog;
 use crate::worker::{Event, Hello, Means, Worker};
 
-/// What was done to the made-up host.
+/// What was done to the made-up host, and how its steps go.
 #[derive(Debug, Default)]
-pub(crate) struct World {
-    pub(crate) effects: BTreeSet<(AppName, StepName)>,
-    pub(crate) fails: BTreeSet<StepName>,
-    pub(crate) undo_fails: BTreeSet<StepName>,
-    pub(crate) waits: BTreeSet<StepName>,
-    pub(crate) ignores_cancel: bool,
-    pub(crate) log: Vec<String>,
+pub struct World {
+    /// Steps that were run and not undone.
+    pub effects: BTreeSet<(AppName, StepName)>,
+    /// Steps that fail.
+    pub fails: BTreeSet<StepName>,
+    /// Steps that cannot be undone.
+    pub undo_fails: BTreeSet<StepName>,
+    /// Steps that do not end before the test releases them.
+    pub waits: BTreeSet<StepName>,
+    /// Whether steps that wait do not heed their cancellation.
+    pub ignores_cancel: bool,
+    /// What was done, a line each.
+    pub log: Vec<String>,
 }
 
+/// The made-up host.
 #[derive(Debug)]
-pub(crate) struct FakeHands {
-    pub(crate) world: Mutex<World>,
+pub struct FakeHands {
+    /// What was done to it.
+    pub world: Mutex<World>,
     /// Counted up with each entry of the log.
     changed: watch::Sender<usize>,
 }
 
 impl FakeHands {
-    pub(crate) fn new(world: World) -> Arc<Self> {
+    /// A host in a world.
+    pub fn new(world: World) -> Arc<Self> {
         Arc::new(Self { world: Mutex::new(world), changed: watch::Sender::new(0) })
     }
 
@@ -46,18 +58,19 @@ impl FakeHands {
         self.changed.send_modify(|n| *n += 1);
     }
 
-    pub(crate) fn log(&self) -> Vec<String> {
+    /// What was done to it so far.
+    pub fn log(&self) -> Vec<String> {
         self.world.lock().unwrap().log.clone()
     }
 
     /// Waits until the host's log holds a line.
-    pub(crate) async fn saw(&self, line: &str) {
+    pub async fn saw(&self, line: &str) {
         let mut changed = self.changed.subscribe();
         changed.wait_for(|_| self.log().iter().any(|l| l == line)).await.unwrap();
     }
 
     /// Lets waiting steps go on.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.world.lock().unwrap().waits.clear();
         self.changed.send_modify(|n| *n += 1);
     }
@@ -73,6 +86,7 @@ impl Hands for FakeHands {
         let mut changed = self.changed.subscribe();
         let ignores = self.world.lock().unwrap().ignores_cancel;
         tokio::select! {
+            biased;
             _ = changed.wait_for(|_| !self.world.lock().unwrap().waits.contains(&step)) => {}
             () = task.cancelled.cancelled(), if !ignores => {
                 self.note(format!("stop {app} {step}"));
@@ -129,24 +143,29 @@ impl Hands for FakeHands {
     async fn rest(&self) {}
 }
 
-pub(crate) fn release() -> ReleaseRef {
+/// The one release.
+pub fn release() -> ReleaseRef {
     let manifest = Digest::of(b"manifest");
     ReleaseRef { id: ReleaseId::of(&Version::parse("1.0").unwrap(), &manifest), manifest }
 }
 
-pub(crate) fn prepare() -> OrderKind {
+/// To prepare it.
+pub fn prepare() -> OrderKind {
     OrderKind::Prepare { release: release(), variables: [].into(), singletons: vec![], keep: 3 }
 }
 
-pub(crate) fn activate() -> OrderKind {
+/// To activate it; a minute of silence undoes that.
+pub fn activate() -> OrderKind {
     OrderKind::Activate { release: release(), expected: None, confirm_within: Millis(60_000) }
 }
 
-pub(crate) fn confirm() -> OrderKind {
+/// To confirm it.
+pub fn confirm() -> OrderKind {
     OrderKind::Confirm { release: release() }
 }
 
-pub(crate) fn order(rollout: u64, sequence: u32, kind: OrderKind) -> Order {
+/// An order about the app `erp`.
+pub fn order(rollout: u64, sequence: u32, kind: OrderKind) -> Order {
     Order {
         fence: Fence { term: 1, rollout: RolloutId(rollout), sequence },
         environment: EnvironmentName::parse("staging").unwrap(),
@@ -156,51 +175,63 @@ pub(crate) fn order(rollout: u64, sequence: u32, kind: OrderKind) -> Order {
     }
 }
 
-/// An order, for tests of other parts.
-pub(crate) fn some_order() -> Order {
+/// Some order, for tests of other parts.
+pub fn some_order() -> Order {
     order(1, 1, activate())
 }
 
-pub(crate) fn of_app(mut order: Order, app: &str) -> Order {
+/// The same order about another app.
+pub fn of_app(mut order: Order, app: &str) -> Order {
     order.app = AppName::parse(app).unwrap();
     order
 }
 
 /// A running worker on a made-up host.
-pub(crate) struct Rig {
-    pub(crate) hands: Arc<FakeHands>,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) contact: Arc<Contact>,
-    pub(crate) events: mpsc::Sender<Event>,
-    pub(crate) tasks: Tasks,
+#[derive(Debug)]
+pub struct Rig {
+    /// Its host.
+    pub hands: Arc<FakeHands>,
+    /// What it tells the controller.
+    pub outbox: Arc<Outbox>,
+    /// When the controller was heard.
+    pub contact: Arc<Contact>,
+    /// Where its events go.
+    pub events: mpsc::Sender<Event>,
+    /// Its tasks.
+    pub tasks: Tasks,
 }
 
 impl Rig {
-    /// Starts a worker on the disk below `root`.
-    pub(crate) async fn start(root: &Path, hands: Arc<FakeHands>) -> Self {
-        let layout = Layout::new(root);
-        let contact = Arc::new(Contact::new(Monotonic::start()));
-        let (outbox, tasks) = (Arc::<Outbox>::default(), Tasks::default());
+    /// Starts a worker on the real disk, below `root`.
+    pub async fn start(root: &Path, hands: Arc<FakeHands>) -> Self {
+        Self::start_on(Arc::new(RealDisk), WallClock::of_host(), Tasks::default(), root, hands).await
+    }
+
+    /// Starts a worker on a disk, below `root`.
+    pub async fn start_on(disk: Arc<dyn Disk>, clock: WallClock, tasks: Tasks, root: &Path, hands: Arc<FakeHands>) -> Self {
+        let kept = root.join("var/lib/roadstead-agent");
+        let (outbox, contact) = (Arc::<Outbox>::default(), Arc::new(Contact::new(Monotonic::start())));
         let means = Means {
             hands: Arc::clone(&hands) as Arc<dyn Hands>,
-            journals: Journals::of_agent(&layout),
-            states: Arc::new(States::new(layout)),
+            journals: Journals::new(Arc::clone(&disk), clock, kept.join("journal")),
+            states: Arc::new(States::new(disk, kept.join("apps"))),
             outbox: Arc::clone(&outbox),
             contact: Arc::clone(&contact),
             tasks: tasks.clone(),
         };
         let (mut worker, events) = Worker::new(means);
         worker.start(vec![]).await;
-        tasks.spawn("worker", worker.run(Watchdog::none()));
+        tasks.spawn("worker", worker.run(NoWatchdog));
         Self { hands, outbox, contact, events, tasks }
     }
 
-    pub(crate) async fn order(&self, order: Order) {
+    /// Gives an order.
+    pub async fn order(&self, order: Order) {
         self.events.send(Event::Order(Box::new(order))).await.unwrap();
     }
 
     /// The next outcome or refusal.
-    pub(crate) async fn outcome(&self) -> Report {
+    pub async fn outcome(&self) -> Report {
         loop {
             if let Outgoing::Report(report @ (Report::Order { .. } | Report::Refused { .. } | Report::WentBack { .. })) =
                 self.outbox.next().await
@@ -210,14 +241,22 @@ impl Rig {
         }
     }
 
-    pub(crate) async fn hello(&self) -> Hello {
+    /// What a session would say first.
+    pub async fn hello(&self) -> Hello {
         let (reply, hello) = tokio::sync::oneshot::channel();
         self.events.send(Event::Hello(reply)).await.unwrap();
         hello.await.unwrap()
     }
 
+    /// Kills the worker, as the death of its process does.
+    pub async fn kill(self) -> Arc<FakeHands> {
+        self.tasks.kill();
+        assert!(self.tasks.finish(std::time::Duration::from_secs(60)).await);
+        self.hands
+    }
+
     /// Stops the worker as a graceful stop does.
-    pub(crate) async fn stop(self) -> Arc<FakeHands> {
+    pub async fn stop(self) -> Arc<FakeHands> {
         self.tasks.stop();
         assert!(self.tasks.finish(std::time::Duration::from_secs(60)).await);
         self.hands

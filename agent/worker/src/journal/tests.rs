@@ -1,7 +1,12 @@
+mod power;
+
 use super::*;
 use roadstead_deployment::{Next, next};
 use roadstead_model::{Digest, EnvironmentName, Fence, Millis, OrderKind, ReleaseId, ReleaseRef, RolloutId, StepName, Version};
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+
+use crate::disk::RealDisk;
 
 fn order(sequence: u32) -> Order {
     let manifest = Digest::of(b"manifest");
@@ -28,12 +33,16 @@ impl Place {
     }
 
     fn journals(&self) -> Journals {
-        Journals::new(self.0.path().join("journal"))
+        Journals::new(Arc::new(RealDisk), WallClock::of_host(), self.0.path().join("journal"))
+    }
+
+    fn open(&self, sequence: u32) -> Result<Option<(JournalFile, Status)>, JournalError> {
+        self.journals().open(&order(sequence).app, order(sequence).key())
     }
 
     fn write(&self, sequence: u32) -> PathBuf {
         let order = order(sequence);
-        let mut journal = JournalFile::create(&self.journals().of(&order.app), &order).unwrap();
+        let mut journal = self.journals().create(&order).unwrap();
         for record in some_records() {
             journal.append(&record).unwrap();
         }
@@ -46,7 +55,7 @@ fn what_was_appended_is_read_back_and_can_go_on() {
     let place = Place::new();
     let path = place.write(2);
     assert!(path.ends_with("journal/erp/7-2.jsonl"));
-    let (mut journal, status) = JournalFile::open(&path).unwrap().unwrap();
+    let (mut journal, status) = place.open(2).unwrap().unwrap();
     assert_eq!(next(&status), Next::Run(StepName::Cutover));
     journal.append(&Record::Started { step: StepName::Cutover }).unwrap();
     place.write(3);
@@ -84,17 +93,17 @@ fn a_torn_end_is_cut_wherever_it_tore() {
     let last = whole[..whole.len() - 1].iter().rposition(|b| *b == b'\n').unwrap() + 1;
     for length in last..whole.len() {
         fs::write(&path, &whole[..length]).unwrap();
-        let (mut journal, status) = JournalFile::open(&path).unwrap().unwrap();
+        let (mut journal, status) = place.open(1).unwrap().unwrap();
         assert_eq!(next(&status), Next::Run(StepName::Candidate), "cut at {length}");
         assert_eq!(fs::metadata(&path).unwrap().len(), last as u64);
         journal.append(&some_records()[1]).unwrap();
-        let (_, status) = JournalFile::open(&path).unwrap().unwrap();
+        let (_, status) = place.open(1).unwrap().unwrap();
         assert_eq!(next(&status), Next::Run(StepName::Cutover), "cut at {length}");
     }
     // A disk that had made the file longer before it had the content.
     for torn in [&b"\0\0\0\0\0\0"[..], b"\0\0\0\n", b"garbage\n"] {
         fs::write(&path, [&whole[..last], torn].concat()).unwrap();
-        let (_, status) = JournalFile::open(&path).unwrap().unwrap();
+        let (_, status) = place.open(1).unwrap().unwrap();
         assert_eq!(next(&status), Next::Run(StepName::Candidate));
     }
 }
@@ -107,7 +116,7 @@ fn a_journal_without_a_whole_header_never_was() {
     let header = whole.iter().position(|b| *b == b'\n').unwrap();
     for length in [0, 1, header / 2, header] {
         fs::write(&path, &whole[..length]).unwrap();
-        assert!(JournalFile::open(&path).unwrap().is_none());
+        assert!(place.open(1).unwrap().is_none());
         assert!(!path.exists());
     }
 }
@@ -120,7 +129,7 @@ fn any_other_damage_is_named_with_its_line() {
     let lines: Vec<&str> = whole.lines().collect();
     let damaged = |lines: &[&str]| {
         fs::write(&path, lines.join("\n") + "\n").unwrap();
-        match JournalFile::open(&path) {
+        match place.open(1) {
             Err(JournalError::Damaged { line, .. }) => line,
             other => panic!("{other:?}"),
         }
@@ -134,7 +143,7 @@ fn any_other_damage_is_named_with_its_line() {
     let mut bytes = whole.clone().into_bytes();
     bytes[lines[0].len() / 2] ^= 1;
     fs::write(&path, &bytes).unwrap();
-    assert!(JournalFile::open(&path).is_err());
+    assert!(place.open(1).is_err());
     let error = place.journals().read(&order(1).app).unwrap_err();
     assert!(crate::failure::chain(&error).contains("7-1.jsonl"), "{error}");
 }
@@ -147,14 +156,14 @@ fn no_altered_byte_leads_to_another_story() {
     let mut prefixes = Vec::new();
     for end in (0..whole.len()).filter(|index| whole[*index] == b'\n') {
         fs::write(&path, &whole[..=end]).unwrap();
-        prefixes.push(JournalFile::open(&path).unwrap().unwrap().1);
+        prefixes.push(place.open(1).unwrap().unwrap().1);
     }
     for index in 0..whole.len() {
         for bit in [0x01, 0x20, 0x80] {
             let mut bytes = whole.clone();
             bytes[index] ^= bit;
             fs::write(&path, &bytes).unwrap();
-            match JournalFile::open(&path) {
+            match place.open(1) {
                 Err(JournalError::Damaged { .. }) => {}
                 Ok(Some((_, status))) => assert!(prefixes.contains(&status), "byte {index}"),
                 other => panic!("byte {index}: {other:?}"),
@@ -167,15 +176,15 @@ fn no_altered_byte_leads_to_another_story() {
 fn records_that_hold_but_make_no_sense_are_refused() {
     let place = Place::new();
     let order = order(1);
-    let mut journal = JournalFile::create(&place.journals().of(&order.app), &order).unwrap();
+    let mut journal = place.journals().create(&order).unwrap();
     journal.append(&Record::UndoStarted { step: StepName::Cutover }).unwrap();
-    assert!(matches!(JournalFile::open(journal.path()), Err(JournalError::Senseless { .. })));
+    assert!(matches!(place.open(1), Err(JournalError::Senseless { .. })));
 }
 
 #[test]
 fn a_journal_is_begun_once() {
     let place = Place::new();
     place.write(1);
-    assert!(JournalFile::create(&place.journals().of(&order(1).app), &order(1)).is_err());
+    assert!(place.journals().create(&order(1)).is_err());
     assert_eq!(place.journals().read(&order(1).app).unwrap().len(), 1, "the first is untouched");
 }

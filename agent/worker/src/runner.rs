@@ -10,7 +10,7 @@ use crate::clock::whole_millis;
 use crate::hands::{Hands, Task};
 use crate::journal::{JournalError, JournalFile};
 use crate::output::{Outbox, OutputSink, ProgressSink};
-use crate::tasks::blocking;
+use crate::tasks::Tasks;
 
 /// How long a step that was told to stop may take before it is dropped.
 const CANCEL_GRACE: Duration = Duration::from_secs(30);
@@ -34,13 +34,13 @@ pub(crate) struct Runner {
     pub(crate) outbox: Arc<Outbox>,
     /// Cancelled when a newer order of the app is obeyed.
     pub(crate) called_off: CancellationToken,
-    /// Cancelled when the agent stops.
-    pub(crate) stopping: CancellationToken,
+    /// The agent's tasks: they tell when it stops, and where work on the disk is done.
+    pub(crate) tasks: Tasks,
 }
 
 /// How the work on an order ended.
 #[derive(Debug)]
-pub(crate) enum Driven {
+pub enum Driven {
     /// The order ended, and that is durable.
     Ended(Status),
     /// The agent stops; the next start carries on.
@@ -68,7 +68,7 @@ impl Runner {
         let output = OutputSink::new(self.status.order.key(), Arc::clone(&self.outbox));
         loop {
             let turn = match next(&self.status) {
-                _ if self.stopping.is_cancelled() => Err(Halt::Stopping),
+                _ if self.tasks.stopping().is_cancelled() => Err(Halt::Stopping),
                 Next::Run(step) => self.run(step, &output, deadline).await,
                 Next::Undo(step) => self.undo(step, &output).await,
                 Next::Finish(ending) => self.finish(ending).await,
@@ -122,7 +122,7 @@ impl Runner {
             () = self.called_off.cancelled() => cancelled(step),
             () = sleep_until(deadline) => self.too_late(step),
             // Units of the step live on, and the next start takes them over.
-            () = self.stopping.cancelled() => return timeout(STOP_GRACE, work).await.ok(),
+            () = self.tasks.stopping().cancelled() => return timeout(STOP_GRACE, work).await.ok(),
         };
         stop.cancel();
         let detail = match timeout(CANCEL_GRACE, work).await {
@@ -165,7 +165,7 @@ impl Runner {
     async fn append(&mut self, record: Record) -> Result<(), Halt> {
         let journal = Arc::clone(&self.journal);
         let written = record.clone();
-        blocking(move || journal.lock().unwrap_or_else(PoisonError::into_inner).append(&written)).await?;
+        self.tasks.blocking(move || journal.lock().unwrap_or_else(PoisonError::into_inner).append(&written)).await?;
         if let Err(source) = self.status.apply(&record) {
             let path = self.journal.lock().unwrap_or_else(PoisonError::into_inner).path().to_path_buf();
             return Err(Halt::Journal(JournalError::Senseless { path, source }));
@@ -183,7 +183,7 @@ impl Runner {
     }
 
     async fn stop_after_grace(&self) {
-        self.stopping.cancelled().await;
+        self.tasks.stopping().cancelled().await;
         sleep(STOP_GRACE).await;
     }
 

@@ -8,36 +8,36 @@ use std::path::{Path, PathBuf};
 /// What could not be done with a file.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} {}", path.display())]
-pub(crate) struct FileError {
+pub struct FileError {
     /// What was tried, such as `read`.
-    pub(crate) doing: &'static str,
+    pub doing: &'static str,
     /// Which file.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Why it failed.
     #[source]
-    pub(crate) source: io::Error,
+    pub source: io::Error,
 }
 
 impl FileError {
     /// The error of doing something with a file.
-    pub(crate) fn new(doing: &'static str, path: &Path, source: io::Error) -> Self {
+    pub fn new(doing: &'static str, path: &Path, source: io::Error) -> Self {
         Self { doing, path: path.to_path_buf(), source }
     }
 
     /// Whether the file was not there.
-    pub(crate) fn is_missing(&self) -> bool {
+    pub fn is_missing(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
 }
 
 /// Reads a file that may not be larger than `max` bytes.
-pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let file = File::open(path).map_err(|e| FileError::new("open", path, e))?;
     read_all_bounded(file, path, max)
 }
 
 /// Reads everything from a source that may not hold more than `max` bytes; `path` is its name for the error.
-pub(crate) fn read_all_bounded(source: impl io::Read, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
+pub fn read_all_bounded(source: impl io::Read, path: &Path, max: u64) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     source.take(max + 1).read_to_end(&mut bytes).map_err(|e| FileError::new("read", path, e))?;
     if bytes.len() as u64 > max {
@@ -47,7 +47,7 @@ pub(crate) fn read_all_bounded(source: impl io::Read, path: &Path, max: u64) -> 
 }
 
 /// Makes a folder that only the agent may enter, and those above it, durably.
-pub(crate) fn create_private_folder(path: &Path) -> Result<(), FileError> {
+pub fn create_private_folder(path: &Path) -> Result<(), FileError> {
     if path.is_dir() {
         return Ok(());
     }
@@ -62,18 +62,18 @@ pub(crate) fn create_private_folder(path: &Path) -> Result<(), FileError> {
 }
 
 /// Makes the names in a folder durable.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), FileError> {
+pub fn sync_folder(path: &Path) -> Result<(), FileError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(|e| FileError::new("sync the folder", path, e))
 }
 
 /// Makes everything durable that was written to the file system of a path.
-pub(crate) fn sync_file_system(path: &Path) -> Result<(), FileError> {
+pub fn sync_file_system(path: &Path) -> Result<(), FileError> {
     let opened = File::open(path).map_err(|e| FileError::new("open", path, e))?;
     nix::unistd::syncfs(&opened).map_err(|e| FileError::new("sync", path, e.into()))
 }
 
 /// Replaces a file durably: after a crash it holds the old or the new content, never a part.
-pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = folder.join(format!(".new-{name}"));

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 /// An error with all its causes, as one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -16,6 +16,6 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 }
 
 /// A failure of the host's own files.
-pub(crate) fn host_failure(error: &dyn Error, hint: &str) -> Failure {
+pub fn host_failure(error: &dyn Error, hint: &str) -> Failure {
     Failure::new(FailureKind::Host, chain(error), hint)
 }

@@ -2,7 +2,7 @@
 
 use roadstead_model::*;
 
-use super::rig::*;
+use crate::samples::*;
 use crate::worker::Event;
 
 fn root() -> tempfile::TempDir {

@@ -2,5 +2,5 @@
 
 mod crashes;
 mod orders;
-pub(crate) mod rig;
+mod power;
 mod silence;

@@ -18,7 +18,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// One thing to tell the controller.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Outgoing {
+pub enum Outgoing {
     /// A report.
     Report(Report),
     /// Output of a step.
@@ -29,22 +29,22 @@ pub(crate) enum Outgoing {
 
 /// Lines of a step's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OutputText {
+pub struct OutputText {
     /// The order.
-    pub(crate) key: OrderKey,
+    pub key: OrderKey,
     /// The step.
-    pub(crate) step: StepName,
+    pub step: StepName,
     /// Counted up within the step.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     /// The lines, each with its line feed.
-    pub(crate) text: String,
+    pub text: String,
     /// Bytes that were dropped before this text.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
 }
 
 /// What waits for the controller.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub struct Outbox {
     waiting: Mutex<Waiting>,
     arrived: Notify,
 }
@@ -58,18 +58,18 @@ struct Waiting {
 
 impl Outbox {
     /// Adds something. Never waits.
-    pub(crate) fn push(&self, item: Outgoing) {
+    pub fn push(&self, item: Outgoing) {
         self.lock().push(item);
         self.arrived.notify_one();
     }
 
     /// Adds a report.
-    pub(crate) fn report(&self, report: Report) {
+    pub fn report(&self, report: Report) {
         self.push(Outgoing::Report(report));
     }
 
     /// The next thing to tell; waits until there is one. Safe to drop.
-    pub(crate) async fn next(&self) -> Outgoing {
+    pub async fn next(&self) -> Outgoing {
         loop {
             let arrived = self.arrived.notified();
             if let Some(item) = self.lock().pop() {
@@ -80,7 +80,7 @@ impl Outbox {
     }
 
     /// A session begins and tells all outcomes itself: those that wait are left out.
-    pub(crate) fn forget_outcomes(&self) {
+    pub fn forget_outcomes(&self) {
         let mut waiting = self.lock();
         waiting.queue.retain(|item| !item.is_outcome());
         waiting.bytes = waiting.queue.iter().map(Outgoing::weight).sum();
@@ -161,7 +161,7 @@ impl Outgoing {
 
 /// Where the output of a step's commands goes: the beginning is told at once, the end when the step ends, the middle is counted.
 #[derive(Debug, Clone)]
-pub(crate) struct OutputSink {
+pub struct OutputSink {
     key: OrderKey,
     outbox: Arc<Outbox>,
     kept: Arc<Mutex<Kept>>,
@@ -179,12 +179,12 @@ struct Kept {
 
 impl OutputSink {
     /// A sink for one order.
-    pub(crate) fn new(key: OrderKey, outbox: Arc<Outbox>) -> Self {
+    pub fn new(key: OrderKey, outbox: Arc<Outbox>) -> Self {
         Self { key, outbox, kept: Arc::default() }
     }
 
     /// Takes one line, without its line feed. Never waits.
-    pub(crate) fn line(&self, step: StepName, text: &str) {
+    pub fn line(&self, step: StepName, text: &str) {
         let (text, cut) = clean(text);
         let mut kept = self.lock();
         if kept.step != Some(step) {
@@ -203,7 +203,7 @@ impl OutputSink {
     }
 
     /// The step ended: tells the end of its output.
-    pub(crate) fn finish(&self) {
+    pub fn finish(&self) {
         let mut kept = self.lock();
         self.flush(&mut kept);
         *kept = Kept::default();
@@ -254,7 +254,7 @@ fn clean(text: &str) -> (String, u64) {
 
 /// Where a step tells how far it has come.
 #[derive(Debug, Clone)]
-pub(crate) struct ProgressSink {
+pub struct ProgressSink {
     key: OrderKey,
     step: StepName,
     outbox: Arc<Outbox>,
@@ -263,12 +263,12 @@ pub(crate) struct ProgressSink {
 
 impl ProgressSink {
     /// A sink for one step of one order.
-    pub(crate) fn new(key: OrderKey, step: StepName, outbox: Arc<Outbox>) -> Self {
+    pub fn new(key: OrderKey, step: StepName, outbox: Arc<Outbox>) -> Self {
         Self { key, step, outbox, told: Arc::default() }
     }
 
     /// Tells `done` of `total` (0 when unknown), in bytes or counts of the step's own. Never waits; may be called often.
-    pub(crate) fn report(&self, done: u64, total: u64) {
+    pub fn report(&self, done: u64, total: u64) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL) {
             *told = Some(Instant::now());

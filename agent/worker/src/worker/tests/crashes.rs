@@ -3,19 +3,24 @@
 use roadstead_model::*;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::rig::*;
+use crate::clock::WallClock;
+use crate::disk::RealDisk;
+use crate::journal::Journals;
+use crate::samples::*;
 
 const JOURNAL: &str = "var/lib/roadstead-agent/journal/erp/1-1.jsonl";
 
-struct Story {
-    name: &'static str,
-    kind: OrderKind,
+/// An order, and how its steps go.
+pub(super) struct Story {
+    pub(super) name: &'static str,
+    pub(super) kind: OrderKind,
     fails: &'static [StepName],
     undo_fails: &'static [StepName],
 }
 
-fn stories() -> Vec<Story> {
+pub(super) fn stories() -> Vec<Story> {
     let story = |name, kind, fails, undo_fails| Story { name, kind, fails, undo_fails };
     vec![
         story("prepare", prepare(), &[], &[]),
@@ -32,7 +37,7 @@ fn stories() -> Vec<Story> {
 }
 
 impl Story {
-    fn world(&self, effects: BTreeSet<(AppName, StepName)>) -> World {
+    pub(super) fn world(&self, effects: BTreeSet<(AppName, StepName)>) -> World {
         World {
             effects,
             fails: self.fails.iter().copied().collect(),
@@ -126,7 +131,8 @@ async fn a_superseded_order_is_undone_after_a_kill_before_the_newer_one_acts() {
     let hands = rig.stop().await;
     // As if the newer order had been accepted just before the kill.
     let newer = order(2, 1, OrderKind::Migrate { release: release() });
-    crate::journal::JournalFile::create(&root.path().join("var/lib/roadstead-agent/journal/erp"), &newer).unwrap();
+    let folder = root.path().join("var/lib/roadstead-agent/journal");
+    Journals::new(Arc::new(RealDisk), WallClock::of_host(), folder).create(&newer).unwrap();
     let rig = Rig::start(root.path(), hands).await;
     assert!(matches!(rig.outcome().await, Report::Order { outcome: OrderOutcome::Failed { step: StepName::Proof, .. }, .. }));
     assert!(matches!(rig.outcome().await, Report::Order { outcome: OrderOutcome::Done { .. }, .. }));

@@ -3,7 +3,7 @@
 use roadstead_model::*;
 use tokio::time::{Duration, Instant};
 
-use super::rig::*;
+use crate::samples::*;
 
 async fn activated(root: &std::path::Path) -> Rig {
     let rig = Rig::start(root, FakeHands::new(World::default())).await;
