@@ -1,10 +1,12 @@
 # `make help` lists what can be done here.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: bench check deb demo deny docs help image lab-down lab-status lab-up lint setup test
+.PHONY: bench check deb demo deny docs help image lab-down lab-status lab-up lint mutants setup sim test
 
 lab := cargo run --quiet --bin roadstead-lab --
 N ?= 3
+SEEDS ?= 2000
+FROM ?= 0
 KEEP ?=
 
 help: ## list the targets
@@ -30,7 +32,13 @@ image: ## make the disk image of lab hosts anew (as root)
 	tests/lab/setup --fresh
 
 test: setup check ## everything, real systemd hosts included (as root)
-	cargo test --workspace --test lab --test load --test stories
+	cargo test --workspace --test seeds --test lab --test load --test stories
+
+sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the whole story
+	cargo run --quiet --bin roadstead-sim -- $(SEEDS) $(FROM)
+
+mutants: ## show that the simulator finds bugs: plant known mistakes, one after the other (minutes)
+	cargo run --quiet --bin roadstead-mutants
 
 docs: ## write docs/cli.md anew from the command
 	ROADSTEAD_WRITE_DOCS=1 cargo test -q -p roadstead the_reference

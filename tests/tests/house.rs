@@ -28,6 +28,7 @@ fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("roadstead-controller", with("roadstead-rollout").into_iter().chain(["roadstead-driver"]).collect()),
         ("roadstead-agent", with("roadstead-deployment").into_iter().chain(["roadstead-worker"]).collect()),
         ("roadstead", all.into()),
+        ("roadstead-sim", ["roadstead-model", "roadstead-rollout", "roadstead-driver", "roadstead-worker"].into()),
         ("roadstead-tests", all.into()),
         ("roadstead-bench", with("roadstead-tests")),
     ])
@@ -213,4 +214,18 @@ fn every_test_that_the_docs_name_is_there() {
         }
     }
     assert!(named > 40, "the table is there");
+}
+
+#[test]
+fn what_is_said_to_be_reliable_is_shown_somewhere() {
+    let root = root();
+    let ledger = std::fs::read_to_string(root.join("docs/reliability.md")).unwrap();
+    let mut named = 0;
+    for word in ledger.lines().filter(|line| line.starts_with("| ")).flat_map(|line| line.split('`').skip(1).step_by(2)) {
+        let Some((file, function)) = word.split_once("::") else { continue };
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_else(|_| panic!("docs/reliability.md names {file}"));
+        assert!(text.contains(&format!("fn {function}(")), "docs/reliability.md names {function}, which is not in {file}");
+        named += 1;
+    }
+    assert!(named > 40, "the tables are there");
 }

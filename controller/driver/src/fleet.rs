@@ -28,7 +28,7 @@ impl Loop {
         self.work.changes.seen.push((host.clone(), now));
         let changed = self.facts.get(host).is_none_or(|known| known.boot_id != facts.boot_id || known.agent_version != facts.agent_version);
         if changed {
-            self.levelled.retain(|(levelled, _)| levelled != host);
+            self.tries.forget_host(host);
         }
         self.work.changes.facts.push((host.clone(), facts.clone()));
         self.facts.insert(host.clone(), facts);

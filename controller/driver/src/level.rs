@@ -15,21 +15,22 @@ impl Loop {
         state.is_some_and(|state| state.current.as_ref() == Some(target) && !state.unconfirmed)
     }
 
-    /// A rollout ended: hosts on which it failed are not brought level with the same at once, and those that are level or away may fall
-    /// behind and be brought level once more.
+    /// A rollout ended: hosts on which it failed are not brought level with the same at once, but after a pause; those that are level or
+    /// away may fall behind and be brought level once more.
     pub(super) fn note_levels(&mut self, state: &State) {
         let plan = &state.plan;
+        let now = self.parts.clock.steady();
         for (id, host) in &state.hosts {
-            let key = (id.clone(), (plan.app.clone(), plan.release.id.clone()));
-            let tried = match host.stage {
+            let goal = (id.clone(), plan.app.clone(), plan.release.id.clone());
+            let failed = match host.stage {
                 // It did not come to it.
                 Stage::Abandoned | Stage::Reverted if state.gives_way => false,
                 stage => not_again(stage),
             };
-            if tried {
-                self.levelled.insert(key);
+            if failed {
+                self.tries.failed(goal, now);
             } else if state.gives_way || host.stage == Stage::Left || self.is_level(id, &plan.app, &plan.release.id) {
-                self.levelled.remove(&key);
+                self.tries.forget(&goal);
             }
         }
     }
@@ -47,7 +48,7 @@ impl Loop {
 
     async fn bring_environment_level(&mut self, environment: &EnvironmentRecord) -> Result<(), LedgerError> {
         let Some(release) = self.current(environment).await?.filter(|release| release.bad.is_empty()) else { return Ok(()) };
-        let (spec, target) = (&environment.spec, release.id());
+        let (spec, target, now) = (&environment.spec, release.id(), self.parts.clock.steady());
         let hosts = self.candidates(spec).await?;
         let all_homes = self.homes(spec, &release.manifest, &hosts).await?;
         let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&spec.app));
@@ -57,7 +58,7 @@ impl Loop {
         let mut behind = Vec::new();
         for host in hosts {
             let level = self.is_level(&host.id, &spec.app, &target);
-            let tried = self.levelled.contains(&(host.id.clone(), (spec.app.clone(), target.clone())));
+            let tried = self.tries.pauses(&(host.id.clone(), spec.app.clone(), target.clone()), now);
             let lacks = (!level && !tried) || all_homes.gains(&host.id, &homes);
             if lacks && self.parts.sessions.is_open(&host.id) {
                 behind.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
@@ -67,7 +68,7 @@ impl Loop {
             return Ok(());
         }
         for host in &behind {
-            self.levelled.insert((host.id.clone(), (spec.app.clone(), target.clone())));
+            self.tries.begin((host.id.clone(), spec.app.clone(), target.clone()), now);
         }
         let rollout = RolloutId(self.next_rollout);
         let reference = release.reference();

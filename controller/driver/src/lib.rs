@@ -18,6 +18,7 @@ mod records;
 mod running;
 pub mod samples;
 mod sessions;
+mod tries;
 mod verbs;
 
 use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId, StepReport};
@@ -35,6 +36,7 @@ use parked::Parked;
 pub use records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, SignatureRecord, printable};
 use running::Running;
 pub use sessions::{Downward, Epoch, Opened, Sessions};
+use tries::Tries;
 pub use verbs::{Refused, StartRequest, Verb};
 
 /// Events that wait; whoever brings one more waits with it.
@@ -151,14 +153,12 @@ struct Loop {
     next_rollout: u64,
     /// Orders that went out in the session that is open.
     sent: BTreeMap<HostId, (Epoch, BTreeSet<(RolloutId, u32)>)>,
-    /// Hosts for which it was tried to bring them level, and with what: tried once, until they change.
-    levelled: BTreeSet<(HostId, RolloutTarget)>,
+    /// Attempts to bring hosts level that did not work.
+    tries: Tries,
     /// What is asked for and waits for another rollout to give way.
     parked: Vec<Parked>,
     work: Work,
 }
-
-type RolloutTarget = (roadstead_model::AppName, roadstead_model::ReleaseId);
 
 /// What a round of events brought about, to be saved and then told.
 #[derive(Debug, Default)]
@@ -204,7 +204,7 @@ impl Loop {
             facts: hosts.into_iter().map(|host| (host.id, host.facts)).collect(),
             next_rollout: parts.ledger.last_rollout().await? + 1,
             sent: BTreeMap::new(),
-            levelled: BTreeSet::new(),
+            tries: Tries::default(),
             parked: Vec::new(),
             work: Work::default(),
             parts,
@@ -282,7 +282,7 @@ impl Loop {
     fn wake(&self) -> Duration {
         let now = self.parts.clock.steady();
         let waiting = self.running.values().filter_map(|r| roadstead_rollout::waiting(r.state())).map(|w| w.until);
-        let next = waiting.chain(self.parked.iter().map(|parked| parked.until)).min();
+        let next = waiting.chain(self.parked.iter().map(|parked| parked.until)).chain(self.tries.next()).min();
         match next {
             None => Duration::from_secs(3600),
             // What is overdue although it was just looked at waits for something else than the clock.
@@ -299,6 +299,7 @@ impl Loop {
         for rollout in due {
             self.decide(rollout, roadstead_rollout::Event::Tick);
         }
+        self.work.look_for_level |= self.tries.are_due(now);
     }
 
     /// Saves what was decided, then tells it: acknowledgements, orders, watchers, answers.

@@ -1,0 +1,180 @@
+//! Mistakes that somebody could make, each as a change of one place in the sources. A place that is not there any more is an error: then
+//! the mistake has to be thought of anew.
+
+/// One mistake.
+#[derive(Debug)]
+pub(crate) struct Mutant {
+    pub(crate) name: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+    /// Within so many seeds it must be found out.
+    pub(crate) within: u64,
+}
+
+const DECIDE: &str = "controller/rollout/src/decide.rs";
+const STATE: &str = "controller/rollout/src/state.rs";
+const DRIVER: &str = "controller/driver/src/lib.rs";
+const HISTORY: &str = "agent/deployment/src/history.rs";
+const NEXT: &str = "agent/deployment/src/next.rs";
+const STEP: &str = "agent/deployment/src/step.rs";
+const JOURNAL: &str = "agent/worker/src/journal.rs";
+const WORKER: &str = "agent/worker/src/worker.rs";
+
+pub(crate) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "the driver acts before it saves",
+        file: DRIVER,
+        from: "            if !self.save(&work.changes, stopping).await {\n                return;\n            }\n            self.tell(work, &ended).await;",
+        to: "            let changes = work.changes.clone();\n            self.tell(work, &ended).await;\n            if !self.save(&changes, stopping).await {\n                return;\n            }",
+        within: 200,
+    },
+    Mutant {
+        name: "the driver says that it saved when it could not",
+        file: DRIVER,
+        from: "Err(error) => tracing::error!(%error, \"a decision is not saved yet; nothing is sent until it is\"),",
+        to: "Err(_) => return true,",
+        within: 400,
+    },
+    Mutant {
+        name: "a rollout begins beside another",
+        file: "controller/driver/src/verbs.rs",
+        from: "        if let Some(busy) = self.unfinished(&environment, &app) {\n            return Err(Refused::Busy(busy, app, environment));\n        }",
+        to: "",
+        within: 100,
+    },
+    Mutant {
+        name: "a rollout that is taken up forgets that its hosts are not there yet",
+        file: DRIVER,
+        from: "        self.decide(rollout, roadstead_rollout::Event::Resumed);",
+        to: "",
+        within: 2000,
+    },
+    Mutant {
+        name: "a new session gets no orders",
+        file: "controller/driver/src/fleet.rs",
+        from: "            // Even when nothing changed, the new session has no orders yet.\n            self.work.lightly.insert(rollout);",
+        to: "",
+        within: 2000,
+    },
+    Mutant {
+        name: "a host that failed once never comes level",
+        file: "controller/driver/src/tries.rs",
+        from: "const FIRST_PAUSE: Millis = Millis::from_secs(120);\nconst LONGEST_PAUSE: Millis = Millis::from_secs(3600);",
+        to: "const FIRST_PAUSE: Millis = Millis::from_secs(120_000_000);\nconst LONGEST_PAUSE: Millis = Millis::from_secs(120_000_000);",
+        within: 400,
+    },
+    Mutant {
+        name: "hosts of which nothing is known count as healthy",
+        file: STATE,
+        from: "            _ => host.away_since.is_some(),",
+        to: "            _ => false,",
+        within: 400,
+    },
+    Mutant {
+        name: "nobody waits for the migration",
+        file: DECIDE,
+        from: "    if !state.plan.migrate {",
+        to: "    if state.plan.batches > 0 {",
+        within: 50,
+    },
+    Mutant {
+        name: "every prepared host migrates",
+        file: DECIDE,
+        from: "    if let Some(host) = state.hosts.get_mut(&first) {\n        enter(host, Stage::Migrating, now);\n    }",
+        to: "    for host in state.hosts.values_mut().filter(|host| host.stage == Stage::Prepared) {\n        enter(host, Stage::Migrating, now);\n    }",
+        within: 100,
+    },
+    Mutant {
+        name: "a batch does not wait for the one before",
+        file: DECIDE,
+        from: "    if open > 0 {",
+        to: "    if open > 1_000 {",
+        within: 100,
+    },
+    Mutant {
+        name: "the failure budget is not looked at",
+        file: DECIDE,
+        from: "    if lost <= state.plan.failure_budget {",
+        to: "    if lost <= 1_000 {",
+        within: 100,
+    },
+    Mutant {
+        name: "more hosts move than may be out",
+        file: DECIDE,
+        from: "state.plan.max_unavailable.saturating_sub(state.out())",
+        to: "state.plan.max_unavailable",
+        within: 200,
+    },
+    Mutant {
+        name: "a host that went back by itself is still counted as serving",
+        file: DECIDE,
+        from: "                Some(stage) if stage.may_serve() => lose(state, id, Stage::Failed, why, now, notes),",
+        to: "                Some(Stage::Moving) => lose(state, id, Stage::Failed, why, now, notes),",
+        within: 2000,
+    },
+    Mutant {
+        name: "a rollout that goes back does not wait for its hosts",
+        file: DECIDE,
+        from: "    if state.hosts.values().any(|h| matches!(h.stage, Stage::Reverting | Stage::Abandoning)) {\n        return;\n    }",
+        to: "",
+        within: 2000,
+    },
+    Mutant {
+        name: "hosts that moved are told to clear up, not to go back",
+        file: DECIDE,
+        from: "        Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,",
+        to: "        Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Abandoning,",
+        within: 400,
+    },
+    Mutant {
+        name: "an agent obeys orders that are older than the newest",
+        file: HISTORY,
+        from: "            Some(highest) if order.fence <= highest => Admission::Refuse {",
+        to: "            Some(highest) if order.fence.term > 1_000_000 => Admission::Refuse {",
+        within: 2000,
+    },
+    Mutant {
+        name: "an agent does a repeated order once more",
+        file: HISTORY,
+        from: "            return answer(known, order);",
+        to: "            if known.outcome().is_none() {\n                return answer(known, order);\n            }\n            return Admission::Accept;",
+        within: 400,
+    },
+    Mutant {
+        name: "a step that failed leaves what it did",
+        file: NEXT,
+        from: "            Some(index) => Next::Undo(steps[index]),",
+        to: "            Some(index) if index > 100 => Next::Undo(steps[index]),\n            Some(_) => Next::Finish(end_of_failure(*failed, failure)),",
+        within: 400,
+    },
+    Mutant {
+        name: "a cutover is not undone",
+        file: STEP,
+        from: "        StepName::Candidate | StepName::Cutover => Reversibility::Undoable,",
+        to: "        StepName::Candidate => Reversibility::Undoable,\n        StepName::Cutover => Reversibility::Inert,",
+        within: 400,
+    },
+    Mutant {
+        name: "the name of a new journal is not made durable",
+        file: JOURNAL,
+        from: "begun.and_then(|()| Ok(self.disk.sync_folder(&folder)?))",
+        to: "begun",
+        within: 2000,
+    },
+    Mutant { name: "the torn end of a journal stays", file: JOURNAL, from: "            file.cut(whole as u64)?;", to: "", within: 2000 },
+    Mutant {
+        name: "an agent forgets how its orders ended",
+        file: WORKER,
+        from: "        Hello { facts: self.facts().await, outcomes: crate::app::bounded(reports.collect()), steps",
+        to: "        drop(reports);\n        Hello { facts: self.facts().await, outcomes: Vec::new(), steps",
+        within: 2000,
+    },
+    Mutant {
+        name: "an agent that comes back does not carry on",
+        file: WORKER,
+        from: "        self.app(name).work = Work::None;\n        self.go_on(name).await;\n        self.rest().await;",
+        to: "        self.app(name).work = Work::None;\n        self.rest().await;",
+        within: 2000,
+    },
+];

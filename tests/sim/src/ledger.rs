@@ -1,0 +1,180 @@
+//! The simulated database: what was saved survives every crash, all of a change or nothing of it. Saving takes time, so that a
+//! controller can die before it is durable and after, and fails for a while when the disk is full.
+
+use async_trait::async_trait;
+use roadstead_driver::{Changes, EnvironmentRecord, HostRecord, Ledger, LedgerError, OutputRecord, ReleaseRecord, RolloutRecord};
+use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, HostId, ReleaseId, RolloutId, ServiceName};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::sleep;
+
+use crate::chance::Chance;
+use crate::promises;
+use crate::witness::Witness;
+
+/// What is durable.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    pub(crate) environments: BTreeMap<(EnvironmentName, AppName), EnvironmentRecord>,
+    pub(crate) releases: BTreeMap<Digest, ReleaseRecord>,
+    pub(crate) hosts: BTreeMap<HostId, HostRecord>,
+    pub(crate) rollouts: BTreeMap<RolloutId, Arc<RolloutRecord>>,
+    singletons: BTreeMap<(EnvironmentName, AppName, ServiceName), HostId>,
+    term: u64,
+}
+
+/// The database of the simulated controller.
+#[derive(Debug)]
+pub(crate) struct SimLedger {
+    tables: Mutex<Tables>,
+    chance: Mutex<Chance>,
+    full: Mutex<bool>,
+    witness: Witness,
+}
+
+impl SimLedger {
+    pub(crate) fn new(seed: u64, witness: Witness) -> Self {
+        let chance = Mutex::new(Chance::of(seed, "ledger"));
+        Self { tables: Mutex::default(), chance, full: Mutex::new(false), witness }
+    }
+
+    pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk is full, or has room again.
+    pub(crate) fn set_full(&self, full: bool) {
+        *self.full.lock().unwrap_or_else(PoisonError::into_inner) = full;
+    }
+
+    /// Counts the term up, as each start does before anybody is served.
+    pub(crate) fn begin_term(&self) -> u64 {
+        let mut tables = self.tables();
+        tables.term += 1;
+        tables.term
+    }
+
+    /// Sets the policy of an environment.
+    pub(crate) fn apply(&self, spec: EnvironmentSpec) {
+        let mut tables = self.tables();
+        let key = (spec.name.clone(), spec.app.clone());
+        match tables.environments.get_mut(&key) {
+            Some(known) => known.spec = spec,
+            None => {
+                let applied_by = "admin:ada".to_owned();
+                let applied_at = roadstead_model::Timestamp(0);
+                tables.environments.insert(key, EnvironmentRecord { spec, applied_at, applied_by, current: None, previous: None });
+            }
+        }
+    }
+
+    async fn wait(&self) {
+        let span = self.chance.lock().unwrap_or_else(PoisonError::into_inner).millis(0, 4);
+        sleep(span).await;
+    }
+}
+
+#[async_trait]
+impl Ledger for SimLedger {
+    async fn environments(&self) -> Result<Vec<EnvironmentRecord>, LedgerError> {
+        Ok(self.tables().environments.values().cloned().collect())
+    }
+
+    async fn environment(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<EnvironmentRecord>, LedgerError> {
+        Ok(self.tables().environments.get(&(name.clone(), app.clone())).cloned())
+    }
+
+    async fn release(&self, digest: &Digest) -> Result<Option<ReleaseRecord>, LedgerError> {
+        Ok(self.tables().releases.get(digest).cloned())
+    }
+
+    async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, LedgerError> {
+        let tables = self.tables();
+        Ok(tables.releases.values().find(|release| release.manifest.app == *app && release.id() == *id).cloned())
+    }
+
+    async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError> {
+        let tables = self.tables();
+        Ok(tables.hosts.values().filter(|host| environment.is_none_or(|name| host.environment == *name)).cloned().collect())
+    }
+
+    async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError> {
+        let tables = self.tables();
+        let of_app = tables.singletons.iter().filter(|((e, a, _), _)| e == environment && a == app);
+        Ok(of_app.map(|((_, _, service), host)| (service.clone(), host.clone())).collect())
+    }
+
+    async fn rollouts(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError> {
+        let tables = self.tables();
+        let of_environment = tables.rollouts.values().rev().filter(|record| record.state.plan.environment == *environment);
+        Ok(of_environment.take(limit as usize).map(|record| record.as_ref().clone()).collect())
+    }
+
+    async fn unfinished_rollouts(&self) -> Result<Vec<RolloutRecord>, LedgerError> {
+        let tables = self.tables();
+        Ok(tables.rollouts.values().filter(|record| record.state.outcome().is_none()).map(|record| record.as_ref().clone()).collect())
+    }
+
+    async fn rollout_by_key(&self, key: &str) -> Result<Option<RolloutRecord>, LedgerError> {
+        let tables = self.tables();
+        let found = tables.rollouts.values().find(|record| !key.is_empty() && record.idempotency_key == key);
+        Ok(found.map(|record| record.as_ref().clone()))
+    }
+
+    async fn last_rollout(&self) -> Result<u64, LedgerError> {
+        Ok(self.tables().rollouts.keys().next_back().map_or(0, |id| id.0))
+    }
+
+    async fn outputs(&self, _rollout: RolloutId) -> Result<Vec<OutputRecord>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    async fn keep_outputs(&self, _rollout: RolloutId, _outputs: Vec<OutputRecord>) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    async fn save(&self, changes: Changes) -> Result<(), LedgerError> {
+        self.wait().await;
+        if *self.full.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Err(LedgerError::Failed("no space left on device".to_owned()));
+        }
+        self.commit(&changes);
+        // It is durable now, and whoever asked does not know it yet.
+        self.wait().await;
+        Ok(())
+    }
+}
+
+impl SimLedger {
+    fn commit(&self, changes: &Changes) {
+        let mut tables = self.tables();
+        for record in changes.started.iter().chain(&changes.moved) {
+            let id = record.state.plan.rollout;
+            promises::of_history(&self.witness, tables.rollouts.get(&id).map(AsRef::as_ref), record);
+            tables.rollouts.insert(id, Arc::clone(record));
+        }
+        promises::of_tables(&self.witness, &tables);
+        for (name, app, current, previous) in &changes.serving {
+            if let Some(environment) = tables.environments.get_mut(&(name.clone(), app.clone())) {
+                environment.current = Some(*current);
+                environment.previous = *previous;
+            }
+        }
+        for (digest, why) in &changes.bad {
+            if let Some(release) = tables.releases.get_mut(digest) {
+                release.bad.clone_from(why);
+            }
+        }
+        for (name, app, service, host) in &changes.singletons {
+            tables.singletons.insert((name.clone(), app.clone(), service.clone()), host.clone());
+        }
+        for (host, facts) in &changes.facts {
+            if let Some(known) = tables.hosts.get_mut(host) {
+                known.facts = facts.clone();
+            }
+        }
+        for event in &changes.events {
+            self.witness.saw(format!("history  {} {}: {}", event.subject, event.kind, event.text));
+        }
+    }
+}

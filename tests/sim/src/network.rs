@@ -1,0 +1,162 @@
+//! The network between agents and the controller: sessions over links that are slow, break, and are cut in one or both directions.
+//! Within a session nothing is lost or overtaken, as in TCP; what was on its way when a session ended arrives late or never.
+
+use roadstead_driver::{Downward, Event};
+use roadstead_model::{HostId, Millis, Report};
+use roadstead_worker::output::Outgoing;
+use roadstead_worker::worker::Event as AgentEvent;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
+
+use crate::agent::Life;
+use crate::chance::Chance;
+use crate::controller::{Controller, Serving};
+use crate::promises;
+
+const HEARTBEAT: Millis = Millis::from_secs(10);
+/// Silence after which both sides give a session up.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Messages on their way.
+const ON_THE_WAY: usize = 64;
+
+/// Which hosts are cut off.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) controller: Arc<Controller>,
+    cut: Mutex<BTreeSet<HostId>>,
+    healed: Notify,
+}
+
+impl Network {
+    pub(crate) fn new(controller: Arc<Controller>) -> Self {
+        Self { controller, cut: Mutex::default(), healed: Notify::new() }
+    }
+
+    pub(crate) fn cut(&self, host: &HostId) {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone());
+    }
+
+    pub(crate) fn heal(&self, host: &HostId) {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
+        self.healed.notify_waiters();
+    }
+
+    fn is_cut(&self, host: &HostId) -> bool {
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
+    }
+
+    async fn whole(&self, host: &HostId) {
+        while self.is_cut(host) {
+            let healed = self.healed.notified();
+            if self.is_cut(host) {
+                healed.await;
+            }
+        }
+    }
+}
+
+/// One session after the other, until the agent dies.
+pub(crate) async fn be_connected(host: &HostId, life: &Life, network: &Arc<Network>, mut chance: Chance) {
+    loop {
+        network.whole(host).await;
+        if let Some(serving) = network.controller.serving() {
+            session(host, life, network, &serving, &mut chance).await;
+        }
+        sleep(chance.millis(100, 10_000)).await;
+    }
+}
+
+/// A message and when it arrives.
+type OnItsWay<T> = (Instant, T);
+
+async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &Serving, chance: &mut Chance) {
+    let (reply, hello) = oneshot::channel();
+    if life.events.send(AgentEvent::Hello(reply)).await.is_err() {
+        return;
+    }
+    let Ok(hello) = hello.await else { return };
+    sleep(chance.millis(1, 2_000)).await;
+    if network.is_cut(host) || serving.dead.is_cancelled() {
+        return;
+    }
+    let mut opened = serving.sessions.open(host);
+    let epoch = opened.epoch;
+    life.contact.set_heartbeat(HEARTBEAT);
+    life.contact.hear();
+    let (mut outcomes, mut steps) = (Vec::new(), Vec::new());
+    for report in hello.outcomes.into_iter().chain(hello.steps) {
+        match report {
+            Report::Order { key, outcome } => outcomes.push((key, outcome)),
+            Report::Step(step) => steps.push(step),
+            Report::Refused { .. } | Report::WentBack { .. } => {}
+        }
+    }
+    serving.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(hello.facts), outcomes, steps }).await;
+
+    let (up, arriving) = mpsc::channel::<OnItsWay<Event>>(ON_THE_WAY);
+    tokio::spawn(arrive(host.clone(), Arc::clone(network), serving.clone(), arriving));
+    let (mut reports, mut heard) = (0, Instant::now());
+    let mut beat = interval(HEARTBEAT.to_duration());
+    loop {
+        tokio::select! {
+            biased;
+            () = serving.dead.cancelled() => break,
+            () = opened.cut.cancelled() => break,
+            () = sleep_until(heard + SILENCE) => break,
+            message = opened.messages.recv() => {
+                let Some(message) = message else { break };
+                // A connection that takes nothing for so long is given up.
+                if timeout(SILENCE, network.whole(host)).await.is_err() {
+                    break;
+                }
+                sleep(chance.millis(0, 200)).await;
+                heard = Instant::now();
+                life.contact.hear();
+                if let Downward::Order(order) = message {
+                    promises::of_order(&network.controller.ledger_witness(), &network.controller.ledger.tables(), host, &order);
+                    if life.events.send(AgentEvent::Order(order)).await.is_err() {
+                        break;
+                    }
+                }
+            }
+            _ = beat.tick() => if !network.is_cut(host) {
+                heard = Instant::now();
+                life.contact.hear();
+            },
+            item = life.outbox.next() => {
+                let event = match item {
+                    Outgoing::Report(report) => {
+                        reports += 1;
+                        Event::Report { host: host.clone(), epoch, sequence: reports, report: Box::new(report) }
+                    }
+                    Outgoing::Facts(facts) => Event::Facts { host: host.clone(), facts },
+                    Outgoing::Output(_) => continue,
+                };
+                let late = if chance.percent(5) { chance.millis(0, 20_000) } else { chance.millis(0, 200) };
+                if up.send((Instant::now() + late, event)).await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    drop(up);
+    sleep(chance.millis(0, 500)).await;
+    if serving.sessions.close(host, epoch) {
+        serving.driver.tell(Event::Gone { host: host.clone() }).await;
+    }
+}
+
+/// Brings messages up, in their order, when they are due and the link is whole.
+async fn arrive(host: HostId, network: Arc<Network>, serving: Serving, mut arriving: mpsc::Receiver<OnItsWay<Event>>) {
+    while let Some((due, event)) = arriving.recv().await {
+        sleep_until(due).await;
+        // What waits for too long is lost with its connection.
+        if timeout(SILENCE, network.whole(&host)).await.is_err() || serving.dead.is_cancelled() {
+            return;
+        }
+        serving.driver.tell(event).await;
+    }
+}

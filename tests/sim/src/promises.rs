@@ -1,0 +1,119 @@
+//! What must hold at every moment, whatever goes wrong. Each promise has a name; a broken one ends the run.
+
+use roadstead_driver::RolloutRecord;
+use roadstead_model::{HostId, Order};
+use roadstead_rollout::{Host, Outcome, Phase, RolloutKind, Stage, State, Verb};
+use std::collections::BTreeSet;
+
+use crate::ledger::Tables;
+use crate::witness::Witness;
+use crate::world::World;
+
+/// A rollout is saved once more.
+pub(crate) fn of_history(witness: &Witness, before: Option<&RolloutRecord>, now: &RolloutRecord) {
+    let id = now.state.plan.rollout;
+    let Some(before) = before else { return };
+    if before.state.outcome().is_some() && before.state.outcome() != now.state.outcome() {
+        witness.broken("over is over", format!("{id} ended as {:?} and is now {:?}", before.state.outcome(), now.state.phase));
+    }
+    if now.state.revision < before.state.revision {
+        witness.broken(
+            "nothing saved is forgotten",
+            format!("{id} goes back from revision {} to {}", before.state.revision, now.state.revision),
+        );
+    }
+    if before.state.plan != now.state.plan {
+        witness.broken("a plan is fixed", format!("the plan of {id} changed"));
+    }
+    of_moves(witness, &before.state, &now.state);
+    of_budget(witness, &now.state);
+}
+
+/// Hosts are told to move: as few as may be out, unknown ones among them, and none before its batch.
+fn of_moves(witness: &Witness, before: &State, now: &State) {
+    let plan = &now.plan;
+    if plan.kind == RolloutKind::Rollback {
+        return;
+    }
+    let moves = |state: &State, id: &HostId| state.hosts.get(id).is_some_and(|host| host.stage == Stage::Moving);
+    let new: Vec<&HostId> = now.hosts.keys().filter(|id| moves(now, id) && !moves(before, id)).collect();
+    let Some(batch) = new.iter().filter_map(|id| plan.hosts.get(*id)).map(|planned| planned.batch).max() else { return };
+    let is_out = |host: &&Host| matches!(host.stage, Stage::Moving | Stage::Left | Stage::Stuck) || host.away_since.is_some();
+    let out = now.hosts.values().filter(is_out).count();
+    if out > plan.max_unavailable {
+        let text = format!("{} of {} hosts are out or unknown, {} may be", out, plan.rollout, plan.max_unavailable);
+        witness.broken("unknown hosts count as out", text);
+    }
+    let waits = |id: &HostId| now.hosts.get(id).is_some_and(|host| matches!(host.stage, Stage::Preparing | Stage::Prepared));
+    if let Some((early, _)) = plan.hosts.iter().find(|(id, planned)| planned.batch < batch && waits(id)) {
+        witness.broken("no batch before its turn", format!("batch {batch} of {} moves while {early} waits", plan.rollout));
+    }
+}
+
+/// A rollout that has lost too many hosts goes back.
+fn of_budget(witness: &Witness, now: &State) {
+    let plan = &now.plan;
+    let lost = now.hosts.values().filter(|host| matches!(host.stage, Stage::Failed | Stage::Left | Stage::Stuck)).count();
+    let goes_on = matches!(now.phase, Phase::Moving { .. } | Phase::Baking { .. });
+    if plan.kind != RolloutKind::Rollback && goes_on && lost > plan.failure_budget {
+        witness.broken("a failure budget is kept", format!("{} goes on with {lost} lost, {} may be", plan.rollout, plan.failure_budget));
+    }
+}
+
+/// All that is saved, together.
+pub(crate) fn of_tables(witness: &Witness, tables: &Tables) {
+    let mut places = BTreeSet::new();
+    for record in tables.rollouts.values().filter(|record| record.state.outcome().is_none()) {
+        let plan = &record.state.plan;
+        if !places.insert((plan.environment.clone(), plan.app.clone())) {
+            witness.broken("one rollout at a time", format!("{} runs beside another in {}", plan.rollout, plan.environment));
+        }
+    }
+}
+
+/// A rollout ended well: what it says of its hosts is true.
+pub(crate) fn of_end(world: &World, record: &RolloutRecord) {
+    let state = &record.state;
+    if state.outcome() != Some(Outcome::Done) {
+        return;
+    }
+    for (id, host) in state.hosts.iter().filter(|(_, host)| host.stage == Stage::Confirmed) {
+        let serves = world.machine(id).current.clone();
+        if serves.as_ref() != Some(&state.plan.release.id) && host.failure.is_none() {
+            world.witness.broken("done means that it serves", format!("{} is done, but {id} serves {serves:?}", state.plan.rollout));
+        }
+    }
+}
+
+/// An order reaches a host: what it follows from is durable.
+pub(crate) fn of_order(witness: &Witness, tables: &Tables, host: &HostId, order: &Order) {
+    let rollout = order.fence.rollout;
+    let Some(record) = tables.rollouts.get(&rollout) else {
+        return witness.broken("what is sent was saved", format!("{host} gets {} of {rollout}, which nobody saved", order.kind.verb()));
+    };
+    let Some(stage) = record.state.hosts.get(host).map(|host| host.stage) else {
+        return witness.broken("what is sent was saved", format!("{host} gets {} of {rollout} and is no part of it", order.kind.verb()));
+    };
+    let too_early: &[Stage] = match Verb::of(order.key()) {
+        Some(Verb::Prepare) | None => &[],
+        Some(Verb::Migrate) => &[Stage::Preparing],
+        Some(Verb::Activate) => &[Stage::Preparing, Stage::Migrating],
+        Some(Verb::Confirm) => &[Stage::Preparing, Stage::Prepared, Stage::Migrating, Stage::Moving, Stage::Healthy],
+        Some(Verb::Revert) => &[Stage::Preparing, Stage::Prepared, Stage::Migrating],
+        Some(Verb::Abandon) => &[Stage::Preparing, Stage::Prepared, Stage::Migrating, Stage::Moving, Stage::Healthy],
+    };
+    if too_early.contains(&stage) {
+        witness
+            .broken("what is sent was saved", format!("{host} gets {} of {rollout} while {stage:?} is what was saved", order.kind.verb()));
+    }
+}
+
+/// What users see, at any moment.
+pub(crate) fn of_world(world: &World) {
+    for host in world.machines.keys() {
+        let machine = world.machine(host);
+        if let Some(current) = machine.current.as_ref().filter(|current| !machine.trees.contains(current)) {
+            world.witness.broken("current names a complete release", format!("{host} names {current}"));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! One run: a fleet made from a seed, some hours of trouble, then peace, in which everything must come to rest.
+
+use roadstead_driver::{ReleaseRecord, samples};
+use roadstead_model::{Digest, EnvironmentSpec, Timeouts};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+use crate::agent::Agent;
+use crate::chance::Chance;
+use crate::controller::Controller;
+use crate::ledger::SimLedger;
+use crate::network::Network;
+use crate::promises;
+use crate::script::{Stage, operate, policy, strike};
+use crate::witness::Witness;
+use crate::world::{Flaw, World};
+
+/// How often the world is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Within this time of peace everything must have come to rest.
+const REST_WITHIN: Duration = Duration::from_secs(3 * 3600);
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Its seed.
+    pub seed: u64,
+    /// Hosts in its fleet.
+    pub hosts: usize,
+    /// Rollouts in it.
+    pub rollouts: usize,
+    /// Promises that were broken, first of all the first.
+    pub broken: Vec<String>,
+    /// What happened, a line each.
+    pub story: String,
+}
+
+/// Runs the world of a seed. The same seed gives the same run.
+///
+/// # Panics
+/// When no runtime can be made.
+#[must_use]
+pub fn run(seed: u64) -> Verdict {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
+    let verdict = runtime.block_on(world(seed));
+    drop(runtime);
+    verdict
+}
+
+async fn world(seed: u64) -> Verdict {
+    let witness = Witness::new();
+    let stage = build(seed, &witness).await;
+    let mut chance = Chance::of(seed, "the run");
+    let trouble = chance.millis(1_800_000, 7_200_000);
+    let mut troublemakers: Vec<_> = (0..chance.number(1, 2)).map(|number| tokio::spawn(operate(stage.clone(), number))).collect();
+    troublemakers.push(tokio::spawn(strike(stage.clone())));
+
+    let began = Instant::now();
+    while began.elapsed() < trouble && !witness.is_broken() {
+        sleep(LOOK_EVERY).await;
+        promises::of_world(&stage.world);
+    }
+    troublemakers.iter().for_each(tokio::task::JoinHandle::abort);
+    if !witness.is_broken() {
+        peace(&stage).await;
+    }
+    let rollouts = stage.world.ledger.tables().rollouts.len();
+    Verdict { seed, hosts: stage.agents.len(), rollouts, broken: witness.verdict(), story: witness.story() }
+}
+
+/// Faults stop: everything comes to rest in bounded time, and every host serves what its environment runs.
+async fn peace(stage: &Stage) {
+    let world = &stage.world;
+    world.witness.saw("---------- peace");
+    world.trouble.store(false, Ordering::Relaxed);
+    world.ledger.set_full(false);
+    for agent in &stage.agents {
+        stage.network.heal(&agent.host);
+    }
+    let began = Instant::now();
+    while let Some(unrest) = unrest(stage) {
+        if began.elapsed() > REST_WITHIN {
+            return world.witness.broken("everything comes to rest", unrest);
+        }
+        if world.witness.is_broken() {
+            return;
+        }
+        sleep(LOOK_EVERY).await;
+        promises::of_world(world);
+    }
+}
+
+/// What is not as it should be once nothing goes wrong any more.
+fn unrest(stage: &Stage) -> Option<String> {
+    let tables = stage.world.ledger.tables();
+    if let Some(running) = tables.rollouts.values().find(|record| record.state.outcome().is_none()) {
+        return Some(format!("{} is still {}", running.state.plan.rollout, running.state.phase.word()));
+    }
+    let environment = tables.environments.values().next()?;
+    let Some(current) = environment.current.and_then(|digest| tables.releases.get(&digest)) else { return None };
+    // A release that turned out to be bad after all is not brought anywhere.
+    if !current.bad.is_empty() || stage.world.flaw(&current.id()) != Flaw::None {
+        return None;
+    }
+    stage.agents.iter().find_map(|agent| {
+        let machine = stage.world.machine(&agent.host);
+        let condemned = machine.bad.contains(&current.id());
+        (machine.current != Some(current.id()) && !condemned)
+            .then(|| format!("{} serves {:?}, its environment runs {}", agent.name, machine.current, current.id()))
+    })
+}
+
+async fn build(seed: u64, witness: &Witness) -> Stage {
+    let mut chance = Chance::of(seed, "the fleet");
+    let ledger = Arc::new(SimLedger::new(seed, witness.clone()));
+    let count = match chance.number(0, 99) {
+        0 => chance.number(50, 200),
+        1..=9 => chance.number(9, 40),
+        _ => chance.number(2, 8),
+    };
+    let mut environment = policy(&EnvironmentSpec { timeouts: Timeouts::default(), ..samples::environment() }, &mut chance);
+    environment.keep = 3;
+    ledger.apply(environment.clone());
+    let releases: Vec<(ReleaseRecord, Flaw)> = (0..chance.number(3, 7)).map(|number| release(number, &mut chance)).collect();
+    let mut hosts = Vec::new();
+    {
+        let mut tables = ledger.tables();
+        for (record, _) in &releases {
+            tables.releases.insert(record.digest, record.clone());
+        }
+        for number in 0..usize::try_from(count).unwrap_or(2) {
+            let record = samples::host_record(number);
+            hosts.push((record.id.clone(), record.name.clone()));
+            tables.hosts.insert(record.id.clone(), record);
+        }
+    }
+    let ids = hosts.iter().map(|(id, _)| id.clone()).collect();
+    let world = Arc::new(World::new(witness.clone(), ledger, releases, ids));
+    let controller = Controller::new(Arc::clone(&world));
+    let network = Arc::new(Network::new(Arc::clone(&controller)));
+    tokio::spawn(controller.exist(seed));
+    let mut agents = Vec::new();
+    for (host, name) in hosts {
+        let agent = Agent::new(seed, host, name, Arc::clone(&world));
+        tokio::spawn(Arc::clone(&agent).exist(Arc::clone(&network)));
+        agents.push(agent);
+    }
+    // The first session of each opens before anything is asked for.
+    sleep(Duration::from_secs(1)).await;
+    Stage { seed, world, network, agents, environment }
+}
+
+/// A release, which may have a flaw and may move the database.
+fn release(number: u64, chance: &mut Chance) -> (ReleaseRecord, Flaw) {
+    let mut record = samples::release(&format!("1.{number}"));
+    if chance.percent(60) {
+        record.manifest.spec.hooks.before_migrate = vec![vec!["true".to_owned()]];
+        record.bytes = record.manifest.encode();
+        record.digest = Digest::of(&record.bytes);
+    }
+    let flaw = match chance.number(0, 9) {
+        0 => Flaw::Migration,
+        1 => Flaw::Start,
+        2 => Flaw::Health,
+        _ => Flaw::None,
+    };
+    (record, flaw)
+}

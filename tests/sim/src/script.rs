@@ -1,0 +1,136 @@
+//! What people and fate do during a run: operators deploy, roll back, abort and change their mind at bad moments; machines, the network
+//! and the controller's disk fail.
+
+use roadstead_driver::{Refused, StartRequest, Verb};
+use roadstead_model::{EnvironmentSpec, Millis, ReleaseId, Share};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+use crate::agent::{Agent, Death};
+use crate::chance::Chance;
+use crate::network::Network;
+use crate::world::World;
+
+/// How long an operator waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// All that a script works on.
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    pub(crate) seed: u64,
+    pub(crate) world: Arc<World>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) agents: Vec<Arc<Agent>>,
+    pub(crate) environment: EnvironmentSpec,
+}
+
+/// One operator, until the run ends.
+pub(crate) async fn operate(stage: Stage, number: u64) {
+    let mut chance = Chance::of(stage.seed, &format!("operator {number}"));
+    let releases: Vec<ReleaseId> = stage.world.releases.keys().cloned().collect();
+    let pace = [60_000, 240_000, 1_200_000][chance.index(3)];
+    loop {
+        sleep(chance.millis(1_000, pace)).await;
+        let Some(serving) = stage.network.controller.serving() else { continue };
+        let by = format!("admin:operator-{number}");
+        let (environment, app) = (stage.environment.name.clone(), stage.environment.app.clone());
+        let reason = "a run".to_owned();
+        let verb = match chance.number(0, 9) {
+            0..=5 => {
+                let release = releases[chance.index(releases.len())].clone();
+                Verb::Start(StartRequest {
+                    environment,
+                    app,
+                    release,
+                    reason,
+                    by,
+                    idempotency_key: format!("{}", chance.number(0, u64::MAX)),
+                })
+            }
+            6..=7 => Verb::Rollback { environment, app, to: None, reason, by },
+            8 => {
+                let newest = stage.world.ledger.tables().rollouts.keys().next_back().copied();
+                let Some(rollout) = newest else { continue };
+                Verb::Abort { rollout, reason, by }
+            }
+            _ => {
+                let spec = policy(&stage.environment, &mut chance);
+                stage.world.witness.saw(format!("operator-{number}  applies {:?}, bake {}", spec.strategy, spec.bake));
+                stage.world.ledger.apply(spec);
+                continue;
+            }
+        };
+        stage.world.witness.saw(format!("operator-{number}  {verb:?}"));
+        match timeout(PATIENCE, serving.driver.ask(verb)).await {
+            Ok(Ok(record)) => stage.world.witness.saw(format!("operator-{number}  has {}", record.state.plan.rollout)),
+            Ok(Err(Refused::Made(_))) => stage.world.witness.broken("keys are used once", "a fresh key was known"),
+            Ok(Err(refused)) => stage.world.witness.saw(format!("operator-{number}  is refused: {refused}")),
+            Err(_) => stage.world.witness.saw(format!("operator-{number}  has no answer")),
+        }
+    }
+}
+
+/// Another policy for the same hosts.
+pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> EnvironmentSpec {
+    let mut spec = before.clone();
+    let share = |chance: &mut Chance, low: u64, high: u64| Share::Count(u32::try_from(chance.number(low, high)).unwrap_or(1));
+    spec.strategy.batch = share(chance, 1, 4);
+    spec.strategy.max_unavailable = share(chance, 1, 3);
+    spec.strategy.failure_budget = share(chance, 0, 2);
+    spec.bake = Millis(chance.number(0, 4) * 60_000);
+    spec
+}
+
+/// Fate, until the run ends: each fault is mended after a while.
+pub(crate) async fn strike(stage: Stage) {
+    let mut chance = Chance::of(stage.seed, "fate");
+    let rate = [8_000, 40_000, 200_000, 600_000][chance.index(4)];
+    loop {
+        sleep(chance.millis(rate / 10, rate)).await;
+        let agent = &stage.agents[chance.index(stage.agents.len())];
+        match chance.number(0, 9) {
+            0 => stage.network.controller.die(),
+            1..=2 => agent.die(Death::Killed),
+            3 => agent.die(Death::PowerCut),
+            4..=5 => agent.die(Death::PowerCutWithin(chance.number(1, 12))),
+            6..=7 => {
+                stage.world.witness.saw(format!("network  {} is cut off", agent.name));
+                stage.network.cut(&agent.host);
+                mend(&stage, chance.millis(1_000, 1_500_000), Mend::Link(Arc::clone(agent)));
+            }
+            8 => {
+                stage.world.witness.saw("controller  its disk is full");
+                stage.world.ledger.set_full(true);
+                mend(&stage, chance.millis(1_000, 120_000), Mend::Disk);
+            }
+            _ => {
+                let hours = i64::try_from(chance.number(0, 200)).unwrap_or(0) - 100;
+                stage.world.witness.saw(format!("controller  its clock is wrong by {hours} h"));
+                stage.network.controller.set_clock(hours * 3_600_000);
+            }
+        }
+    }
+}
+
+enum Mend {
+    Link(Arc<Agent>),
+    Disk,
+}
+
+fn mend(stage: &Stage, after: Duration, what: Mend) {
+    let stage = stage.clone();
+    tokio::spawn(async move {
+        sleep(after).await;
+        match what {
+            Mend::Link(agent) => {
+                stage.world.witness.saw(format!("network  {} is back", agent.name));
+                stage.network.heal(&agent.host);
+            }
+            Mend::Disk => {
+                stage.world.witness.saw("controller  its disk has room");
+                stage.world.ledger.set_full(false);
+            }
+        }
+    });
+}

@@ -1,0 +1,170 @@
+//! The world: releases with their flaws, machines that run them, and the one database that they share. What happens here is what
+//! users would see, whatever anybody believes.
+
+use roadstead_driver::ReleaseRecord;
+use roadstead_model::{Fence, HostId, Order, OrderKey, ReleaseId, RolloutId, StepName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::ledger::SimLedger;
+use crate::witness::Witness;
+
+/// What is wrong with a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Nothing.
+    None,
+    /// Its migration fails.
+    Migration,
+    /// It does not start.
+    Start,
+    /// It starts, and fails its checks once it has the traffic.
+    Health,
+}
+
+/// One machine, apart from its agent's own files.
+#[derive(Debug, Default)]
+pub(crate) struct Machine {
+    /// Releases that are complete on its disk.
+    pub(crate) trees: BTreeSet<ReleaseId>,
+    /// What the link says.
+    pub(crate) current: Option<ReleaseId>,
+    /// Releases that are never started again here.
+    pub(crate) bad: BTreeSet<ReleaseId>,
+    /// Releases whose instances run.
+    pub(crate) running: BTreeSet<ReleaseId>,
+    /// The rollout that has it out of its usual state.
+    pub(crate) out: Option<RolloutId>,
+    /// The highest fence of a step that ran.
+    pub(crate) highest: Option<Fence>,
+    /// The steps of each order that ran, in their order.
+    pub(crate) ran: BTreeMap<OrderKey, Vec<StepName>>,
+}
+
+impl Machine {
+    /// The power was away: nothing runs, and what is on the disk is there.
+    pub(crate) fn reboot(&mut self) {
+        self.running.clear();
+    }
+}
+
+/// The database that all machines share.
+#[derive(Debug, Default)]
+pub(crate) struct Database {
+    /// Who migrates now.
+    running: Option<(RolloutId, HostId)>,
+    /// Who was told to, in each rollout.
+    runners: BTreeMap<RolloutId, HostId>,
+    /// Rollouts whose migrations are through.
+    pub(crate) migrated: BTreeSet<RolloutId>,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) witness: Witness,
+    pub(crate) ledger: Arc<SimLedger>,
+    pub(crate) releases: BTreeMap<ReleaseId, (ReleaseRecord, Flaw)>,
+    pub(crate) machines: BTreeMap<HostId, Mutex<Machine>>,
+    database: Mutex<Database>,
+    /// Whether machines misbehave.
+    pub(crate) trouble: std::sync::atomic::AtomicBool,
+}
+
+/// A migration that runs; one that is dropped was rolled back.
+#[derive(Debug)]
+pub(crate) struct Transaction<'a>(&'a World, RolloutId);
+
+impl World {
+    pub(crate) fn new(witness: Witness, ledger: Arc<SimLedger>, releases: Vec<(ReleaseRecord, Flaw)>, hosts: Vec<HostId>) -> Self {
+        Self {
+            witness,
+            ledger,
+            releases: releases.into_iter().map(|(record, flaw)| (record.id(), (record, flaw))).collect(),
+            machines: hosts.into_iter().map(|host| (host, Mutex::default())).collect(),
+            database: Mutex::default(),
+            trouble: std::sync::atomic::AtomicBool::new(true),
+        }
+    }
+
+    pub(crate) fn machine(&self, host: &HostId) -> MutexGuard<'_, Machine> {
+        // Every agent is one of a machine of the world.
+        self.machines[host].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn database(&self) -> MutexGuard<'_, Database> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn flaw(&self, release: &ReleaseId) -> Flaw {
+        self.releases.get(release).map_or(Flaw::None, |(_, flaw)| *flaw)
+    }
+
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.trouble.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// A host begins to migrate the database.
+    pub(crate) fn begin_migration(&self, rollout: RolloutId, host: &HostId) -> Transaction<'_> {
+        let mut database = self.database();
+        if let Some((other, by)) = &database.running {
+            self.witness.broken("one migration at a time", format!("{host} begins for {rollout} while {by} migrates for {other}"));
+        }
+        let first = database.runners.entry(rollout).or_insert_with(|| host.clone());
+        if first != host {
+            self.witness.broken("one host migrates in a rollout", format!("{host} was told to, after {first}, in {rollout}"));
+        }
+        database.running = Some((rollout, host.clone()));
+        Transaction(self, rollout)
+    }
+
+    /// A host runs a step of an order.
+    pub(crate) fn runs(&self, host: &HostId, step: StepName, order: &Order) {
+        let mut machine = self.machine(host);
+        if machine.highest > Some(order.fence) {
+            let text = format!("{host} runs {step} of {:?} after {:?}", order.fence, machine.highest);
+            self.witness.broken("fences never go down", text);
+        }
+        machine.highest = machine.highest.max(Some(order.fence));
+        let ran = machine.ran.entry(order.key()).or_default();
+        match ran.iter().position(|known| *known == step) {
+            // One that was cut off is run again; one after which another began was done.
+            Some(place) if place + 1 < ran.len() => {
+                let text = format!("{host} runs {step} of {} again, after {:?}", order.fence.rollout, ran);
+                self.witness.broken("what is done is not done again", text);
+            }
+            Some(_) => {}
+            None => ran.push(step),
+        }
+    }
+
+    /// A host gives a release of a rollout the traffic.
+    pub(crate) fn moves(&self, rollout: RolloutId, host: &HostId) {
+        let tables = self.ledger.tables();
+        let Some(record) = tables.rollouts.get(&rollout) else {
+            self.witness.broken("what is sent was saved", format!("{host} moves for {rollout}, which nobody saved"));
+            return;
+        };
+        let plan = &record.state.plan;
+        if plan.migrate && !self.database().migrated.contains(&rollout) {
+            self.witness.broken("nobody moves before the migration", format!("{host} moves in {rollout}"));
+        }
+        let out = self.machines.values().filter(|machine| machine.lock().unwrap_or_else(PoisonError::into_inner).out == Some(rollout));
+        let out = out.count();
+        if out > plan.max_unavailable {
+            self.witness.broken("no more hosts are out than may be", format!("{out} are, in {rollout}, {} may be", plan.max_unavailable));
+        }
+    }
+}
+
+impl Transaction<'_> {
+    pub(crate) fn commit(self) {
+        self.0.database().migrated.insert(self.1);
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        self.0.database().running = None;
+    }
+}
