@@ -175,7 +175,11 @@ impl Worker {
                 self.raise(&order).await;
                 self.means.outbox.report(report);
             }
-            Admission::Known => self.raise(&order).await,
+            Admission::Known => {
+                self.raise(&order).await;
+                // What a full disk stopped goes on when there is room again.
+                self.go_on(&name).await;
+            }
             Admission::Refuse { highest, why } => {
                 tracing::warn!(app = %name, rollout = %key.rollout, sequence = key.sequence, why, "an order is refused");
                 self.means.outbox.report(Report::Refused { key, highest, why });
@@ -231,9 +235,18 @@ impl Worker {
         let (journals, app) = (self.means.journals.clone(), name.clone());
         match self.means.tasks.blocking(move || journals.open(&app, key)).await {
             Ok(Some((journal, status))) => self.drive(journal, status, superseded),
-            Ok(None) => self.hold(name, format!("the journal of order {} of {} vanished", key.sequence, key.rollout)),
-            Err(error) => self.hold(name, chain(&error)),
+            Ok(None) => self.give_up(name, key, format!("the journal of order {} of {} vanished", key.sequence, key.rollout)).await,
+            Err(error) => self.give_up(name, key, chain(&error)).await,
         }
+    }
+
+    /// An order cannot be carried out, and its journal cannot say so: the app is held, and the controller hears why.
+    async fn give_up(&mut self, name: &AppName, key: OrderKey, why: String) {
+        let step = self.app(name).history.get(key).and_then(Status::present_step).unwrap_or(StepName::Preflight);
+        let failure = Failure::new(FailureKind::Host, why.clone(), "make room on the disk, then deploy again");
+        self.hold(name, why);
+        let current = self.means.hands.current(name).await;
+        self.means.outbox.report(Report::Order { key, outcome: OrderOutcome::Stuck { step, failure, current } });
     }
 
     fn drive(&mut self, journal: JournalFile, status: Status, superseded: bool) {
@@ -279,14 +292,9 @@ impl Worker {
                 self.forget(name, forgotten).await;
             }
             Driven::Broken(status, error) => {
-                let why = chain(&error);
-                let failure = Failure::new(FailureKind::Host, why.clone(), "make room on the disk, then restart roadstead-agent");
-                let step = status.present_step().unwrap_or(StepName::Preflight);
-                self.hold(name, why);
-                let current = self.means.hands.current(name).await;
-                self.means
-                    .outbox
-                    .report(Report::Order { key: status.order.key(), outcome: OrderOutcome::Stuck { step, failure, current } });
+                let key = status.order.key();
+                self.app(name).history.remember(status);
+                self.give_up(name, key, chain(&error)).await;
             }
         }
         let facts = self.facts().await;

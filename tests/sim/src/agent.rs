@@ -48,7 +48,7 @@ pub(crate) struct Agent {
     pub(crate) host: HostId,
     pub(crate) name: HostName,
     world: Arc<World>,
-    disk: SimDisk,
+    pub(crate) disk: SimDisk,
     seed: u64,
     life: Mutex<Option<Life>>,
 }

@@ -2,6 +2,7 @@
 
 use roadstead_driver::{ReleaseRecord, samples};
 use roadstead_model::{Digest, EnvironmentSpec, Timeouts};
+use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -79,6 +80,7 @@ async fn peace(stage: &Stage) {
     world.ledger.set_full(false);
     for agent in &stage.agents {
         stage.network.heal(&agent.host);
+        agent.disk.set_room(Room::Plenty);
     }
     let began = Instant::now();
     while let Some(unrest) = unrest(stage) {

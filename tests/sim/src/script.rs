@@ -3,6 +3,7 @@
 
 use roadstead_driver::{Refused, StartRequest, Verb};
 use roadstead_model::{EnvironmentSpec, Millis, ReleaseId, Share};
+use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -89,7 +90,13 @@ pub(crate) async fn strike(stage: Stage) {
     loop {
         sleep(chance.millis(rate / 10, rate)).await;
         let agent = &stage.agents[chance.index(stage.agents.len())];
-        match chance.number(0, 9) {
+        match chance.number(0, 11) {
+            10..=11 => {
+                let room = if chance.percent(50) { Room::Reserved } else { Room::Nothing };
+                stage.world.witness.saw(format!("{}  has a full disk: {room:?}", agent.name));
+                agent.disk.set_room(room);
+                mend(&stage, chance.millis(1_000, 600_000), Mend::Room(Arc::clone(agent)));
+            }
             0 => stage.network.controller.die(),
             1..=2 => agent.die(Death::Killed),
             3 => agent.die(Death::PowerCut),
@@ -114,6 +121,7 @@ pub(crate) async fn strike(stage: Stage) {
 }
 
 enum Mend {
+    Room(Arc<Agent>),
     Link(Arc<Agent>),
     Disk,
 }
@@ -126,6 +134,10 @@ fn mend(stage: &Stage, after: Duration, what: Mend) {
             Mend::Link(agent) => {
                 stage.world.witness.saw(format!("network  {} is back", agent.name));
                 stage.network.heal(&agent.host);
+            }
+            Mend::Room(agent) => {
+                stage.world.witness.saw(format!("{}  has room again", agent.name));
+                agent.disk.set_room(Room::Plenty);
             }
             Mend::Disk => {
                 stage.world.witness.saw("controller  its disk has room");

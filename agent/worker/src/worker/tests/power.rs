@@ -4,7 +4,7 @@ use roadstead_model::*;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use super::crashes::{Story, stories};
 use crate::clock::WallClock;
@@ -124,4 +124,20 @@ async fn the_same_seed_makes_the_same_history_of_a_hundred_hosts() {
     let first = fleet(7).await;
     assert_eq!(first, fleet(7).await);
     assert_ne!(first, fleet(8).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_a_full_disk_stopped_goes_on_when_it_is_repeated_and_there_is_room() {
+    let disk = SimDisk::new(0);
+    let hands = FakeHands::new(World { waits: [StepName::Fetch].into(), ..World::default() });
+    let rig = start(&disk, Arc::clone(&hands)).await;
+    rig.order(order(1, 1, prepare())).await;
+    hands.saw("run erp fetch").await;
+    disk.set_room(Room::Nothing);
+    hands.release();
+    assert!(matches!(rig.outcome().await, Report::Order { outcome: OrderOutcome::Stuck { .. }, .. }));
+    disk.set_room(Room::Plenty);
+    rig.order(order(1, 1, prepare())).await;
+    let ended = tokio::time::timeout(Duration::from_secs(3600), rig.outcome()).await.expect("it goes on");
+    assert!(matches!(ended, Report::Order { outcome: OrderOutcome::Done { .. }, .. }), "{:?}", hands.log());
 }
