@@ -37,6 +37,8 @@ struct Behaviour {
     broken: Vec<ReleaseId>,
     /// Verbs that are taken but never done.
     deaf: Vec<&'static str>,
+    /// Verbs that can neither be done nor undone.
+    stuck: Vec<&'static str>,
 }
 
 struct Rig {
@@ -183,6 +185,10 @@ fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOu
     }
     if behaviour.deaf.contains(&order.kind.verb()) {
         return None;
+    }
+    if behaviour.stuck.contains(&order.kind.verb()) {
+        let failure = Failure::new(FailureKind::Host, "it is not here any more", "deploy it again");
+        return Some(OrderOutcome::Stuck { step: StepName::Revert, failure, current: disk.current.clone() });
     }
     let release = order.kind.release().id.clone();
     disk.obeyed.push((order.kind.verb().to_owned(), release.clone()));
@@ -382,5 +388,32 @@ async fn only_one_rollout_at_a_time_and_it_can_be_aborted() {
         Err(Refused::NotRunning(_))
     ));
     assert!(rig.store.release(&release("1.0").digest).await.unwrap().unwrap().bad.is_empty(), "nobody said that it is bad");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_rollback_that_did_not_reach_all_nobody_is_brought_to_what_was_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let rig = Rig::start(folder.path()).await;
+    rig.prepare(2, &["1.0", "1.1"]).await;
+    let stuck = Behaviour { stuck: vec!["revert"], ..Behaviour::default() };
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    rig.connect(1, &disks, &stuck).await;
+    for version in ["1.0", "1.1"] {
+        let rollout = rig.deploy(version).await.unwrap();
+        assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    }
+    let back = rig.roll_back(None).await.unwrap().state.plan.rollout;
+    assert_eq!(rig.end(back).await.state.phase.word(), "failed");
+    assert_eq!(serving(&disks), [Some(release("1.0").id()), Some(release("1.1").id())]);
+    assert_eq!(rig.current().await, Some(release("1.0").digest), "what was wanted");
+    // A session that opens anew makes the driver look for hosts that are not level.
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    rig.connect(1, &disks, &stuck).await;
+    // Whatever is asked for comes after that.
+    assert!(matches!(rig.deploy("7.7").await, Err(Refused::NoRelease(..))));
+    let newest = rig.store.rollouts("staging", 10).await.unwrap();
+    assert!(newest.iter().all(|record| record.state.plan.rollout <= back), "{newest:?}");
     rig.stop().await;
 }

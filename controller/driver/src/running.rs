@@ -85,7 +85,7 @@ impl Loop {
     async fn conclude(&self, state: &State, work: &mut Work) -> Result<(), LedgerError> {
         let plan = &state.plan;
         match state.outcome() {
-            Some(Outcome::Done) if plan.kind != RolloutKind::Level => {
+            Some(outcome) if outcome == Outcome::Done && plan.kind != RolloutKind::Level || went_back(state) => {
                 let previous = self.good_before(state).await?;
                 work.changes.serving.push((plan.environment.clone(), plan.app.clone(), plan.release.manifest, previous));
             }
@@ -126,6 +126,11 @@ impl Loop {
             plan.app == *app && plan.kind == RolloutKind::Rollout && plan.release == *release && state.outcome() == Some(Outcome::Done)
         }))
     }
+}
+
+/// Whether a rollback brought some hosts back, though not all. What was wanted stays wanted: nobody is brought level with what was left.
+fn went_back(state: &State) -> bool {
+    state.plan.kind == RolloutKind::Rollback && state.hosts.values().any(|host| host.stage == Stage::Confirmed)
 }
 
 /// Events whose only trace is what a host does right now.

@@ -398,7 +398,7 @@ fn go_back(state: &mut State, failure: Failure, now: Timestamp, notes: &mut Vec<
     }
     state.phase = Phase::Reverting { since: now };
     for (id, host) in &mut state.hosts {
-        let stage = way_out(&state.plan, id, host.stage);
+        let stage = way_out(&state.plan, id, host);
         if stage != host.stage {
             enter(host, stage, now);
         }
@@ -406,14 +406,17 @@ fn go_back(state: &mut State, failure: Failure, now: Timestamp, notes: &mut Vec<
 }
 
 /// How a host leaves a rollout that does not go through.
-fn way_out(plan: &Plan, id: &HostId, stage: Stage) -> Stage {
+fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
     let served_before = plan.hosts.get(id).is_some_and(|planned| planned.current.as_ref() == Some(&plan.release));
-    match stage {
+    // Of a host that is away, or has said nothing in this rollout yet, nothing is known: it is asked.
+    let heard = host.away_since.is_none() && host.stage != Stage::Preparing;
+    let serves = heard && host.current.as_ref() == Some(&plan.release.id);
+    match host.stage {
         // What served before the rollout goes on serving.
-        stage if served_before && !stage.is_final() => Stage::Reverted,
+        stage if served_before && serves && !stage.is_final() => Stage::Reverted,
         Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,
         Stage::Preparing | Stage::Prepared | Stage::Migrating | Stage::Failed => Stage::Abandoning,
-        Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => stage,
+        Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => host.stage,
     }
 }
 
@@ -546,7 +549,8 @@ fn settle_moving(state: &mut State, batch: u32, since: Timestamp, now: Timestamp
     if batch + 1 < state.plan.batches {
         state.phase = Phase::Moving { batch: batch + 1, since: now };
     } else if rollback {
-        let good = state.hosts.values().all(|h| h.stage == Stage::Confirmed);
+        let back = state.hosts.values().any(|h| h.stage == Stage::Confirmed);
+        let good = back && state.lost() <= state.plan.failure_budget;
         if !good {
             let cause = state.hosts.values().find_map(|h| h.failure.clone());
             state.failure =
@@ -561,7 +565,7 @@ fn settle_moving(state: &mut State, batch: u32, since: Timestamp, now: Timestamp
 /// Nothing else begins. What has moved is not taken back: users may be served by it.
 fn move_no_more(state: &mut State, now: Timestamp) {
     for (id, host) in state.hosts.iter_mut().filter(|(_, host)| host.stage == Stage::Prepared) {
-        enter(host, way_out(&state.plan, id, host.stage), now);
+        enter(host, way_out(&state.plan, id, host), now);
     }
 }
 

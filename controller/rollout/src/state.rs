@@ -169,13 +169,14 @@ impl State {
     pub fn new(plan: Plan, now: Timestamp, connected: impl Fn(&HostId) -> bool) -> Self {
         let rollback = plan.kind == crate::RolloutKind::Rollback;
         let target = plan.release.clone();
-        let stage = |planned: &crate::PlannedHost| match rollback {
-            true if planned.current.as_ref() == Some(&target) => Stage::Confirmed,
+        let stage = |id: &HostId, planned: &crate::PlannedHost| match rollback {
+            // What a host that is away was heard to serve may not be what it serves.
+            true if planned.current.as_ref() == Some(&target) && connected(id) => Stage::Confirmed,
             true => Stage::Prepared,
             false => Stage::Preparing,
         };
         let host = |id: &HostId, planned: &crate::PlannedHost| Host {
-            stage: stage(planned),
+            stage: stage(id, planned),
             since: now,
             away_since: (!connected(id)).then_some(now),
             current: planned.current.as_ref().map(|r| r.id.clone()),

@@ -1,7 +1,7 @@
 //! The network between agents and the controller: sessions over links that are slow, break, and are cut in one or both directions.
 //! Within a session nothing is lost or overtaken, as in TCP; what was on its way when a session ended arrives late or never.
 
-use roadstead_driver::{Downward, Event};
+use roadstead_driver::{Downward, Epoch, Event};
 use roadstead_model::{HostId, Millis, Report};
 use roadstead_worker::output::Outgoing;
 use roadstead_worker::worker::Event as AgentEvent;
@@ -15,6 +15,7 @@ use crate::agent::Life;
 use crate::chance::Chance;
 use crate::controller::{Controller, Serving};
 use crate::promises;
+use crate::witness::Witness;
 
 const HEARTBEAT: Millis = Millis::from_secs(10);
 /// Silence after which both sides give a session up.
@@ -84,6 +85,10 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
     }
     let mut opened = serving.sessions.open(host);
     let epoch = opened.epoch;
+    let witness = network.controller.ledger_witness();
+    witness.saw(format!("network  the session of {host} opens"));
+    let after = if chance.percent(80) { chance.millis(0, 500) } else { chance.millis(500, 30_000) };
+    let _ending = Ending { host: host.clone(), epoch, serving: serving.clone(), witness, after };
     life.contact.set_heartbeat(HEARTBEAT);
     life.contact.hear();
     let (mut outcomes, mut steps) = (Vec::new(), Vec::new());
@@ -142,10 +147,28 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
             }
         }
     }
-    drop(up);
-    sleep(chance.millis(0, 500)).await;
-    if serving.sessions.close(host, epoch) {
-        serving.driver.tell(Event::Gone { host: host.clone() }).await;
+}
+
+/// The controller's end of a session. It learns of the other end's death a moment later, or when nothing was heard for too long.
+struct Ending {
+    host: HostId,
+    epoch: Epoch,
+    serving: Serving,
+    witness: Witness,
+    after: Duration,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let Self { host, epoch, serving, witness, after } = self;
+        let (host, epoch, serving, witness, after) = (host.clone(), *epoch, serving.clone(), witness.clone(), *after);
+        tokio::spawn(async move {
+            sleep(after).await;
+            witness.saw(format!("network  the session of {host} ends"));
+            if serving.sessions.close(&host, epoch) {
+                serving.driver.tell(Event::Gone { host }).await;
+            }
+        });
     }
 }
 

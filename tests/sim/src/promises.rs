@@ -38,7 +38,10 @@ fn of_moves(witness: &Witness, before: &State, now: &State) {
     let moves = |state: &State, id: &HostId| state.hosts.get(id).is_some_and(|host| host.stage == Stage::Moving);
     let new: Vec<&HostId> = now.hosts.keys().filter(|id| moves(now, id) && !moves(before, id)).collect();
     let Some(batch) = new.iter().filter_map(|id| plan.hosts.get(*id)).map(|planned| planned.batch).max() else { return };
-    let is_out = |host: &&Host| matches!(host.stage, Stage::Moving | Stage::Left | Stage::Stuck) || host.away_since.is_some();
+    let moved_at = new.iter().filter_map(|id| now.hosts.get(*id)).map(|host| host.since).max().unwrap_or_default();
+    // Whoever went away after they were told to move was there when that was decided.
+    let unknown = |host: &Host| host.away_since.is_some_and(|since| since < moved_at);
+    let is_out = |host: &&Host| matches!(host.stage, Stage::Moving | Stage::Left | Stage::Stuck) || unknown(host);
     let out = now.hosts.values().filter(is_out).count();
     if out > plan.max_unavailable {
         let text = format!("{} of {} hosts are out or unknown, {} may be", out, plan.rollout, plan.max_unavailable);
@@ -71,9 +74,26 @@ pub(crate) fn of_tables(witness: &Witness, tables: &Tables) {
     }
 }
 
-/// A rollout ended well: what it says of its hosts is true.
+/// A rollout ended: what it says of its hosts is true.
 pub(crate) fn of_end(world: &World, record: &RolloutRecord) {
     let state = &record.state;
+    if state.outcome().is_none() {
+        return;
+    }
+    for (id, host) in &state.hosts {
+        let before = state.plan.hosts.get(id).and_then(|planned| planned.current.as_ref()).map(|release| release.id.clone());
+        let serves = world.machine(id).current.clone();
+        let is_back = match host.stage {
+            Stage::Reverted => serves == before,
+            // It may have had it all the time, although the plan did not know.
+            Stage::Abandoned => serves.as_ref() != Some(&state.plan.release.id) || !world.moved_in(id, state.plan.rollout),
+            _ => true,
+        };
+        if !is_back {
+            let text = format!("{id} served {before:?} before {}, is {:?}, and serves {serves:?}", state.plan.rollout, host.stage);
+            world.witness.broken("who went back serves what it served before", text);
+        }
+    }
     if state.outcome() != Some(Outcome::Done) {
         return;
     }

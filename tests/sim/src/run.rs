@@ -102,7 +102,7 @@ fn unrest(stage: &Stage) -> Option<String> {
         return Some(format!("{} is still {}", running.state.plan.rollout, running.state.phase.word()));
     }
     let environment = tables.environments.values().next()?;
-    let Some(current) = environment.current.and_then(|digest| tables.releases.get(&digest)) else { return None };
+    let current = environment.current.and_then(|digest| tables.releases.get(&digest))?;
     // A release that turned out to be bad after all is not brought anywhere.
     if !current.bad.is_empty() || stage.world.flaw(&current.id()) != Flaw::None {
         return None;

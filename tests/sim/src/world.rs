@@ -138,6 +138,11 @@ impl World {
         }
     }
 
+    /// Whether a host has given a release the traffic in a rollout.
+    pub(crate) fn moved_in(&self, host: &HostId, rollout: RolloutId) -> bool {
+        self.machine(host).ran.iter().any(|(key, steps)| key.rollout == rollout && steps.contains(&StepName::Cutover))
+    }
+
     /// A host gives a release of a rollout the traffic.
     pub(crate) fn moves(&self, rollout: RolloutId, host: &HostId) {
         let tables = self.ledger.tables();

@@ -244,3 +244,21 @@ fn an_abort_during_a_migration_that_fails_or_never_ends_goes_back_too() {
         assert!(!fleet.state.condemn);
     }
 }
+
+#[test]
+fn a_rollback_believes_nothing_of_a_host_that_is_away() {
+    let target = release("1.1");
+    let environment = one_by_one(1);
+    let back = |budget: &EnvironmentSpec| {
+        Plan::new(RolloutId(7), RolloutKind::Rollback, budget, target.clone(), None, candidates(2, Some(&target)), false).unwrap()
+    };
+    let away = State::new(back(&environment), Timestamp(1), |id| *id == host_id(0));
+    assert_eq!((away.hosts[&host_id(0)].stage, away.hosts[&host_id(1)].stage), (Stage::Confirmed, Stage::Moving));
+    assert!(away.outcome().is_none());
+    for (budget, outcome) in [(1, Outcome::Done), (0, Outcome::Failed)] {
+        let mut fleet = Fleet::new(plan(RolloutKind::Rollback, &one_by_one(budget), 3));
+        fleet.event(Event::HostGone { host: host_id(1) });
+        assert_eq!(fleet.run(), outcome, "one of three is away, {budget} may be lost");
+        assert_eq!(fleet.serves[&host_id(0)], Some(release("1.1").id), "{outcome:?}");
+    }
+}

@@ -135,11 +135,18 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 2000,
     },
     Mutant {
-        name: "an agent does a repeated order once more",
-        file: HISTORY,
-        from: "            return answer(known, order);",
-        to: "            if known.outcome().is_none() {\n                return answer(known, order);\n            }\n            return Admission::Accept;",
-        within: 400,
+        name: "an agent gives no answer to a repeated order",
+        file: WORKER,
+        from: "                self.raise(&order).await;\n                self.means.outbox.report(report);",
+        to: "                self.raise(&order).await;\n                drop(report);",
+        within: 2000,
+    },
+    Mutant {
+        name: "a rollback believes what a host that is away said last",
+        file: STATE,
+        from: "            true if planned.current.as_ref() == Some(&target) && connected(id) => Stage::Confirmed,",
+        to: "            true if planned.current.as_ref() == Some(&target) && (connected(id) || true) => Stage::Confirmed,",
+        within: 4000,
     },
     Mutant {
         name: "a step that failed leaves what it did",
