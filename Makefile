@@ -22,8 +22,8 @@ demo: setup ## the main job end to end on real hosts (as root; KEEP=1 leaves the
 check: lint ## lints and every test that needs no root: quick
 	cargo test --workspace --lib --bins --test bundles --test generated --test house
 
-deny: ## licences, bans and sources of dependencies (needs cargo-deny)
-	cargo deny check licenses bans sources
+deny: ## licences, bans and sources of dependencies (builds cargo-deny once where it is missing)
+	tests/deny
 
 setup: ## install what the lab needs, make its disk image once (Debian 12, as root)
 	tests/lab/setup
@@ -31,7 +31,7 @@ setup: ## install what the lab needs, make its disk image once (Debian 12, as ro
 image: ## make the disk image of lab hosts anew (as root)
 	tests/lab/setup --fresh
 
-test: setup check ## everything, real systemd hosts included (as root)
+test: setup check deny ## everything, real systemd hosts included (as root)
 	cargo test --workspace --test seeds --test lab --test load --test stories
 
 sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the whole story
