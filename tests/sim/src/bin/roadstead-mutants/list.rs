@@ -51,13 +51,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 2000,
     },
     Mutant {
-        name: "a new session gets no orders",
-        file: "controller/driver/src/fleet.rs",
-        from: "            // Even when nothing changed, the new session has no orders yet.\n            self.work.lightly.insert(rollout);",
-        to: "",
-        within: 2000,
-    },
-    Mutant {
         name: "a host that failed once never comes level",
         file: "controller/driver/src/tries.rs",
         from: "const FIRST_PAUSE: Millis = Millis::from_secs(120);\nconst LONGEST_PAUSE: Millis = Millis::from_secs(3600);",
