@@ -1,6 +1,6 @@
 //! One host's agent: the code that runs on real hosts, on a disk and with hands of its own. It is killed, loses its power, comes back.
 
-use roadstead_model::{AppName, HostId, HostName, Timestamp};
+use roadstead_model::{AppName, HostId, HostName, Order, Timestamp};
 use roadstead_worker::clock::{Monotonic, WallClock};
 use roadstead_worker::contact::Contact;
 use roadstead_worker::disk::SimDisk;
@@ -74,6 +74,14 @@ impl Agent {
                 self.lose_power();
             }
             Death::PowerCutWithin(writes) => self.disk.crash_at(Some(self.disk.writes() + writes)),
+        }
+    }
+
+    /// An order arrives from somewhere.
+    pub(crate) fn hear(&self, order: Order) {
+        if let Some(life) = self.life() {
+            // Whoever is busy does not hear it.
+            drop(life.events.try_send(Event::Order(Box::new(order))));
         }
     }
 

@@ -2,10 +2,10 @@
 //! Within a session nothing is lost or overtaken, as in TCP; what was on its way when a session ended arrives late or never.
 
 use roadstead_driver::{Downward, Epoch, Event};
-use roadstead_model::{HostId, Millis, Report};
+use roadstead_model::{HostId, Millis, Order, Report};
 use roadstead_worker::output::Outgoing;
 use roadstead_worker::worker::Event as AgentEvent;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -22,18 +22,22 @@ const HEARTBEAT: Millis = Millis::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Messages on their way.
 const ON_THE_WAY: usize = 64;
+/// Orders of which a host may be sent one again.
+const PAST: usize = 40;
 
 /// Which hosts are cut off.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) controller: Arc<Controller>,
     cut: Mutex<BTreeSet<HostId>>,
+    /// The newest orders that each host was sent.
+    past: Mutex<BTreeMap<HostId, VecDeque<Order>>>,
     healed: Notify,
 }
 
 impl Network {
     pub(crate) fn new(controller: Arc<Controller>) -> Self {
-        Self { controller, cut: Mutex::default(), healed: Notify::new() }
+        Self { controller, cut: Mutex::default(), past: Mutex::default(), healed: Notify::new() }
     }
 
     pub(crate) fn cut(&self, host: &HostId) {
@@ -47,6 +51,23 @@ impl Network {
 
     fn is_cut(&self, host: &HostId) -> bool {
         self.cut.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
+    }
+
+    /// An order on its way to a host.
+    fn remember(&self, host: &HostId, order: &Order) {
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_host = past.entry(host.clone()).or_default();
+        of_host.push_back(order.clone());
+        if of_host.len() > PAST {
+            of_host.pop_front();
+        }
+    }
+
+    /// One of the orders that a host was sent, as a controller would send it that was taken for dead, or a network that repeats itself.
+    pub(crate) fn ghost(&self, host: &HostId, chance: &mut Chance) -> Option<Order> {
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_host = past.get(host).filter(|of_host| !of_host.is_empty())?;
+        of_host.get(chance.index(of_host.len())).cloned()
     }
 
     async fn whole(&self, host: &HostId) {
@@ -121,6 +142,7 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
                 heard = Instant::now();
                 life.contact.hear();
                 if let Downward::Order(order) = message {
+                    network.remember(host, &order);
                     promises::of_order(&network.controller.ledger_witness(), &network.controller.ledger.tables(), host, &order);
                     if life.events.send(AgentEvent::Order(order)).await.is_err() {
                         break;

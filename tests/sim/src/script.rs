@@ -90,7 +90,18 @@ pub(crate) async fn strike(stage: Stage) {
     loop {
         sleep(chance.millis(rate / 10, rate)).await;
         let agent = &stage.agents[chance.index(stage.agents.len())];
-        match chance.number(0, 11) {
+        match chance.number(0, 13) {
+            12..=13 => {
+                if let Some(order) = stage.network.ghost(&agent.host, &mut chance) {
+                    stage.world.witness.saw(format!(
+                        "network  {} gets {} of {} once more",
+                        agent.name,
+                        order.kind.verb(),
+                        order.fence.rollout
+                    ));
+                    agent.hear(order);
+                }
+            }
             10..=11 => {
                 let room = if chance.percent(50) { Room::Reserved } else { Room::Nothing };
                 stage.world.witness.saw(format!("{}  has a full disk: {room:?}", agent.name));

@@ -100,11 +100,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 200,
     },
     Mutant {
-        name: "a host that went back by itself is still counted as serving",
+        name: "a host that comes back with another release still counts as serving",
         file: DECIDE,
-        from: "                Some(stage) if stage.may_serve() => lose(state, id, Stage::Failed, why, now, notes),",
-        to: "                Some(Stage::Moving) => lose(state, id, Stage::Failed, why, now, notes),",
-        within: 2000,
+        from: "    if should_serve && host.current.as_ref() != Some(&release) {",
+        to: "    if should_serve && host.current.as_ref() != Some(&release) && release.as_str().is_empty() {",
+        within: 4000,
     },
     Mutant {
         name: "a rollout that goes back does not wait for its hosts",
