@@ -69,6 +69,16 @@ impl Rig {
         Self { store, driver, sessions, announcements, stopping, task, term }
     }
 
+    /// One host serves the first of these releases; also the rollout that brought it.
+    async fn serving(folder: &Path, disks: &Disks, releases: &[&str]) -> (Self, RolloutId) {
+        let rig = Self::start(folder).await;
+        rig.prepare(1, releases).await;
+        rig.connect(0, disks, &Behaviour::default()).await;
+        let rollout = rig.deploy(releases[0]).await.unwrap();
+        assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+        (rig, rollout)
+    }
+
     async fn stop(self) {
         self.stopping.cancel();
         self.sessions.cut_all();
@@ -303,11 +313,7 @@ async fn a_restart_in_the_middle_goes_on_and_repeats_nothing() {
 async fn a_new_host_comes_level_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let disks = Disks::default();
-    let rig = Rig::start(folder.path()).await;
-    rig.prepare(1, &["1.0"]).await;
-    rig.connect(0, &disks, &Behaviour::default()).await;
-    let rollout = rig.deploy("1.0").await.unwrap();
-    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    let (rig, rollout) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
     rig.store.add_host(host_record(1)).await;
     rig.connect(1, &disks, &Behaviour::default()).await;
     let level = rig.level(rollout).await;
@@ -326,11 +332,7 @@ async fn a_new_host_comes_level_by_itself() {
 async fn what_is_asked_for_does_not_wait_for_hosts_to_come_level() {
     let folder = tempfile::tempdir().unwrap();
     let disks = Disks::default();
-    let rig = Rig::start(folder.path()).await;
-    rig.prepare(1, &["1.0", "1.1"]).await;
-    rig.connect(0, &disks, &Behaviour::default()).await;
-    let rollout = rig.deploy("1.0").await.unwrap();
-    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    let (rig, rollout) = Rig::serving(folder.path(), &disks, &["1.0", "1.1"]).await;
     rig.store.add_host(host_record(1)).await;
     let deaf = Behaviour { deaf: vec!["prepare"], ..Behaviour::default() };
     rig.connect(1, &disks, &deaf).await;
@@ -351,11 +353,7 @@ async fn what_is_asked_for_does_not_wait_for_hosts_to_come_level() {
 async fn a_host_that_was_away_when_others_confirmed_is_confirmed_later() {
     let folder = tempfile::tempdir().unwrap();
     let disks = Disks::default();
-    let rig = Rig::start(folder.path()).await;
-    rig.prepare(1, &["1.0"]).await;
-    rig.connect(0, &disks, &Behaviour::default()).await;
-    let rollout = rig.deploy("1.0").await.unwrap();
-    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    let (rig, rollout) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
     assert!(!disks.lock().unwrap()[&host_id(0)].unconfirmed);
     // as if the confirmation had never come, and the rollout had ended without this host
     disks.lock().unwrap().get_mut(&host_id(0)).unwrap().unconfirmed = true;
