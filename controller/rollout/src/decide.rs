@@ -279,6 +279,7 @@ fn order_ended(
         return Ok(());
     }
     let rollback = state.plan.kind == RolloutKind::Rollback;
+    let release = state.plan.release.id.clone();
     let host = host_mut(state, id)?;
     host.step = None;
     match outcome {
@@ -303,7 +304,7 @@ fn order_ended(
             host.current = current;
             match verb {
                 // The release serves although the old instance could not be tidied away: the host is level.
-                Verb::Confirm => {
+                Verb::Confirm if host.current.as_ref() == Some(&release) => {
                     enter(host, Stage::Confirmed, now);
                     host.failure = Some(failure.clone());
                     notes.push(Note { host: Some(id.clone()), kind: "host-untidy", text: failure.summary });
@@ -315,7 +316,7 @@ fn order_ended(
                     Ok(())
                 }
                 Verb::Revert => lose(state, id, Stage::Stuck, at_step(step, failure), now, notes),
-                Verb::Prepare | Verb::Activate => lose(state, id, Stage::Failed, at_step(step, failure), now, notes),
+                Verb::Prepare | Verb::Activate | Verb::Confirm => lose(state, id, Stage::Failed, at_step(step, failure), now, notes),
                 Verb::Migrate => {
                     let failure = at_step(step, failure);
                     lose(state, id, Stage::Failed, failure.clone(), now, notes)?;

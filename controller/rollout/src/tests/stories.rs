@@ -262,3 +262,21 @@ fn a_rollback_believes_nothing_of_a_host_that_is_away() {
         assert_eq!(fleet.serves[&host_id(0)], Some(release("1.1").id), "{outcome:?}");
     }
 }
+
+#[test]
+fn a_confirmation_that_finds_another_release_confirms_nothing() {
+    for (serves, stage) in [("1.1", Stage::Confirmed), ("1.0", Stage::Failed)] {
+        let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &environment(Share::Count(2), Share::Count(2), Share::Count(1)), 2));
+        while fleet.state.phase.word() != "confirming" {
+            if !fleet.carry_out(0) {
+                fleet.sleep();
+            }
+        }
+        let key = OrderKey { rollout: fleet.state.plan.rollout, sequence: Verb::Confirm as u32 };
+        let failure = Failure::new(FailureKind::Host, "it cannot be confirmed", "look");
+        let outcome = OrderOutcome::Failed { step: StepName::Confirm, failure, current: Some(release(serves).id) };
+        fleet.event(Event::Report { host: host_id(0), report: Report::Order { key, outcome } });
+        assert_eq!(fleet.state.hosts[&host_id(0)].stage, stage, "{serves} serves");
+        assert_eq!(fleet.run(), Outcome::Done);
+    }
+}

@@ -100,13 +100,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 200,
     },
     Mutant {
-        name: "a host that comes back with another release still counts as serving",
-        file: DECIDE,
-        from: "    if should_serve && host.current.as_ref() != Some(&release) {",
-        to: "    if should_serve && host.current.as_ref() != Some(&release) && release.as_str().is_empty() {",
-        within: 4000,
-    },
-    Mutant {
         name: "a rollout that goes back does not wait for its hosts",
         file: DECIDE,
         from: "    if state.hosts.values().any(|h| matches!(h.stage, Stage::Reverting | Stage::Abandoning)) {\n        return;\n    }",
@@ -125,13 +118,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: HISTORY,
         from: "            Some(highest) if order.fence <= highest => Admission::Refuse {",
         to: "            Some(highest) if order.fence.term > 1_000_000 => Admission::Refuse {",
-        within: 2000,
-    },
-    Mutant {
-        name: "an agent gives no answer to a repeated order",
-        file: WORKER,
-        from: "                self.raise(&order).await;\n                self.means.outbox.report(report);",
-        to: "                self.raise(&order).await;\n                drop(report);",
         within: 2000,
     },
     Mutant {
