@@ -19,7 +19,6 @@ const HISTORY: &str = "agent/deployment/src/history.rs";
 const NEXT: &str = "agent/deployment/src/next.rs";
 const STEP: &str = "agent/deployment/src/step.rs";
 const JOURNAL: &str = "agent/worker/src/journal.rs";
-const WORKER: &str = "agent/worker/src/worker.rs";
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -121,13 +120,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 2000,
     },
     Mutant {
-        name: "a rollback believes what a host that is away said last",
-        file: STATE,
-        from: "            true if planned.current.as_ref() == Some(&target) && connected(id) => Stage::Confirmed,",
-        to: "            true if planned.current.as_ref() == Some(&target) && (connected(id) || true) => Stage::Confirmed,",
-        within: 4000,
-    },
-    Mutant {
         name: "a step that failed leaves what it did",
         file: NEXT,
         from: "            Some(index) => Next::Undo(steps[index]),",
@@ -149,18 +141,4 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 2000,
     },
     Mutant { name: "the torn end of a journal stays", file: JOURNAL, from: "            file.cut(whole as u64)?;", to: "", within: 2000 },
-    Mutant {
-        name: "an agent forgets how its orders ended",
-        file: WORKER,
-        from: "        Hello { facts: self.facts().await, outcomes: crate::app::bounded(reports.collect()), steps",
-        to: "        drop(reports);\n        Hello { facts: self.facts().await, outcomes: Vec::new(), steps",
-        within: 2000,
-    },
-    Mutant {
-        name: "an agent that comes back does not carry on",
-        file: WORKER,
-        from: "        self.app(name).work = Work::None;\n        self.go_on(name).await;\n        self.rest().await;",
-        to: "        self.app(name).work = Work::None;\n        self.rest().await;",
-        within: 2000,
-    },
 ];
