@@ -55,8 +55,9 @@ impl Controller {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn ledger_witness(&self) -> Witness {
-        self.world.witness.clone()
+    /// Who sees all of it.
+    pub(crate) fn witness(&self) -> &Witness {
+        &self.world.witness
     }
 
     /// Kills the process.

@@ -106,7 +106,7 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
     }
     let mut opened = serving.sessions.open(host);
     let epoch = opened.epoch;
-    let witness = network.controller.ledger_witness();
+    let witness = network.controller.witness().clone();
     witness.saw(format!("network  the session of {host} opens"));
     let after = if chance.percent(80) { chance.millis(0, 500) } else { chance.millis(500, 30_000) };
     let _ending = Ending { host: host.clone(), epoch, serving: serving.clone(), witness, after };
@@ -143,7 +143,7 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
                 life.contact.hear();
                 if let Downward::Order(order) = message {
                     network.remember(host, &order);
-                    promises::of_order(&network.controller.ledger_witness(), &network.controller.ledger.tables(), host, &order);
+                    promises::of_order(network.controller.witness(), &network.controller.ledger.tables(), host, &order);
                     if life.events.send(AgentEvent::Order(order)).await.is_err() {
                         break;
                     }

@@ -139,8 +139,9 @@ async fn build(seed: u64, witness: &Witness) -> Stage {
             tables.hosts.insert(record.id.clone(), record);
         }
     }
+    let flaws = releases.iter().map(|(record, flaw)| (record.id(), *flaw)).collect();
     let ids = hosts.iter().map(|(id, _)| id.clone()).collect();
-    let world = Arc::new(World::new(witness.clone(), ledger, releases, ids));
+    let world = Arc::new(World::new(witness.clone(), ledger, flaws, ids));
     let controller = Controller::new(Arc::clone(&world));
     let network = Arc::new(Network::new(Arc::clone(&controller)));
     tokio::spawn(controller.exist(seed));

@@ -1,7 +1,6 @@
 //! The world: releases with their flaws, machines that run them, and the one database that they share. What happens here is what
 //! users would see, whatever anybody believes.
 
-use roadstead_driver::ReleaseRecord;
 use roadstead_model::{Fence, HostId, Order, OrderKey, ReleaseId, RolloutId, StepName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,7 +63,8 @@ pub(crate) struct Database {
 pub(crate) struct World {
     pub(crate) witness: Witness,
     pub(crate) ledger: Arc<SimLedger>,
-    pub(crate) releases: BTreeMap<ReleaseId, (ReleaseRecord, Flaw)>,
+    /// Every release, and what is wrong with it.
+    pub(crate) releases: BTreeMap<ReleaseId, Flaw>,
     pub(crate) machines: BTreeMap<HostId, Mutex<Machine>>,
     database: Mutex<Database>,
     /// Whether machines misbehave.
@@ -76,11 +76,11 @@ pub(crate) struct World {
 pub(crate) struct Transaction<'a>(&'a World, RolloutId);
 
 impl World {
-    pub(crate) fn new(witness: Witness, ledger: Arc<SimLedger>, releases: Vec<(ReleaseRecord, Flaw)>, hosts: Vec<HostId>) -> Self {
+    pub(crate) fn new(witness: Witness, ledger: Arc<SimLedger>, releases: BTreeMap<ReleaseId, Flaw>, hosts: Vec<HostId>) -> Self {
         Self {
             witness,
             ledger,
-            releases: releases.into_iter().map(|(record, flaw)| (record.id(), (record, flaw))).collect(),
+            releases,
             machines: hosts.into_iter().map(|host| (host, Mutex::default())).collect(),
             database: Mutex::default(),
             trouble: std::sync::atomic::AtomicBool::new(true),
@@ -97,7 +97,7 @@ impl World {
     }
 
     pub(crate) fn flaw(&self, release: &ReleaseId) -> Flaw {
-        self.releases.get(release).map_or(Flaw::None, |(_, flaw)| *flaw)
+        self.releases.get(release).copied().unwrap_or(Flaw::None)
     }
 
     pub(crate) fn is_troubled(&self) -> bool {
