@@ -8,6 +8,7 @@ mod packages;
 mod plain;
 mod project;
 mod rollouts;
+mod stopper;
 mod tiny;
 
 pub use desk::Desk;
@@ -16,6 +17,7 @@ pub use journal::{Journals, Moment};
 pub use packages::{Packages, Profile, packages, repacked};
 pub use plain::{PlainFleet, tools};
 pub use project::Project;
+pub use stopper::Stopper;
 pub use tiny::{Tiny, Twist};
 
 use crate::lab::{Execution, Host, HostOptions, Lab, LabError, Network, wait_until};

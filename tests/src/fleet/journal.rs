@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_micros(100);
 pub struct Moment {
     /// The record: `started`, `succeeded`, `undo-started`, `ended`, …
     pub record: String,
-    /// The step, where the record names one.
+    /// The step; of the record that begins an order, the order's verb.
     pub step: String,
 }
 
@@ -99,8 +99,10 @@ fn last_of(path: &Path) -> Option<Moment> {
     // what follows the last line feed is being written
     let (whole, _) = text.rsplit_once('\n')?;
     let line: serde_json::Value = serde_json::from_str(whole.lines().next_back()?).ok()?;
-    let word = |name: &str| line["entry"][name].as_str().unwrap_or_default().to_owned();
-    Some(Moment { record: word("record"), step: word("step") })
+    let entry = &line["entry"];
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let verb = word(&entry["order"]["kind"]["verb"]);
+    Some(Moment { record: word(&entry["record"]), step: if verb.is_empty() { word(&entry["step"]) } else { verb } })
 }
 
 #[cfg(test)]
@@ -117,6 +119,9 @@ mod tests {
         write("10-1.jsonl", "{\"entry\":{\"record\":\"started\",\"step\":\"fetch\"}}\n{\"entry\":{\"reco");
         write("notes", "");
         assert_eq!(journals.last(), Some(Moment::within("fetch")));
+        write("10-2.jsonl", "{\"entry\":{\"record\":\"header\",\"order\":{\"kind\":{\"verb\":\"migrate\"}}}}\n");
+        write("10-1.jsonl", "{\"entry\":{\"record\":\"ended\"}}\n");
+        assert_eq!(journals.last(), Some(Moment { record: "header".into(), step: "migrate".into() }));
         // a newer order waits until an older one is undone
         write("10-5.jsonl", "{\"entry\":{\"record\":\"header\"}}\n");
         write("10-1.jsonl", "{\"entry\":{\"record\":\"undo-started\",\"step\":\"cutover\"}}\n");

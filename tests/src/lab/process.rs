@@ -42,11 +42,30 @@ impl Process {
         state_and_start(self.pid).is_some_and(|(state, started)| started == self.started && !matches!(state, 'Z' | 'X'))
     }
 
+    /// Whether it stands still until it is told to go on.
+    pub fn is_stopped(self) -> bool {
+        state_and_start(self.pid).is_some_and(|(state, started)| started == self.started && state == 'T')
+    }
+
     /// SIGKILL, if it is still the same process.
     pub fn kill(self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// SIGSTOP, if it is still the same process.
+    pub fn stop(self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT, if it is still the same process.
+    pub fn go_on(self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(self, signal: Signal) {
         if self.is_alive() {
             // it may have gone by itself meanwhile, which is as good
-            kill(Pid::from_raw(self.pid), Signal::SIGKILL).unwrap_or_default();
+            kill(Pid::from_raw(self.pid), signal).unwrap_or_default();
         }
     }
 

@@ -1,0 +1,189 @@
+//! Where the kills happen: a fleet whose host serves the old release and has nothing of the new one, again and again.
+
+use super::cells::{Act, Cell};
+use super::rows::Scenario;
+use crate::SOON;
+use roadstead_model::StepName;
+use roadstead_tests::fleet::{Fleet, FleetOptions, Journals, Project, Stopper};
+use roadstead_tests::lab::{Host, wait_until};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The release that serves before and, where all goes back, after.
+pub(super) const OLD: &str = "1.0.0";
+
+/// A fleet of one host.
+pub(super) struct Ground {
+    pub(super) fleet: Fleet,
+    pub(super) host: Host,
+    pub(super) journals: Journals,
+    pub(super) stopper: Stopper,
+    /// How long each step takes that nobody disturbs.
+    pub(super) times: BTreeMap<String, Duration>,
+    /// The new release, as often as it takes: one that fails is not deployed twice.
+    good: Series,
+    /// A release that fails its checks.
+    broken: Series,
+    /// What a deployment of `good` leaves that nobody disturbs.
+    pub(super) good_files: String,
+    /// What the host has before.
+    pub(super) old_files: String,
+}
+
+/// Versions of one project that differ in nothing but their number.
+struct Series {
+    project: Project,
+    major: u32,
+    count: u32,
+}
+
+impl Series {
+    fn version(&self) -> String {
+        format!("{}.0.{}", self.major, self.count)
+    }
+}
+
+impl Ground {
+    pub(super) fn new(name: &str) -> Self {
+        let policy = "[strategy]\nkind = \"all-at-once\"\nbake = \"1s\"\n";
+        let fleet = Fleet::new(name, &FleetOptions::default().policy(policy)).unwrap();
+        let host = fleet.hosts[0].clone();
+        fleet.deploy(OLD).unwrap();
+        host.exec(&["touch", "/root/first"]).unwrap();
+        keep_database(&fleet);
+        let series = |from: &str, major| Series { project: Project::of_erp(&fleet, from).unwrap(), major, count: 0 };
+        let (good, broken) = (series("1.1.0", 2), series("1.2.1", 3));
+        // packages of its own, so that there is an environment to be made
+        good.project.edit("requirements.txt", "redis==5.2.1", "redis==5.2.1\nsix==1.17.0").unwrap();
+        let (journals, stopper) = (Journals::of(&host), Stopper::install(&host).unwrap());
+        fleet.wait_for_all().unwrap();
+        let (good_files, old_files) = (String::new(), String::new());
+        let mut ground = Self { fleet, host, journals, stopper, times: BTreeMap::new(), good, broken, good_files, old_files };
+        ground.back_to_the_old();
+        ground.old_files = ground.files();
+        ground.renew_good();
+        ground
+    }
+
+    /// The version that a scenario deploys.
+    pub(super) fn new_version(&self, scenario: Scenario) -> String {
+        match scenario {
+            Scenario::Deploy | Scenario::Rollback | Scenario::Abort => self.good.version(),
+            Scenario::Broken => self.broken.version(),
+        }
+    }
+
+    /// The next version of the good release, and what a host looks like that serves it.
+    pub(super) fn renew_good(&mut self) {
+        self.good.count += 1;
+        self.good.project.release(&self.fleet, &self.good.version()).unwrap();
+        self.roadstead(&["deploy", "staging", &self.good.version()]);
+        self.learn_times();
+        self.good_files = self.files();
+        self.roll_back();
+        self.learn_times();
+        self.back_to_the_old();
+    }
+
+    /// How long the steps of the last rollout took.
+    fn learn_times(&mut self) {
+        let shown = self.fleet.rollout(&self.journals.newest_rollout().unwrap()).unwrap();
+        for step in shown["hosts"][0]["steps"].as_array().unwrap() {
+            let took = Duration::from_millis(step["took_ms"].as_u64().unwrap());
+            self.times.insert(step["step"].as_str().unwrap().to_owned(), took);
+        }
+    }
+
+    /// A release that nobody has deployed yet and that fails its checks.
+    fn next_broken(&mut self) -> String {
+        self.broken.count += 1;
+        self.broken.project.release(&self.fleet, &self.broken.version()).unwrap();
+        self.broken.version()
+    }
+
+    /// What is typed for a cell's scenario, when all that comes before it is done.
+    pub(super) fn prepare(&mut self, cell: Cell) -> Vec<String> {
+        if cell.act == Act::Run(StepName::Venv) {
+            self.host.sh(&format!("{WHERE} && {FORGET_PACKAGES} && {FORGET}")).unwrap();
+        }
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        match cell.scenario() {
+            Scenario::Deploy | Scenario::Abort => words(&["deploy", "staging", &self.good.version()]),
+            Scenario::Broken => words(&["deploy", "staging", &self.next_broken()]),
+            Scenario::Rollback => {
+                self.roadstead(&["deploy", "staging", &self.good.version()]);
+                words(&["rollback", "staging", "--reason", "a kill"])
+            }
+        }
+    }
+
+    /// Goes back undisturbed, if there is anything to go back from.
+    pub(super) fn roll_back(&self) {
+        if self.fleet.serving().unwrap() != [OLD] {
+            self.roadstead(&["rollback", "staging", "--reason", "the next kill"]);
+        }
+    }
+
+    /// Takes away what a deployment left: its files, and what it did to the database.
+    pub(super) fn back_to_the_old(&self) {
+        wait_until("the host to be at rest", SOON, || self.is_at_rest()).unwrap();
+        self.host.sh(&format!("{WHERE} && {FORGET}")).unwrap();
+        let lines = [
+            "ALTER DATABASE erp ALLOW_CONNECTIONS false",
+            "DROP DATABASE erp WITH (FORCE)",
+            "CREATE DATABASE erp TEMPLATE erp_before OWNER erp",
+        ];
+        lines.iter().for_each(|line| drop(self.fleet.data.sql("postgres", line).unwrap()));
+        let answers = || self.fleet.ask(&self.host, "/readyz").is_ok_and(|answer| answer == (200, OLD.to_owned()));
+        wait_until("the old release to have its database again", SOON, answers).unwrap();
+    }
+
+    /// Whether no order is carried out and only one release runs.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.journals.last().is_none_or(|last| last.record == "ended") && self.strays().is_empty()
+    }
+
+    /// Units of the app that belong neither to the serving release nor to all of them.
+    pub(super) fn strays(&self) -> Vec<String> {
+        let units = "systemctl list-units --plain --no-legend --state=active,activating,deactivating,failed 'erp-*' 'roadstead-*'";
+        let current = self.host.sh("basename \"$(readlink /srv/roadstead/erp/current)\"").unwrap_or_default();
+        let units = self.host.sh(units).unwrap_or_else(|error| error.to_string());
+        let names = units.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
+        names.filter(|name| name != "roadstead-agent.service" && !name.contains(&format!("@{}.", current.trim()))).collect()
+    }
+
+    /// Every file of the serving release and its environment: kind, mode, target, content.
+    pub(super) fn files(&self) -> String {
+        self.host.sh(&format!("{WHERE} && {LISTING}")).unwrap()
+    }
+
+    /// Runs a command that succeeds.
+    pub(super) fn roadstead(&self, words: &[&str]) {
+        self.fleet.desk.roadstead(words).unwrap();
+    }
+}
+
+/// Makes a copy of the database as the old release has it.
+fn keep_database(fleet: &Fleet) {
+    let lines = [
+        "ALTER DATABASE erp ALLOW_CONNECTIONS false",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'erp'",
+        "CREATE DATABASE erp_before TEMPLATE erp",
+        "ALTER DATABASE erp ALLOW_CONNECTIONS true",
+    ];
+    lines.iter().for_each(|line| drop(fleet.data.sql("postgres", line).unwrap()));
+}
+
+/// The serving release and its environment, by the unit that serves it.
+const WHERE: &str = "cd /srv/roadstead/erp && current=$(basename $(readlink current)) && \
+    venv=$(systemctl cat erp-web@$current | grep -om1 'venvs/[^/]*')";
+
+/// Releases that do not serve go from the disk, and every blob that came after the first.
+const FORGET: &str = "find releases -mindepth 1 -maxdepth 1 ! -name $current -exec rm -rf {} + && \
+    find /var/lib/roadstead-agent/blobs -type f -newer /root/first -delete";
+
+/// So do environments.
+const FORGET_PACKAGES: &str = "find venvs -mindepth 1 -maxdepth 1 ! -path $venv -exec rm -rf {} +";
+
+const LISTING: &str = "find releases/$current $venv -printf '%p %y %m %l\\n' | sort && find . -name '.new-*' && \
+    find releases/$current $venv -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum";
