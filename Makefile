@@ -1,13 +1,15 @@
 # `make help` lists what can be done here.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: bench check deb demo deny docs help image lab-down lab-status lab-up lint mutants setup sim test
+.PHONY: bench check deb demo deny docs fuzz help image lab-down lab-status lab-up lint mutants setup sim test
 
 lab := cargo run --quiet --bin roadstead-lab --
 N ?= 3
 SEEDS ?= 2000
 FROM ?= 0
 KEEP ?=
+SECONDS ?= 60
+TARGET ?=
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,7 +22,7 @@ demo: setup ## the main job end to end on real hosts (as root; KEEP=1 leaves the
 	KEEP=$(KEEP) cargo run --quiet --profile ship --bin roadstead-demo
 
 check: lint ## lints and every test that needs no root: quick
-	cargo test --workspace --lib --bins --test bundles --test generated --test house
+	cargo test --workspace --lib --bins --test bundles --test corpora --test generated --test house
 
 deny: ## licences, bans and sources of dependencies (builds cargo-deny once where it is missing)
 	tests/deny
@@ -36,6 +38,9 @@ test: setup check deny ## everything, real systemd hosts included (as root)
 
 sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the whole story
 	cargo run --quiet --bin roadstead-sim -- $(SEEDS) $(FROM)
+
+fuzz: ## look SECONDS long for bytes that break each reader of outside bytes, or TARGET alone
+	tests/fuzz/run $(SECONDS) $(TARGET)
 
 mutants: ## show that the simulator finds bugs: plant known mistakes, one after the other (minutes)
 	cargo run --quiet --bin roadstead-mutants

@@ -16,12 +16,13 @@ pub(crate) fn spki(key: &KeyPair) -> Vec<u8> {
     key.subject_public_key_info()
 }
 
-/// Whether the authority's key signed a certificate; both in DER. Times and names are not asked.
+/// Whether the authority's key signed a certificate; both in DER. Times and names are not asked. The authority signed itself, too: so
+/// nothing of its certificate can be altered unseen.
 pub(crate) fn signed_by(certificate: &[u8], authority: &[u8]) -> bool {
     let (Ok((_, certificate)), Ok((_, authority))) = (X509Certificate::from_der(certificate), X509Certificate::from_der(authority)) else {
         return false;
     };
-    authority.is_ca() && certificate.verify_signature(Some(authority.public_key())).is_ok()
+    authority.is_ca() && authority.verify_signature(None).is_ok() && certificate.verify_signature(Some(authority.public_key())).is_ok()
 }
 
 /// The only root there is.

@@ -69,6 +69,21 @@ fn credentials_read_back_and_refuse_what_does_not_belong_together() {
     assert!(matches!(pending.complete(b"junk", authority.certificate_der()), Err(CredentialsError::Certificate(_))));
 }
 
+/// The digest of its key went with what is around the key: an altered one passed for another authority.
+#[test]
+fn an_authority_that_was_altered_is_refused() {
+    let authority = Authority::create(now()).unwrap();
+    let sections = crate::pem::read(credentials(&authority, &host()).reveal().as_bytes()).unwrap();
+    for place in 0..authority.certificate_der().len() {
+        let mut altered = authority.certificate_der().to_vec();
+        altered[place] ^= 1;
+        if let Ok(read) = Credentials::assemble(sections.key.clone(), sections.certificates[0].clone(), altered) {
+            // Around the signature there are bits that say nothing.
+            assert_eq!(read.authority(), authority.pin(), "byte {place}");
+        }
+    }
+}
+
 #[test]
 fn serials_and_times_are_what_is_recorded() {
     let authority = Authority::create(now()).unwrap();
