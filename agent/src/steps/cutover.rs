@@ -3,7 +3,7 @@
 use roadstead_model::{Failure, FailureKind, OrderKind};
 
 use super::StepContext;
-use super::candidate::expect_current;
+use super::candidate::{self, expect_current};
 use super::revert::go_back;
 use super::serve::{Why, serve, stop_serving};
 
@@ -16,12 +16,18 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let summary = format!("{} is not complete on this host", release.id);
         return Err(Failure::new(FailureKind::Host, summary, "prepare the release again"));
     }
+    // Not the traffic to what nobody answers from: hours may lie between the candidate and this, and a reboot.
+    let started = tokio::select! {
+        () = context.cancelled.cancelled() => return context.go_on().map(|()| String::new()),
+        started = candidate::start_again(context, &release) => started?,
+    };
     // Before the link moves: whoever comes after a crash knows the way back.
     if let Some(before) = expected.as_ref().filter(|before| **before != release.id) {
         let before = before.clone();
         context.states.update(&context.order.app, |memory| memory.previous = Some(before))?;
     }
-    serve(&context.stage(), &release, Why::Move).await
+    let served = serve(&context.stage(), &release, Why::Move).await?;
+    Ok(if started == 0 { served } else { format!("{served}, {started} started again") })
 }
 
 /// Gives the traffic back.

@@ -80,21 +80,11 @@ async fn give_traffic(context: &StepContext, to: &Release, anyway: bool) -> Resu
     }
     let mut warmth = Warmth::Warm;
     for (name, service) in to.services().filter(|(_, service)| role(service) == Role::WebUnix) {
-        let unit = to.unit(name);
-        if stage.host.systemd.unit(&unit).await.map_err(|error| error.failure())?.is_active() {
-            continue;
-        }
-        let started = async {
-            let account = super::account::of(&context.layout, &context.order.app)?;
-            super::configure::make_folders(&context.layout, to, &account)?;
-            stage.start(&unit, service).await?;
-            candidate::check(&stage, to, name, service, &unit).await
-        };
-        match (started.await, &warmth) {
+        match (candidate::start_if_down(context, &stage, to, name, service).await, &warmth) {
             (Err(failure), _) if anyway => warmth = Warmth::Late(failure),
             (Err(failure), _) => return Err(failure),
-            (Ok(_), Warmth::Late(_)) => {}
-            (Ok(_), _) => warmth = Warmth::Started,
+            (Ok(false), _) | (Ok(true), Warmth::Late(_)) => {}
+            (Ok(true), _) => warmth = Warmth::Started,
         }
     }
     take_traffic(&stage, to).await?;
