@@ -224,14 +224,24 @@ impl Host {
 
     /// Loses every packet between this host and another, silently; both still reach everybody else.
     pub fn cut_from(&self, other: &Self) -> Result<()> {
-        network::lose_neighbour(self.network().name(), &other.ip())?;
-        network::lose_neighbour(other.network().name(), &self.ip())
+        self.cut_to(other)?;
+        other.cut_to(self)
     }
 
     /// Undoes `cut_from`.
     pub fn heal_from(&self, other: &Self) -> Result<()> {
-        network::find_neighbour(self.network().name(), &other.ip())?;
-        network::find_neighbour(other.network().name(), &self.ip())
+        self.heal_to(other)?;
+        other.heal_to(self)
+    }
+
+    /// Loses every packet that this host sends to another, silently; what the other sends arrives.
+    pub fn cut_to(&self, other: &Self) -> Result<()> {
+        network::lose_neighbour(self.network().name(), &other.ip())
+    }
+
+    /// Undoes `cut_to`.
+    pub fn heal_to(&self, other: &Self) -> Result<()> {
+        network::find_neighbour(self.network().name(), &other.ip())
     }
 
     /// Pulls the plug: every process is gone at once, the disk is as the last write left it.

@@ -1,4 +1,4 @@
-//! The cells of the kill matrix: every step, before it, during it and after it, and who is killed then.
+//! The cells of the kill matrix: every step, before it, during it and after it, and who is killed or cut off then.
 
 use super::rows::{self, Helper, Row, Scenario};
 use roadstead_model::StepName;
@@ -29,6 +29,16 @@ pub(super) enum Victim {
     Controller,
     /// The whole host.
     Power,
+    /// What one of host and controller says to the other, until the controller has noticed.
+    Link(Way),
+}
+
+/// Whose packets are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    Both,
+    TheHosts,
+    TheControllers,
 }
 
 /// One kill.
@@ -71,7 +81,10 @@ impl fmt::Display for Cell {
             Act::Run(step) => format!("{step}"),
             Act::Undo(step) => format!("undoing {step}"),
         };
-        write!(f, "{:?} killed {:?} {act}", self.victim, self.when)
+        match self.victim {
+            Victim::Link(way) => write!(f, "link cut ({way:?} packets) {:?} {act}", self.when),
+            victim => write!(f, "{victim:?} killed {:?} {act}", self.when),
+        }
     }
 }
 
@@ -81,11 +94,21 @@ fn acts() -> Vec<Act> {
     StepName::ALL.into_iter().map(Act::Run).chain(undone.map(Act::Undo)).collect()
 }
 
+/// Who can be hit at any moment.
+const VICTIMS: [Victim; 6] = [
+    Victim::Agent,
+    Victim::Link(Way::Both),
+    Victim::Controller,
+    Victim::Link(Way::TheHosts),
+    Victim::Power,
+    Victim::Link(Way::TheControllers),
+];
+
 /// Every kill of one act. Who works for a step is there while it runs, not before and not after.
 fn of_act(act: Act) -> Vec<Cell> {
     let mut cells = Vec::new();
     for when in [When::Before, When::During, When::After] {
-        cells.extend([Victim::Agent, Victim::Controller, Victim::Power].map(|victim| Cell { act, when, victim }));
+        cells.extend(VICTIMS.map(|victim| Cell { act, when, victim }));
     }
     let helped = Cell { act, when: When::During, victim: Victim::Helper };
     if !matches!(helped.row().helper, Helper::None) {
@@ -105,7 +128,7 @@ pub(super) fn of_day(day: usize) -> Vec<Cell> {
     acts.filter_map(|(index, act)| {
         let cells = of_act(act);
         // an act's turn comes every other day; neighbours are at different places of their lists
-        cells.get((index + day / 2) % cells.len()).copied()
+        cells.get((5 * index + day / 2) % cells.len()).copied()
     })
     .collect()
 }
@@ -114,9 +137,9 @@ pub(super) fn of_day(day: usize) -> Vec<Cell> {
 fn the_days_cover_the_matrix() {
     let whole: std::collections::BTreeSet<Cell> = all().into_iter().collect();
     assert_eq!(whole.len(), all().len(), "no kill is listed twice");
-    let seen: std::collections::BTreeSet<Cell> = (20_000..20_020).flat_map(of_day).collect();
+    let seen: std::collections::BTreeSet<Cell> = (20_000..20_040).flat_map(of_day).collect();
     let missing: Vec<String> = whole.difference(&seen).map(Cell::to_string).collect();
-    assert!(missing.is_empty(), "not within three weeks: {missing:?}");
+    assert!(missing.is_empty(), "not within six weeks: {missing:?}");
     let victims: std::collections::BTreeSet<Victim> = of_day(20_000).iter().map(|cell| cell.victim).collect();
     assert!(victims.len() >= 3, "{victims:?}");
 }

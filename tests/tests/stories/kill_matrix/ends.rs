@@ -26,8 +26,8 @@ impl Ground {
             (Scenario::Deploy, Some(1)) => (End::WentBack, OLD.to_owned()),
             (scenario, code) => return Err(format!("{scenario:?} ended with {code:?}: {said}")),
         };
-        // an agent or a controller that dies costs time, nothing else
-        if end == End::WentBack && matches!(cell.victim, Victim::Agent | Victim::Controller) {
+        // whoever dies or is cut off comes back, and that costs time, nothing else; what the release itself runs may have failed
+        if end == End::WentBack && cell.victim != Victim::Helper {
             return Err(format!("it went back: {said}"));
         }
         self.is_explained(cell.scenario(), end, &said)?;

@@ -46,7 +46,9 @@ impl Series {
 impl Ground {
     pub(super) fn new(name: &str) -> Self {
         let policy = "[strategy]\nkind = \"all-at-once\"\nbake = \"1s\"\n";
-        let fleet = Fleet::new(name, &FleetOptions::default().policy(policy)).unwrap();
+        // a host that is cut off is noticed soon
+        let settings = "heartbeat-seconds = 2\n";
+        let fleet = Fleet::new(name, &FleetOptions::default().policy(policy).settings(settings)).unwrap();
         let host = fleet.hosts[0].clone();
         fleet.deploy(OLD).unwrap();
         host.exec(&["touch", "/root/first"]).unwrap();

@@ -1,6 +1,6 @@
 //! One kill: what leads to its moment, the kill, and that everything is up again.
 
-use super::cells::{Act, Cell, Victim, When};
+use super::cells::{Act, Cell, Victim, Way, When};
 use super::ground::{Ground, OLD};
 use super::rows::{Helper, Scenario};
 use crate::SOON;
@@ -38,7 +38,7 @@ impl Ground {
         let mut underway = Underway { command: self.fleet.desk.begin(&words).unwrap(), abort: None };
         let landed = match cell.victim {
             Victim::Helper => self.kill_helper(cell, &mut underway),
-            Victim::Agent | Victim::Controller | Victim::Power => {
+            Victim::Agent | Victim::Controller | Victim::Power | Victim::Link(_) => {
                 let stopped = self.stopper.wait(agent, || self.is_in_vain(cell, &mut underway));
                 self.stopper.disarm().unwrap();
                 stopped && self.kill(cell, agent, number)
@@ -65,7 +65,7 @@ impl Ground {
     /// Kills while the agent stands still in the moment, and waits until who was killed is back. Whether it was in time.
     fn kill(&self, cell: Cell, agent: Process, number: u32) -> bool {
         // In the middle of a step: somewhere in the time that it takes, earlier with each attempt that came too late.
-        if cell.when == When::During && cell.victim != Victim::Controller {
+        if cell.when == When::During && matches!(cell.victim, Victim::Agent | Victim::Power) {
             agent.go_on();
             std::thread::sleep(self.time_of(cell) / 2_u32.saturating_pow(number + 1));
         }
@@ -94,7 +94,33 @@ impl Ground {
                 self.host.boot().unwrap();
                 landed
             }
+            Victim::Link(way) => {
+                self.cut(way);
+                agent.go_on();
+                let away = || self.fleet.connected().is_ok_and(|connected| connected == 0);
+                wait_until("the controller to notice that the host is away", SOON, away).unwrap();
+                self.heal(way);
+                true
+            }
             Victim::Helper => false,
+        }
+    }
+
+    fn cut(&self, way: Way) {
+        let (host, controller) = (&self.host, &self.fleet.controller);
+        match way {
+            Way::Both => host.cut_from(controller).unwrap(),
+            Way::TheHosts => host.cut_to(controller).unwrap(),
+            Way::TheControllers => controller.cut_to(host).unwrap(),
+        }
+    }
+
+    fn heal(&self, way: Way) {
+        let (host, controller) = (&self.host, &self.fleet.controller);
+        match way {
+            Way::Both => host.heal_from(controller).unwrap(),
+            Way::TheHosts => host.heal_to(controller).unwrap(),
+            Way::TheControllers => controller.heal_to(host).unwrap(),
         }
     }
 
