@@ -87,6 +87,7 @@ impl Stage<'_> {
         if state.active == "failed" {
             self.host.systemd.reset_failed(unit).await.map_err(|error| error.failure())?;
         }
+        self.make_known(unit).await?;
         // What was told to stop a moment ago ends its work first: only then can it start again.
         let ending = if state.active == "deactivating" { service.stop_timeout.to_duration() } else { Duration::ZERO };
         let within = service.start_timeout.to_duration() + ending + GRACE;
@@ -97,6 +98,17 @@ impl Stage<'_> {
             }
             Err(error) => Err(error.failure()),
         }
+    }
+
+    /// systemd knows an instance by a link to its file. A crash while those of two releases are exchanged may have left none.
+    async fn make_known(&self, unit: &str) -> Result<(), Failure> {
+        let (systemd, file) = (&self.host.systemd, self.layout.units().join(unit));
+        if !file.exists() || systemd.is_installed(unit).await.map_err(|error| error.failure())? {
+            return Ok(());
+        }
+        tracing::warn!(unit, "systemd did not know the unit any more; it is linked again");
+        systemd.link(&[&file]).await.map_err(|error| error.failure())?;
+        systemd.daemon_reload().await.map_err(|error| error.failure())
     }
 
     /// Stops an instance and waits until its last process is gone.

@@ -129,6 +129,7 @@ impl Loop {
             self.decide(rollout, Event::HostRevoked { host: host.clone() });
         }
         self.facts.remove(host);
+        self.ahead.remove(host);
         // What only one host runs finds another.
         self.work.look_for_level = true;
     }

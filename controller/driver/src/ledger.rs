@@ -40,6 +40,10 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn rollout_by_key(&self, key: &str) -> Result<Option<RolloutRecord>, LedgerError>;
     /// The highest number that a rollout ever had, or may have had before the database was restored.
     async fn last_rollout(&self) -> Result<u64, LedgerError>;
+    /// Numbers up to this one may have been given before the database was restored, as somebody has said: nothing follows from them.
+    async fn forgiven(&self) -> Result<u64, LedgerError>;
+    /// The app that a rollout is of; none where there is no such rollout.
+    async fn app_of(&self, rollout: RolloutId) -> Result<Option<AppName>, LedgerError>;
     /// The kept output of a rollout.
     async fn outputs(&self, rollout: RolloutId) -> Result<Vec<OutputRecord>, LedgerError>;
     /// Keeps the output of steps; what was kept of them before is replaced.

@@ -60,7 +60,7 @@ impl Loop {
             let level = self.is_level(&host.id, &spec.app, &target);
             let tried = self.tries.pauses(&(host.id.clone(), spec.app.clone(), target.clone()), now);
             let lacks = (!level && !tried) || all_homes.gains(&host.id, &homes);
-            if lacks && self.parts.sessions.is_open(&host.id) {
+            if lacks && self.parts.sessions.is_open(&host.id) && !self.is_ahead(&host.id) {
                 behind.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
             }
         }

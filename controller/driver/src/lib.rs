@@ -5,6 +5,7 @@
 //! Nothing leaves before what it follows from is durable. Orders are a function of the saved state, so that a crash anywhere
 //! only sends them again.
 
+mod ahead;
 mod announce;
 mod clock;
 mod fleet;
@@ -150,6 +151,8 @@ struct Loop {
     parts: Parts,
     running: BTreeMap<RolloutId, Running>,
     facts: BTreeMap<HostId, HostFacts>,
+    /// Hosts that have heard of more than the ledger knows.
+    ahead: BTreeSet<HostId>,
     next_rollout: u64,
     /// Orders that went out in the session that is open.
     sent: BTreeMap<HostId, (Epoch, BTreeSet<(RolloutId, u32)>)>,
@@ -203,6 +206,7 @@ impl Loop {
             running: BTreeMap::new(),
             facts: hosts.into_iter().map(|host| (host.id, host.facts)).collect(),
             next_rollout: parts.ledger.last_rollout().await? + 1,
+            ahead: BTreeSet::new(),
             sent: BTreeMap::new(),
             tries: Tries::default(),
             parked: Vec::new(),
@@ -252,7 +256,10 @@ impl Loop {
 
     async fn take(&mut self, event: Event, stopping: &CancellationToken) {
         match event {
-            Event::Hello { host, epoch, facts, outcomes, steps } => self.hello(&host, epoch, *facts, &Remembered { outcomes, steps }),
+            Event::Hello { host, epoch, facts, outcomes, steps } => {
+                self.hello(&host, epoch, *facts, &Remembered { outcomes, steps });
+                self.look_whether_ahead(&host).await;
+            }
             Event::Gone { host } => self.gone(&host),
             Event::Facts { host, facts } => self.take_facts(&host, *facts),
             Event::Report { host, epoch, sequence, report } => self.report(&host, epoch, sequence, *report),
@@ -382,6 +389,9 @@ impl Loop {
     fn send_orders(&mut self, rollout: RolloutId) {
         let Some(running) = self.running.get(&rollout) else { return };
         for (host, order) in roadstead_rollout::orders(running.state(), self.parts.term) {
+            if self.is_ahead(&host) {
+                continue;
+            }
             let Some(epoch) = self.parts.sessions.epoch(&host) else { continue };
             // Otherwise a hello of this session is on its way here: with it the host gets its orders.
             let Some((_, sent)) = self.sent.get_mut(&host).filter(|(of_epoch, _)| *of_epoch == epoch) else { continue };

@@ -89,6 +89,9 @@ pub enum Refused {
     /// A rollback cannot be ended before it is through.
     #[error("{0} is a rollback: it goes on to its end")]
     IsRollback(RolloutId),
+    /// Hosts have heard of more than the ledger knows.
+    #[error("{0}: heard of rollouts that this controller does not know: its database is older than the fleet")]
+    Behind(String),
     /// A request with the same key made this one.
     #[error("the request was carried out before")]
     Made(Box<RolloutRecord>),
@@ -202,6 +205,7 @@ impl Loop {
         }
         let spec = &environment.spec;
         let hosts = self.candidates(spec).await?;
+        self.expect_level(&hosts)?;
         // One that has to leave a host of the fleet comes to its new home when this rollout is over.
         let homes = self.homes(spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
         let mut candidates = Vec::with_capacity(hosts.len());

@@ -86,6 +86,11 @@ pub(super) fn refused(refused: Refused) -> Status {
         Refused::RunsAlready(..) => not_now(text, "see `roadstead env list`"),
         Refused::NotRunning(_) => not_now(text, "see `roadstead rollout list`"),
         Refused::IsRollback(_) => not_now(text, "wait for its end, then deploy what you want"),
+        Refused::Behind(_) => not_now(
+            text,
+            "after restoring a backup, stop the controller, run `roadstead-controller restored` there, and start it; a host that does not \
+             belong to this fleet: `roadstead host revoke`",
+        ),
         Refused::Made(_) => internal(text),
         Refused::Plan(_) => not_now(text, "see `roadstead host list`"),
         Refused::Ledger(LedgerError::Stopping) => stored(StoreError::Stopping),

@@ -57,6 +57,14 @@ impl Ledger for Store {
         Ok(Self::last_rollout(self).await?)
     }
 
+    async fn forgiven(&self) -> Result<u64, LedgerError> {
+        Ok(Self::forgiven(self).await?)
+    }
+
+    async fn app_of(&self, rollout: RolloutId) -> Result<Option<AppName>, LedgerError> {
+        Ok(Self::app_of(self, rollout).await?)
+    }
+
     async fn outputs(&self, rollout: RolloutId) -> Result<Vec<OutputRecord>, LedgerError> {
         Ok(Self::outputs(self, rollout).await?)
     }

@@ -80,6 +80,26 @@ impl Store {
         Ok(unsigned(last))
     }
 
+    /// Numbers up to this one may have been given before the database was restored; 0 when it never was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn forgiven(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT COALESCE((SELECT value FROM meta WHERE key = 'rollouts'), 0)";
+        let forgiven: i64 = sqlx::query_scalar(sql).fetch_one(&self.readers).await?;
+        Ok(unsigned(forgiven))
+    }
+
+    /// The app that a rollout is of; none where there is no such rollout.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn app_of(&self, rollout: RolloutId) -> Result<Option<AppName>, StoreError> {
+        let sql = "SELECT app FROM rollouts WHERE id = ?";
+        let app: Option<String> = sqlx::query_scalar(sql).bind(signed(rollout.0)).fetch_optional(&self.readers).await?;
+        app.map(|app| AppName::parse(&app).map_err(|e| StoreError::damaged("rollout", e))).transpose()
+    }
+
     /// Where the only instances of an app's services run.
     ///
     /// # Errors

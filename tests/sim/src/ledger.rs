@@ -125,6 +125,14 @@ impl Ledger for SimLedger {
         Ok(self.tables().rollouts.keys().next_back().map_or(0, |id| id.0))
     }
 
+    async fn forgiven(&self) -> Result<u64, LedgerError> {
+        Ok(0)
+    }
+
+    async fn app_of(&self, rollout: RolloutId) -> Result<Option<AppName>, LedgerError> {
+        Ok(self.tables().rollouts.get(&rollout).map(|record| record.state.plan.app.clone()))
+    }
+
     async fn outputs(&self, _rollout: RolloutId) -> Result<Vec<OutputRecord>, LedgerError> {
         Ok(Vec::new())
     }

@@ -88,6 +88,12 @@ fn a_kill_in_the_middle_of_any_step_changes_nothing_but_the_time() {
     println!("systemd was executed anew at {} steps", seen.len());
     assert_whole(&fleet, "1.1.0");
 
+    // between two calls to systemd, which exchange what starts at boot: it knows nothing any more of the release to go back to
+    let forgotten = killer.host.sh("cd /etc/roadstead/units && systemctl disable erp-*@1.0.0-*.service 2>&1").unwrap();
+    assert!(forgotten.contains("erp-web@1.0.0-"), "{forgotten}");
+    fleet.desk.roadstead(&["rollback", "staging", "--reason", "a story"]).unwrap();
+    assert_whole(&fleet, "1.0.0");
+
     load.wait_for_more(100, SOON).unwrap();
     let report = load.stop().unwrap();
     assert_eq!(report.failed(), 0, "{report}");

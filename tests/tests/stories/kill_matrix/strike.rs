@@ -68,6 +68,8 @@ impl Ground {
         if cell.when == When::During && matches!(cell.victim, Victim::Agent | Victim::Power) {
             agent.go_on();
             std::thread::sleep(self.time_of(cell) / 2_u32.saturating_pow(number + 1));
+            agent.stop();
+            wait_until("the agent to stand still", SOON, || agent.is_stopped() || !agent.is_alive()).unwrap();
         }
         let moment = Some(cell.moment());
         match cell.victim {
