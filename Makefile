@@ -1,13 +1,17 @@
 # `make help` lists what can be done here.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: bench check deb demo deny docs help image lab-down lab-status lab-up lint mutants setup sim test
+.PHONY: bench check crash-image crash-images deb demo deny docs help image lab-down lab-status lab-up lint mutants setup sim test
 
 lab := cargo run --quiet --bin roadstead-lab --
 N ?= 3
 SEEDS ?= 2000
 FROM ?= 0
 KEEP ?=
+IMAGES ?= 200
+BOOTS ?= $(IMAGES)
+SEED ?=
+OUT ?= crash-image
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +40,12 @@ test: setup check deny ## everything, real systemd hosts included (as root)
 
 sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the whole story
 	cargo run --quiet --bin roadstead-sim -- $(SEEDS) $(FROM)
+
+crash-images: setup ## cut a real host's power at IMAGES moments (default 200) of a recorded disk, boot from what is left (as root)
+	cargo run --quiet --bin roadstead-crash -- run $(IMAGES) $(BOOTS) $(SEED)
+
+crash-image: ## the disk of one of those power cuts again: RECORDING, POSITION and SEED as it was told, to the file OUT
+	cargo run --quiet --bin roadstead-crash -- image $(RECORDING) $(POSITION) $(SEED) $(OUT)
 
 mutants: ## show that the simulator finds bugs: plant known mistakes, one after the other (minutes)
 	cargo run --quiet --bin roadstead-mutants

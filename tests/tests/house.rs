@@ -29,7 +29,7 @@ fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("roadstead-agent", with("roadstead-deployment").into_iter().chain(["roadstead-worker"]).collect()),
         ("roadstead", all.into()),
         ("roadstead-sim", ["roadstead-model", "roadstead-rollout", "roadstead-driver", "roadstead-worker"].into()),
-        ("roadstead-tests", all.into()),
+        ("roadstead-tests", with("roadstead-worker")),
         ("roadstead-bench", with("roadstead-tests")),
     ])
 }

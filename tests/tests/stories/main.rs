@@ -17,6 +17,7 @@ mod foreign_projects;
 mod host_away;
 mod identity;
 mod install_page;
+mod lost_writes;
 mod manual_rollback;
 mod migration_that_fails;
 mod own_units;
