@@ -97,15 +97,19 @@ fn serving(root: &Path, trees: &Trees, found: &mut Offline) {
 /// Every blob is what its name says, and a folder's node is there only with all below it.
 fn blobs(state: &Path, found: &mut Offline) {
     let folder = state.join("blobs");
+    let mut damaged = Vec::new();
     for shelf in files(&folder).into_iter().filter(|shelf| name(shelf).len() == 2) {
         for blob in files(&shelf) {
             let promised = format!("{}{}", name(&shelf), name(&blob).trim_end_matches(".x"));
             match fs::read(&blob) {
                 Ok(bytes) if Digest::of(&bytes).to_string() == promised => {}
-                Ok(bytes) => found.wrong.push(format!("the blob {promised} is something else: {} bytes", bytes.len())),
-                Err(error) => found.wrong.push(format!("the blob {promised} cannot be read: {error}")),
+                Ok(bytes) => damaged.push(format!("{promised} is something else of {} bytes", bytes.len())),
+                Err(error) => damaged.push(format!("{promised} cannot be read: {error}")),
             }
         }
+    }
+    if !damaged.is_empty() {
+        found.wrong.push(format!("{} blobs are not what their names say: {}", damaged.len(), damaged[..damaged.len().min(3)].join(", ")));
     }
     let Ok(store) = Store::open(&folder, Form::Raw) else { return };
     for path in files(&state.join("apps/erp/manifests")).into_iter().filter(|path| !name(path).starts_with('.')) {
