@@ -1,7 +1,8 @@
 # `make help` lists what can be done here.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: bench check deb demo deny docs fuzz help image lab-down lab-status lab-up lint mutants setup sim test
+.PHONY: bench check crash-image crash-images deb demo deny docs fuzz help image kill-matrix lab-down lab-status lab-up lint mutants
+.PHONY: setup sim test
 
 lab := cargo run --quiet --bin roadstead-lab --
 N ?= 3
@@ -10,6 +11,10 @@ FROM ?= 0
 KEEP ?=
 SECONDS ?= 60
 TARGET ?=
+IMAGES ?= 200
+BOOTS ?= $(IMAGES)
+SEED ?=
+OUT ?= crash-image
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +46,14 @@ sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the 
 
 fuzz: ## look SECONDS long for bytes that break each reader of outside bytes, or TARGET alone
 	tests/fuzz/run $(SECONDS) $(TARGET)
+crash-images: setup ## cut a real host's power at IMAGES moments (default 200) of a recorded disk, boot from what is left (as root)
+	cargo run --quiet --bin roadstead-crash -- run $(IMAGES) $(BOOTS) $(SEED)
+
+crash-image: ## the disk of one of those power cuts again: RECORDING, POSITION and SEED as it was told, to the file OUT
+	cargo run --quiet --bin roadstead-crash -- image $(RECORDING) $(POSITION) $(SEED) $(OUT)
+
+kill-matrix: setup ## kill and cut off everybody before, during and after each step on several fleets (as root; an hour or more)
+	ROADSTEAD_KILLS=all cargo test --workspace --test stories kill_matrix::every -- --nocapture
 
 mutants: ## show that the simulator finds bugs: plant known mistakes, one after the other (minutes)
 	cargo run --quiet --bin roadstead-mutants

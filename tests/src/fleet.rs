@@ -14,6 +14,7 @@ mod tiny;
 pub use desk::Desk;
 pub use erp::{Erp, PASSWORD, SITE, run, secrets};
 pub use journal::{Journals, Moment};
+pub(crate) use packages::target;
 pub use packages::{Packages, Profile, packages, repacked};
 pub use plain::{PlainFleet, tools};
 pub use project::Project;

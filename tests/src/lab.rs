@@ -13,21 +13,27 @@ mod host;
 mod inotify;
 mod network;
 mod process;
+mod recorder;
+mod recording;
 mod registry;
 mod servers;
 mod wait;
 
 pub use command::Execution;
+pub(crate) use command::{run, tail};
 pub use error::LabError;
 pub use host::Host;
 pub use network::Network;
 pub use process::Process;
+pub use recorder::Recorder;
+pub use recording::{Recording, Request};
 pub use registry::{HostOptions, LabState};
 pub(crate) use wait::complain;
 pub use wait::wait_until;
 
 use crate::lab::error::Result;
 use crate::lab::registry::Record;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +45,8 @@ pub(crate) struct Shared {
     state: Mutex<LabState>,
     /// The processes of this process that must be waited for when they die.
     children: Mutex<Vec<Child>>,
+    /// The recorded disks of hosts that this process made.
+    recorders: Mutex<BTreeMap<String, Recorder>>,
     image: PathBuf,
 }
 
@@ -49,6 +57,10 @@ impl Shared {
 
     fn children(&self) -> MutexGuard<'_, Vec<Child>> {
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recorders(&self) -> MutexGuard<'_, BTreeMap<String, Recorder>> {
+        self.recorders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes one host's record and saves the lab.
@@ -76,7 +88,10 @@ impl Lab {
         let image = disk::image()?;
         clean_stale()?;
         let state = registry::create(name)?;
-        let lab = Self { shared: Arc::new(Shared { state: Mutex::new(state), children: Mutex::default(), image }), owned: true };
+        let lab = Self {
+            shared: Arc::new(Shared { state: Mutex::new(state), children: Mutex::default(), recorders: Mutex::default(), image }),
+            owned: true,
+        };
         inotify::raise()?;
         network::make_switch(&lab.id())?;
         Ok(lab)
@@ -86,7 +101,8 @@ impl Lab {
     pub fn open(id: &str) -> Result<Self> {
         process::require_root()?;
         let state = registry::load(id)?;
-        let shared = Shared { state: Mutex::new(state), children: Mutex::default(), image: disk::image_path()? };
+        let shared =
+            Shared { state: Mutex::new(state), children: Mutex::default(), recorders: Mutex::default(), image: disk::image_path()? };
         Ok(Self { shared: Arc::new(shared), owned: false })
     }
 

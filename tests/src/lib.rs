@@ -2,6 +2,7 @@
 //! plugs that can be pulled, and a load generator that counts every request. It is no part of the product and it
 //! knows the product only from outside: packages, commands, ports.
 
+pub mod crash;
 pub mod fleet;
 pub mod lab;
 pub mod load;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 
+use roadstead_tests::crash;
 use roadstead_tests::lab::{self, HostOptions, Lab, LabError};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,6 +13,36 @@ fn reaches(from: &lab::Host, to: &lab::Host) -> bool {
     // no ping in a small host: a refused connection is an answer too, silence is not
     let script = format!("timeout 1 bash -c '</dev/tcp/{}/9' 2>&1 | grep -q refused", to.ip());
     from.try_sh(&script).unwrap().success()
+}
+
+/// Disks that are made of one recording.
+const DISKS: u64 = 20;
+
+#[test]
+fn a_recorded_disk_keeps_what_was_synced_and_loses_what_was_not() {
+    let lab = Lab::new("recorded").unwrap();
+    let host = lab.host_with("web", HostOptions::default().recorded(256)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = host.recorder().unwrap();
+    recorder.begin(&folder.path().join("recording")).unwrap();
+    host.sh("cd /srv && echo one >synced && sync synced && sync . && echo two >written").unwrap();
+    let position = recorder.position();
+    host.sh("cd /srv && echo three >later && sync later").unwrap();
+    let recording = recorder.end().unwrap();
+    host.power_cut().unwrap();
+    let image = folder.path().join("image");
+    let look = |position, seed| {
+        crash::make(&recording, position, seed, &image).unwrap();
+        host.replace_disk(&image).unwrap();
+        ["synced", "written", "later"].map(|name| std::fs::read_to_string(host.root_path().join("srv").join(name)).unwrap_or_default())
+    };
+    for seed in 0..DISKS {
+        let [synced, written, later] = look(position, seed);
+        assert_eq!((synced.as_str(), later.as_str()), ("one\n", ""), "seed {seed}");
+        assert!(written.is_empty(), "nothing made it leave the memory");
+    }
+    assert_eq!(look(recording.requests().len(), 1)[2], "three\n");
+    lab.down().unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::walk::reachable;
 use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind, ReleaseId, limits};
-use roadstead_worker::files::read_bounded;
+use roadstead_worker::files::{read_bounded, sync_folder};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::revert::mark_bad;
 use super::serve::forget_units;
 use super::stage::Other;
 use super::unpack::{blobs, remove_tree};
-use super::util::{disk, io_failure};
+use super::util::{disk, io_failure, on_disk};
 use crate::facts::apps_on_disk;
 use crate::host::links;
 use crate::host::unit_file::release_of_unit;
@@ -80,13 +80,13 @@ fn sweep(layout: &Layout, app: &AppName, needed: &BTreeSet<ReleaseId>) -> Result
             if ReleaseId::parse(&name).is_ok_and(|id| needed.contains(&id)) {
                 continue;
             }
-            remove_tree(&folder.join(name))?;
+            discard(&folder, &name, &remove_tree)?;
             swept.releases += kept;
         }
     }
     for name in names(&layout.venvs(app)) {
         if !venvs.contains(&name) {
-            remove_tree(&layout.venvs(app).join(name))?;
+            discard(&layout.venvs(app), &name, &remove_tree)?;
         }
     }
     let received = layout.app_state(app).join("received");
@@ -104,6 +104,19 @@ fn sweep(layout: &Layout, app: &AppName, needed: &BTreeSet<ReleaseId>) -> Result
     }
     swept.bytes = sweep_blobs(layout)?;
     Ok(swept)
+}
+
+/// Removes a tree. Its name promises that all of it is there, so the name goes first: a power cut leaves the whole of it or a leftover.
+fn discard(folder: &Path, name: &str, remove: &dyn Fn(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
+    let tree = folder.join(name);
+    if name.starts_with('.') {
+        return remove(&tree);
+    }
+    let aside = folder.join(format!(".gone-{name}"));
+    remove(&aside)?;
+    fs::rename(&tree, &aside).map_err(|error| io_failure("put aside", &tree, &error))?;
+    sync_folder(folder).map_err(|error| on_disk(&error))?;
+    remove(&aside)
 }
 
 /// Whether a small file is of this release: `ID.json`, `ID.env`, `ID.SERVICE.env`.
@@ -155,6 +168,22 @@ fn remove_file(path: &Path) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::host::samples;
+
+    #[test]
+    fn what_is_removed_in_part_has_no_name_that_promises_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("1.0-0");
+        fs::create_dir(&tree).unwrap();
+        let cut_short = |path: &Path| {
+            if path.exists() { Err(Failure::new(FailureKind::Host, "the power failed".to_owned(), "")) } else { Ok(()) }
+        };
+        assert!(discard(folder.path(), "1.0-0", &cut_short).is_err());
+        assert_eq!(names(folder.path()), [".gone-1.0-0"]);
+        // the next one removes what is left, and what came anew under the name
+        fs::create_dir(&tree).unwrap();
+        discard(folder.path(), "1.0-0", &remove_tree).unwrap();
+        assert!(names(folder.path()).is_empty());
+    }
 
     #[test]
     fn what_is_needed_stays_and_the_rest_goes_with_all_that_belongs_to_it() {

@@ -48,17 +48,21 @@ pub fn read_all_bounded(source: impl io::Read, path: &Path, max: u64) -> Result<
 
 /// Makes a folder that only the agent may enter, and those above it, durably.
 pub fn create_private_folder(path: &Path) -> Result<(), FileError> {
+    create_folder(path, &sync_folder)
+}
+
+fn create_folder(path: &Path, sync: &dyn Fn(&Path) -> Result<(), FileError>) -> Result<(), FileError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
     if path.is_dir() {
-        return Ok(());
+        // Whoever made it may have died before its name was durable. Those above it were durable before it was made.
+        return sync(parent);
     }
-    if let Some(parent) = path.parent() {
-        create_private_folder(parent)?;
-    }
+    create_folder(parent, sync)?;
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(FileError::new("make the folder", path, e)),
         _ => {}
     }
-    path.parent().map_or(Ok(()), sync_folder)
+    sync(parent)
 }
 
 /// Makes the names in a folder durable.
@@ -96,6 +100,28 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), Fi
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_folder_whose_name_could_not_be_made_durable_is_not_trusted_the_next_time() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, path) = (root.path().join("a"), root.path().join("a/b"));
+        let failing = |parent: &Path| match parent == root.path() {
+            true => Err(FileError::new("sync the folder", parent, io::ErrorKind::Other.into())),
+            false => Ok(()),
+        };
+        assert!(create_folder(&folder, &failing).is_err());
+        assert!(folder.is_dir(), "it was made all the same");
+        let synced = std::cell::RefCell::new(Vec::new());
+        let sync = |parent: &Path| {
+            synced.borrow_mut().push(parent.to_path_buf());
+            Ok(())
+        };
+        create_folder(&path, &sync).unwrap();
+        assert_eq!(*synced.borrow(), [root.path().to_path_buf(), folder.clone()]);
+        create_folder(&path, &sync).unwrap();
+        assert_eq!(synced.borrow().last(), Some(&folder));
+        assert_eq!(synced.borrow().len(), 3);
+    }
 
     #[test]
     fn files_are_replaced_with_their_mode_even_after_a_crash_left_a_part() {

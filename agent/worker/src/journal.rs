@@ -96,9 +96,9 @@ impl Journals {
         let mut journal = JournalFile { path, file, clock: self.clock.clone(), check: String::new() };
         let begun = journal.append(&Record::Header { format: JOURNAL_FORMAT, order: order.clone() });
         if let Err(error) = begun.and_then(|()| Ok(self.disk.sync_folder(&folder)?)) {
-            // Nothing was done yet: the order counts as never given.
-            if let Err(left) = self.disk.remove(&journal.path) {
-                tracing::warn!(path = %journal.path.display(), error = %left.source, "an empty journal is left behind");
+            // Nothing was done yet: the order counts as never given, after a power cut too.
+            if let Err(left) = self.disk.remove(&journal.path).and_then(|()| self.disk.sync_folder(&folder)) {
+                tracing::warn!(path = %journal.path.display(), error = %left.source, "the journal of a refused order may be left behind");
             }
             return Err(error);
         }

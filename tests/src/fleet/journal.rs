@@ -2,6 +2,7 @@
 //! in which step a fault hits.
 
 use crate::lab::Host;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,13 @@ impl Journals {
         let moments: Vec<Moment> =
             orders.iter().filter(|((rollout, _), _)| *rollout == newest).filter_map(|(_, path)| last_of(path)).collect();
         moments.iter().find(|moment| moment.record != "ended").or(moments.last()).cloned()
+    }
+
+    /// How many whole lines each journal has, by its file name.
+    pub fn lines(&self) -> BTreeMap<String, usize> {
+        let whole = |path: &Path| fs::read(path).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
+        let files = self.numbered().into_iter().flatten();
+        files.map(|(_, path)| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), whole(&path))).collect()
     }
 
     /// Looks until the newest record is one of those that are waited for, or until it is no use any more.

@@ -49,7 +49,7 @@ pub struct Packages {
 }
 
 /// Cargo's folder for what it builds.
-pub(super) fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 

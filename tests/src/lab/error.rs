@@ -83,6 +83,9 @@ pub enum LabError {
     /// A host is on already.
     #[error("host {0} is running already")]
     On(String),
+    /// A host's disk cannot be recorded.
+    #[error("host {0} has no recorded disk")]
+    NoRecorder(String),
     /// A lab is full.
     #[error("a lab holds at most {0} hosts")]
     Full(u8),

@@ -5,6 +5,7 @@ use crate::lab::command::{Execution, run};
 use crate::lab::error::{LabError, Result};
 use crate::lab::network::{self, Network};
 use crate::lab::process::Process;
+use crate::lab::recorder::Recorder;
 use crate::lab::registry::{Record, Running};
 use crate::lab::wait::wait_for;
 use crate::lab::{Shared, cgroup, disk};
@@ -253,6 +254,20 @@ impl Host {
         self.wait_for_death(running)
     }
 
+    /// The recorded disk that all that it writes lies on; an error when it was made without one.
+    pub fn recorder(&self) -> Result<Recorder> {
+        let recorder = self.shared.recorders().get(&self.name).cloned();
+        recorder.ok_or_else(|| LabError::NoRecorder(self.name.clone()))
+    }
+
+    /// Puts another disk, a file with a file system, in the place of its recorded one, while it is off.
+    pub fn replace_disk(&self, file: &Path) -> Result<()> {
+        if self.is_running() {
+            return Err(LabError::On(self.name.clone()));
+        }
+        disk::replace(&self.shared.image, &self.folder(), file)
+    }
+
     /// Shuts down in order, as `systemctl poweroff` does.
     pub fn shutdown(&self) -> Result<()> {
         let running = self.running()?;
@@ -293,7 +308,9 @@ impl Host {
     /// Makes its disk and its place on the switch.
     pub(crate) fn install(&self) -> Result<()> {
         let options = self.record().map(|record| record.options).unwrap_or_default();
-        disk::make(&self.shared.image, &self.folder(), &options)?;
+        if let Some(recorder) = disk::make(&self.shared.image, &self.folder(), &options)? {
+            self.shared.recorders().insert(self.name.clone(), recorder);
+        }
         network::plug_in(&self.lab(), &self.name, self.number())
     }
 

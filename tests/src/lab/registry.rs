@@ -55,6 +55,8 @@ pub struct HostOptions {
     pub disks: BTreeMap<String, u32>,
     /// Folders of the machine that the host may read: folder in the host, folder of the machine.
     pub read_only: BTreeMap<String, PathBuf>,
+    /// The size in MiB of the disk that all that the host writes lies on, if its writes can be recorded.
+    pub recorded: Option<u32>,
 }
 
 impl HostOptions {
@@ -62,6 +64,13 @@ impl HostOptions {
     #[must_use]
     pub fn disk(mut self, at: &str, mebibytes: u32) -> Self {
         self.disks.insert(at.to_owned(), mebibytes);
+        self
+    }
+
+    /// All that the host writes lies on a disk of its own, ext4 of so many MiB, whose writes and flushes can be recorded.
+    #[must_use]
+    pub fn recorded(mut self, mebibytes: u32) -> Self {
+        self.recorded = Some(mebibytes);
         self
     }
 

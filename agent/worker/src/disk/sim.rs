@@ -47,6 +47,11 @@ impl SimDisk {
         self.lock().crash_at = n;
     }
 
+    /// Lets the `n`th write from the disk's first fail, and no other: it may have been seen to happen, and is not durable.
+    pub fn fail_at(&self, n: u64) {
+        self.lock().fail_at = Some(n);
+    }
+
     /// What is done at the moment at which the power fails, before the one who writes knows: there the tasks of the host end. Once, and
     /// not after a `crash`.
     pub fn on_failure(&self, act: impl FnOnce() + Send + 'static) {

@@ -78,6 +78,7 @@ pub(super) struct State {
     pub(super) down: bool,
     pub(super) writes: u64,
     pub(super) crash_at: Option<u64>,
+    pub(super) fail_at: Option<u64>,
     pub(super) room: Room,
     pub(super) alarm: Option<Alarm>,
 }
@@ -102,6 +103,7 @@ impl State {
             down: false,
             writes: 0,
             crash_at: None,
+            fail_at: None,
             room: Room::Plenty,
             alarm: None,
         }
@@ -115,7 +117,8 @@ impl State {
     fn count(&mut self) -> io::Result<()> {
         self.writes += 1;
         self.down = self.crash_at.is_some_and(|n| self.writes >= n);
-        self.up()
+        self.up()?;
+        if self.fail_at == Some(self.writes) { Err(io::Error::other("the disk failed this once")) } else { Ok(()) }
     }
 
     pub(super) fn crash(&mut self) {
@@ -217,10 +220,10 @@ impl State {
 
     /// Makes a folder and those above it durably, unless it is there.
     pub(super) fn create_folder(&mut self, path: &Path) -> io::Result<()> {
-        if is_folder(&self.seen, Some(path)) {
-            return Ok(());
-        }
         let Some(parent) = path.parent() else { return Ok(()) };
+        if is_folder(&self.seen, Some(path)) {
+            return self.sync_folder(parent);
+        }
         self.create_folder(parent)?;
         if self.seen.contains_key(path) {
             return Err(io::ErrorKind::NotADirectory.into());

@@ -183,3 +183,17 @@ fn the_same_seed_and_the_same_acts_give_the_same_disk() {
     assert_eq!(left(7), left(7));
     assert!((0..20).map(left).collect::<BTreeSet<_>>().len() > 10, "seeds differ");
 }
+
+#[test]
+fn a_folder_that_could_not_be_made_durable_is_made_so_when_it_is_asked_for_again() {
+    for seed in 0..50 {
+        let disk = SimDisk::new(seed);
+        disk.fail_at(4);
+        assert!(disk.create_folder(Path::new(FOLDER)).is_err(), "the folder is there, and its name could not be synced");
+        disk.create_folder(Path::new(FOLDER)).unwrap();
+        disk.create(&file(), 0).unwrap().append(b"durable").unwrap();
+        disk.sync_folder(Path::new(FOLDER)).unwrap();
+        disk.crash();
+        assert_eq!(disk.bytes(&file()), Some(b"durable".to_vec()), "seed {seed}");
+    }
+}

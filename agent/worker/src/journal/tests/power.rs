@@ -80,3 +80,18 @@ proptest! {
         prop_assert_eq!(standing(&journals, &records), records.len());
     }
 }
+
+#[test]
+fn an_order_that_could_not_be_written_down_does_not_come_back_after_a_power_cut() {
+    for seed in 0..50 {
+        for write in 1..5 {
+            let disk = SimDisk::new(seed);
+            let journals = journals(&disk);
+            disk.create_folder(&PathBuf::from("/agent/journal").join(order(1).app.as_str())).unwrap();
+            disk.fail_at(disk.writes() + write);
+            assert!(journals.create(&order(1)).is_err(), "seed {seed}, write {write}");
+            disk.crash();
+            assert!(journals.read(&order(1).app).unwrap().is_empty(), "seed {seed}, write {write}");
+        }
+    }
+}
