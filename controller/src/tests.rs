@@ -24,6 +24,7 @@ struct Disk {
     current: Option<ReleaseId>,
     releases: Vec<ReleaseId>,
     unconfirmed: bool,
+    highest: Option<roadstead_model::Fence>,
     outcomes: BTreeMap<OrderKey, OrderOutcome>,
     obeyed: Vec<(String, ReleaseId)>,
 }
@@ -105,7 +106,8 @@ impl Rig {
             let disk = disks.entry(host.clone()).or_default();
             let mut said = facts(number);
             let (current, releases) = (disk.current.clone(), disk.releases.clone());
-            let state = roadstead_model::AppState { current, releases, unconfirmed: disk.unconfirmed, ..Default::default() };
+            let (unconfirmed, highest) = (disk.unconfirmed, disk.highest);
+            let state = roadstead_model::AppState { current, releases, unconfirmed, highest, ..Default::default() };
             said.apps.insert(app(), state);
             (said, disk.outcomes.clone().into_iter().collect())
         };
@@ -306,6 +308,44 @@ async fn a_restart_in_the_middle_goes_on_and_repeats_nothing() {
         let prepared = disk.obeyed.iter().filter(|(verb, _)| verb == "prepare").count();
         assert_eq!(prepared, 1, "{host} was told to prepare once more: {:?}", disk.obeyed);
     }
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_that_is_ahead_of_the_database_is_held() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, rollout) = Rig::serving(folder.path(), &disks, &["1.0", "1.1"]).await;
+    // since the backup of which this database is, the host has been given another release by a rollout that is not in it
+    let later = roadstead_model::Fence { term: rig.term, rollout: RolloutId(rollout.0 + 3), sequence: 3 };
+    {
+        let mut disks = disks.lock().unwrap();
+        let disk = disks.get_mut(&host_id(0)).unwrap();
+        (disk.current, disk.highest) = (Some(release("1.2").id()), Some(later));
+    }
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    let refused = rig.deploy("1.1").await;
+    assert!(matches!(&refused, Err(Refused::Behind(hosts)) if hosts == host_record(0).name.as_str()), "{refused:?}");
+    assert!(matches!(rig.roll_back(Some("1.1")).await, Err(Refused::Behind(_) | Refused::NeverServed(..))));
+    assert_eq!(serving(&disks), vec![Some(release("1.2").id())], "it was not brought \"level\"");
+    rig.stop().await;
+
+    // a restart does not forget it, and no number is given twice
+    let rig = Rig::start(folder.path()).await;
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    assert!(matches!(rig.deploy("1.1").await, Err(Refused::Behind(_))));
+    assert_eq!(serving(&disks), vec![Some(release("1.2").id())]);
+    rig.store.jump(clock::now()).await.unwrap();
+    rig.stop().await;
+
+    // once somebody has said that the database was restored, and what hosts run was pushed again, it goes on
+    let rig = Rig::start(folder.path()).await;
+    rig.store.publish(release("1.2"), clock::now()).await.unwrap();
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    let deployed = rig.deploy("1.1").await.unwrap();
+    assert!(deployed > later.rollout, "{deployed}");
+    assert_eq!(rig.end(deployed).await.state.phase.word(), "done");
+    assert_eq!(serving(&disks), vec![Some(release("1.1").id())]);
     rig.stop().await;
 }
 
