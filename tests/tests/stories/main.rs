@@ -18,6 +18,7 @@ mod host_away;
 mod identity;
 mod install_page;
 mod kill_matrix;
+mod lost_writes;
 mod manual_rollback;
 mod migration_that_fails;
 mod own_units;
