@@ -64,8 +64,10 @@ fn settings(config: &Path, tell: &mut dyn FnMut(Finding)) -> Option<Settings> {
 fn identity(layout: &Layout, tell: &mut dyn FnMut(Finding)) -> Option<Identity> {
     match Identity::load(layout) {
         Ok(identity) if identity.valid_until() <= clock::now() => {
-            let hint = "an admin makes a token with `roadstead host token`; then `roadstead-agent enroll --again` here";
-            tell(Finding::failed("identity", format!("host {}: its certificate has ended", identity.host()), hint));
+            let hint = "is the clock right (`timedatectl`)? Then an admin makes a token with `roadstead host token`, for `roadstead-agent enroll \
+                        --again` here";
+            let says = format!("host {}: its certificate has ended, by this host's clock", identity.host());
+            tell(Finding::failed("identity", says, hint));
             None
         }
         Ok(identity) => {

@@ -16,6 +16,9 @@ const CREDENTIALS: &str = "identity.pem";
 const CONTROLLER: &str = "controller";
 const ADDRESS_BYTES_MAX: u64 = 1024;
 
+/// What to do when a certificate is not of this time.
+pub(crate) const CLOCKS: &str = "compare the clocks of both machines: `timedatectl`";
+
 /// Why the host's identity cannot be used or made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
@@ -39,6 +42,9 @@ pub(crate) enum IdentityError {
         /// Whose it is.
         name: Name,
     },
+    /// A certificate of another time would replace one that is good.
+    #[error("the controller's new certificate is not valid now, by this host's clock; the one that there is stays: {CLOCKS}")]
+    OfAnotherTime,
     /// The certificate does not make a connection.
     #[error("the identity makes no connection")]
     Tls(#[from] TlsError),
@@ -124,7 +130,7 @@ impl Identity {
     pub(crate) fn validity(&self) -> String {
         let (now, end) = (clock::now(), self.valid_until());
         if end <= now {
-            return "expired: enroll again with `roadstead-agent enroll --again`".to_owned();
+            return format!("expired, by this host's clock: {CLOCKS}; if they agree, `roadstead-agent enroll --again`");
         }
         let hours = end.since(now).0 / 3_600_000;
         format!("valid for {} more; it renews itself", if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} hours") })
@@ -136,12 +142,17 @@ impl Identity {
         renew_at(credentials.not_before(), credentials.not_after(), jitter_seed(credentials.identity()))
     }
 
-    /// Takes the renewed certificate into use, after making it durable. Connections that are open stay.
+    /// Takes the renewed certificate into use, after making it durable. Connections that are open stay. While the controller's clock is
+    /// wrong, it gives certificates with which the host would be locked out when the clock is right again: one that holds is kept.
     pub(crate) fn renew(&self, pending: PendingCredentials, certificate: &[u8], authority: &[u8]) -> Result<(), IdentityError> {
         let path = self.folder.join(CREDENTIALS);
         let renewed = pending.complete(certificate, authority).map_err(|source| IdentityError::Unusable { path: path.clone(), source })?;
         if renewed.identity() != &self.name() {
             return Err(IdentityError::NotAHost { path, name: renewed.identity().clone() });
+        }
+        let now = clock::now();
+        if holds(&self.credentials(), now) && !holds(&renewed, now) {
+            return Err(IdentityError::OfAnotherTime);
         }
         save(&self.folder, &renewed)?;
         self.tls.publish(&renewed)?;
@@ -154,6 +165,11 @@ impl Identity {
     }
 }
 
+/// Whether a certificate is valid at this time.
+fn holds(credentials: &Credentials, now: Timestamp) -> bool {
+    (credentials.not_before()..=credentials.not_after()).contains(&now)
+}
+
 fn folder(layout: &Layout) -> PathBuf {
     layout.agent_state().join("identity")
 }
@@ -161,4 +177,48 @@ fn folder(layout: &Layout) -> PathBuf {
 fn save(folder: &Path, credentials: &Credentials) -> Result<(), IdentityError> {
     let path = folder.join(CREDENTIALS);
     credentials.save(&path).map_err(|source| IdentityError::Unusable { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roadstead_model::Millis;
+    use roadstead_pki::Authority;
+
+    #[test]
+    fn a_certificate_of_another_time_does_not_replace_one_that_holds() {
+        const DAY: Millis = Millis::from_secs(24 * 3600);
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        let now = clock::now();
+        let authority = Authority::create(now).unwrap();
+        let name = Name::Host(HostId::parse("abcdefghijklmnopqrstuvwxyz").unwrap());
+        let given_at = |now: Timestamp| {
+            let pending = PendingCredentials::generate().unwrap();
+            let certificate = authority.issue(pending.request(), &name, DAY, now).unwrap().der;
+            (pending, certificate)
+        };
+        let establish = |at: Timestamp| {
+            Identity::establish(&layout, &authority.issue_credentials(&name, DAY, at).unwrap(), "controller:7443").unwrap();
+            Identity::load(&layout).unwrap()
+        };
+        let long_ago = Timestamp(now.0 - 100 * DAY.0);
+        let in_years = now.plus(Millis(1000 * DAY.0));
+
+        let identity = establish(now);
+        let end = identity.valid_until();
+        for wrong in [long_ago, in_years] {
+            let (pending, certificate) = given_at(wrong);
+            let refused = identity.renew(pending, &certificate, authority.certificate_der()).unwrap_err();
+            assert!(refused.to_string().contains("compare the clocks"), "{refused}");
+            assert_eq!((identity.valid_until(), Identity::load(&layout).unwrap().valid_until()), (end, end));
+        }
+        let (pending, certificate) = given_at(now.plus(Millis(1000)));
+        identity.renew(pending, &certificate, authority.certificate_der()).unwrap();
+        assert!(identity.valid_until() > end);
+
+        // One that does not hold is no better: any other may replace it, since it may be this host's clock that is wrong.
+        let (pending, certificate) = given_at(in_years);
+        establish(long_ago).renew(pending, &certificate, authority.certificate_der()).unwrap();
+    }
 }

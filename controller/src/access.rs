@@ -22,7 +22,7 @@ pub(crate) enum Denied {
     #[error("this certificate was revoked")]
     Revoked,
     /// No longer valid.
-    #[error("this certificate has expired")]
+    #[error("this certificate has expired, by the controller's clock")]
     Expired,
 }
 
@@ -75,11 +75,12 @@ impl Access {
         });
     }
 
-    /// A host's newest certificate is valid until then. One that was cut off meanwhile stays out.
+    /// A host's newest certificate is valid until then, an older one perhaps longer: one that was given while the clock was wrong locks
+    /// nobody out. A host that was cut off meanwhile stays out.
     pub(crate) fn renewed(&self, host: &HostId, not_after: Timestamp) {
         self.change(|table| {
             if let Some(access) = table.hosts.get_mut(host) {
-                access.not_after = not_after;
+                access.not_after = access.not_after.max(not_after);
             }
         });
     }

@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt as _;
 use roadstead_bundle::store::{Form, Store as Blobs};
+use roadstead_model::Timestamp;
 use roadstead_pki::{Authority, CONTROLLER_LIFETIME, Credentials, Identity, ServeLimits, ServerTls, jitter_seed, renew_at};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use roadstead_driver::{self as driver, Clock, Parts};
 /// How long open calls may take to end when the controller stops.
 const STOP_AT_MOST: Duration = Duration::from_secs(10);
 /// The clock may jump: the controller's own certificate is looked at this often.
-const LOOK_AT_MOST: Duration = Duration::from_secs(3600);
+const LOOK_AT_MOST: Duration = Duration::from_secs(10);
 
 /// Runs until a signal comes.
 ///
@@ -143,12 +144,12 @@ async fn wait_for_signal(stopping: CancellationToken) {
 async fn renew(authority: Arc<Authority>, mut credentials: Credentials, tls: ServerTls, stopping: CancellationToken) {
     let seed = jitter_seed(&Identity::Controller);
     loop {
-        let due = renew_at(credentials.not_before(), credentials.not_after(), seed).since(clock::now()).to_duration();
+        let due = good_for(&credentials, seed, clock::now());
         tokio::select! {
             () = tokio::time::sleep(due.clamp(Duration::from_secs(1), LOOK_AT_MOST)) => {}
             () = stopping.cancelled() => return,
         }
-        if clock::now() < renew_at(credentials.not_before(), credentials.not_after(), seed) {
+        if !good_for(&credentials, seed, clock::now()).is_zero() {
             continue;
         }
         match authority.issue_credentials(&Identity::Controller, CONTROLLER_LIFETIME, clock::now()) {
@@ -159,6 +160,14 @@ async fn renew(authority: Arc<Authority>, mut credentials: Credentials, tls: Ser
             Err(error) => tracing::error!(%error, "the controller's certificate is not renewed"),
         }
     }
+}
+
+/// How long the controller's certificate is good. One that is of the future was made while the clock was wrong: it is good for nothing.
+fn good_for(credentials: &Credentials, seed: u64, now: Timestamp) -> Duration {
+    if now < credentials.not_before() {
+        return Duration::ZERO;
+    }
+    renew_at(credentials.not_before(), credentials.not_after(), seed).since(now).to_duration()
 }
 
 /// Makes the numbers of a restored database jump beyond all that hosts may have heard since its backup; says what was done.

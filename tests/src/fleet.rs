@@ -10,6 +10,7 @@ mod project;
 mod rollouts;
 mod stopper;
 mod tiny;
+mod tiny_fleet;
 
 pub use desk::Desk;
 pub use erp::{Erp, PASSWORD, SITE, run, secrets};
@@ -20,6 +21,7 @@ pub use plain::{PlainFleet, tools};
 pub use project::Project;
 pub use stopper::Stopper;
 pub use tiny::{Tiny, Twist};
+pub use tiny_fleet::TinyFleet;
 
 use crate::lab::{Execution, Host, HostOptions, Lab, LabError, Network, wait_until};
 use std::path::PathBuf;

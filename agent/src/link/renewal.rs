@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::OpenChannel;
 use super::session::spoken;
-use crate::identity::Identity;
+use crate::identity::{CLOCKS, Identity};
 
 /// The time of day may jump: it is looked at this often.
 const LOOK_AT_MOST: Duration = Duration::from_secs(3600);
@@ -41,26 +41,28 @@ impl Renewal {
     }
 
     async fn renew_for_ever(&mut self) {
-        let mut failures = 0;
+        let mut attempts = 0;
         loop {
-            let due = self.identity.renew_at().since(clock::now()).to_duration();
+            let due = self.due();
             if !due.is_zero() {
+                attempts = 0;
                 sleep(due.min(LOOK_AT_MOST)).await;
                 continue;
             }
+            attempts += 1;
             match self.renew().await {
-                Ok(()) => {
-                    failures = 0;
-                    tracing::info!(valid_until_ms = self.identity.valid_until().0, "the certificate is renewed");
-                }
-                Err(why) => {
-                    failures += 1;
-                    tracing::warn!(why, failures, "the certificate is not renewed yet");
-                }
+                // The two clocks disagree: each further attempt would end like this one.
+                Ok(()) if self.due().is_zero() => tracing::warn!(attempts, "the renewed certificate is due again at once: {CLOCKS}"),
+                Ok(()) => tracing::info!(valid_until_ms = self.identity.valid_until().0, "the certificate is renewed"),
+                Err(why) => tracing::warn!(why, attempts, "the certificate is not renewed yet"),
             }
-            // Also after a success: an answer that is due at once again must not make a busy loop.
-            sleep(retry_after(failures.max(1), jitter_seed(&self.identity.name()))).await;
+            sleep(retry_after(attempts, jitter_seed(&self.identity.name()))).await;
         }
+    }
+
+    /// How long it is until the certificate wants to be renewed, by this host's clock.
+    fn due(&self) -> Duration {
+        self.identity.renew_at().since(clock::now()).to_duration()
     }
 
     async fn renew(&mut self) -> Result<(), String> {

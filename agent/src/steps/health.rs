@@ -1,7 +1,7 @@
 //! Health: the checks pass on the public address, the workers stay up, and the hooks after the cutover have run.
 
 use roadstead_bundle::spec::{HttpCheck, Service, ServiceKind, UnitCutover};
-use roadstead_model::{Failure, FailureKind, OrderKind, StepName};
+use roadstead_model::{Failure, OrderKind, StepName};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -12,7 +12,7 @@ use super::serve::start_time;
 use super::stage::Stage;
 use crate::host::proof::processes;
 
-/// How long a worker has to live to count as up: what cannot be imported is dead by then.
+/// How long a worker, or what was started again, has to live to count as up: what cannot be imported is dead by then.
 const SETTLE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -32,6 +32,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let task = Task { step: StepName::Health, name: format!("hook{index}"), within, writable: Vec::new() };
         commands::hook(context, &release, hook, &task).await?;
     }
+    web_stayed(&stage, &release).await?;
     Ok(match hooks.len() {
         0 => format!("{passed} checks passed"),
         hooks => format!("{passed} checks passed, {hooks} hooks ran"),
@@ -57,6 +58,18 @@ pub(crate) async fn checks(stage: &Stage<'_>, release: &Release) -> Result<usize
     Ok(passed)
 }
 
+/// A web instance that answers now may have died a moment ago, and systemd has started it again: it would die again.
+async fn web_stayed(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
+    for (name, _) in release.services().filter(|(_, service)| matches!(role(service), Role::WebUnix | Role::WebTcp(_))) {
+        let unit = release.unit(name);
+        let state = stage.host.systemd.unit(&unit).await.map_err(|error| error.failure())?;
+        if !state.is_active() || (state.restarts > 0 && state.up_for() < SETTLE) {
+            return Err(stage.does_not_stay(&unit).await);
+        }
+    }
+    Ok(())
+}
+
 /// Workers answer no request: they are up when they stay up. The team's own units may be any of the two.
 async fn workers_stay(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
     for (name, service) in release.services() {
@@ -80,8 +93,7 @@ async fn stays(stage: &Stage<'_>, service: &Service, unit: &str) -> Result<(), F
     loop {
         let state = stage.host.systemd.unit(unit).await.map_err(|error| error.failure())?;
         if !state.is_active() || (state.restarts > 0 && !reloaded) {
-            let failure = stage.unit_failure(unit, "does not stay up").await;
-            return Err(failure.unwrap_or_else(|| Failure::new(FailureKind::Unit, format!("{unit} does not stay up"), "see its journal")));
+            return Err(stage.does_not_stay(unit).await);
         }
         // A celery worker forks its processes once it has imported the app.
         let forks = matches!(service.kind, ServiceKind::CeleryWorker { .. });

@@ -130,6 +130,12 @@ impl Stage<'_> {
         Some(Failure::new(FailureKind::Unit, summary, hint).with_detail(&tail))
     }
 
+    /// What is told of a unit that was up and is not, or was started again.
+    pub(crate) async fn does_not_stay(&self, unit: &str) -> Failure {
+        let failure = self.unit_failure(unit, "does not stay up").await;
+        failure.unwrap_or_else(|| Failure::new(FailureKind::Unit, format!("{unit} does not stay up"), "see its journal"))
+    }
+
     /// Waits until an instance takes connections of a socket that it shares with others.
     pub(crate) async fn joined(&self, unit: &str, address: SocketAddr, within: Duration) -> Result<(), Failure> {
         let end = Instant::now() + within;

@@ -190,7 +190,10 @@ impl Worker {
     async fn accept(&mut self, order: Order) {
         let (journals, written) = (self.means.journals.clone(), order.clone());
         if let Err(error) = self.means.tasks.blocking(move || journals.create(&written)).await {
-            return self.refuse(&order, format!("the order cannot be journalled: {}; make room on the disk", chain(&error)));
+            return self.refuse(
+                &order,
+                format!("the order cannot be journalled: {}; make room on the disk, or make it writable again", chain(&error)),
+            );
         }
         tracing::info!(app = %order.app, rollout = %order.fence.rollout, sequence = order.fence.sequence, verb = order.kind.verb(), "order accepted");
         self.raise(&order).await;
@@ -243,7 +246,7 @@ impl Worker {
     /// An order cannot be carried out, and its journal cannot say so: the app is held, and the controller hears why.
     async fn give_up(&mut self, name: &AppName, key: OrderKey, why: String) {
         let step = self.app(name).history.get(key).and_then(Status::present_step).unwrap_or(StepName::Preflight);
-        let failure = Failure::new(FailureKind::Host, why.clone(), "make room on the disk, then deploy again");
+        let failure = Failure::new(FailureKind::Host, why.clone(), "make room on the disk, or make it writable again, then deploy again");
         self.hold(name, why);
         let current = self.means.hands.current(name).await;
         self.means.outbox.report(Report::Order { key, outcome: OrderOutcome::Stuck { step, failure, current } });

@@ -60,7 +60,11 @@ pub(super) fn stored(error: StoreError) -> Status {
 pub(super) fn denied(denied: Denied) -> Status {
     match denied {
         Denied::Nobody => status(Code::Unauthenticated, denied.to_string(), "enroll the host, or `roadstead login`, first"),
-        Denied::Expired => status(Code::Unauthenticated, denied.to_string(), "enroll or log in again with a new token"),
+        Denied::Expired => status(
+            Code::Unauthenticated,
+            denied.to_string(),
+            "compare the clocks of both machines; if they agree, enroll or log in again with a new token",
+        ),
         Denied::Revoked => status(Code::PermissionDenied, denied.to_string(), "an admin can make a new token"),
         Denied::WrongKind => status(Code::PermissionDenied, denied.to_string(), "hosts and admins have calls of their own"),
     }

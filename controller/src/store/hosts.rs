@@ -122,7 +122,7 @@ impl Store {
         row.as_ref().map(HostRecord::of_row).transpose()
     }
 
-    /// Records the certificate of a renewal.
+    /// Records the certificate of a renewal. A host is welcome until the last of its certificates ends.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -130,7 +130,7 @@ impl Store {
         self.write(move |batch| {
             Box::pin(async move {
                 certificate.insert(batch.connection().await?).await?;
-                sqlx::query("UPDATE hosts SET certificate_not_after = ? WHERE id = ?")
+                sqlx::query("UPDATE hosts SET certificate_not_after = max(certificate_not_after, ?) WHERE id = ?")
                     .bind(signed(certificate.not_after.0))
                     .bind(id.as_str())
                     .execute(batch.connection().await?)

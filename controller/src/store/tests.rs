@@ -143,6 +143,29 @@ async fn a_token_lets_one_in_however_many_come_at_once() {
 }
 
 #[tokio::test]
+async fn a_renewal_under_a_wrong_clock_locks_no_host_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).await;
+    let authority = Authority::create(NOW).unwrap();
+    let token = JoinToken::generate(authority.pin()).unwrap();
+    let purpose = TokenPurpose::Host(EnvironmentName::parse("staging").unwrap(), Labels::parse(["role=web"]).unwrap());
+    let new = NewToken { hash: *token.hash().as_bytes(), purpose, expires_at: NOW.plus(Millis(1000)), by: "admin:ada".into() };
+    store.add_token(new, NOW).await.unwrap();
+    let host = roadstead_driver::samples::host_record(1);
+    let identity = Identity::Host(host.id.clone());
+    let given_at = |now| CertificateRecord::from(&authority.issue_credentials(&identity, Millis::from_secs(3600), now).unwrap());
+    store.enroll_host(token.hash(), host.clone(), given_at(NOW), NOW).await.unwrap().unwrap();
+
+    let (then, later) = (Timestamp(NOW.0 / 2), NOW.plus(Millis(5000)));
+    store.renew_host(host.id.clone(), given_at(then), then).await.unwrap();
+    assert_eq!(store.host(&host.id).await.unwrap().unwrap().certificate_not_after, host.certificate_not_after);
+    let renewed = given_at(later);
+    let end = renewed.not_after;
+    store.renew_host(host.id.clone(), renewed, later).await.unwrap();
+    assert_eq!(store.host(&host.id).await.unwrap().unwrap().certificate_not_after, end.max(host.certificate_not_after));
+}
+
+#[tokio::test]
 async fn what_was_answered_survives_a_crash_at_any_moment() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(folder.path()).await;

@@ -47,7 +47,12 @@ pub struct Journals {
 impl Journals {
     /// Those of the ERP.
     pub fn of(host: &Host) -> Self {
-        Self { folder: host.root_path().join("var/lib/roadstead-agent/journal/erp") }
+        Self::of_app(host, "erp")
+    }
+
+    /// Those of another app.
+    pub fn of_app(host: &Host, app: &str) -> Self {
+        Self { folder: host.root_path().join("var/lib/roadstead-agent/journal").join(app) }
     }
 
     /// The newest record of the order that is carried out: the first of the newest rollout that has not ended, else the last.

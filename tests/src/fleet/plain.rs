@@ -25,10 +25,16 @@ pub struct PlainFleet {
 impl PlainFleet {
     /// Boots, installs, enrolls: a host for each app.
     pub fn new(name: &str, apps: &[&str]) -> Result<Self> {
+        Self::with(name, apps, &HostOptions::default())
+    }
+
+    /// The same, with hosts of the apps that have disks or folders of their own.
+    pub fn with(name: &str, apps: &[&str], options: &HostOptions) -> Result<Self> {
         let packages = packages(Profile::Dev)?;
         let lab = Lab::new(name)?;
-        let wanted = std::iter::once("control").chain(apps.iter().copied()).map(|name| (name.to_owned(), HostOptions::default()));
-        let mut hosts = lab.hosts_with(wanted.collect())?;
+        let mut wanted = vec![("control".to_owned(), HostOptions::default())];
+        wanted.extend(apps.iter().map(|name| ((*name).to_owned(), options.clone())));
+        let mut hosts = lab.hosts_with(wanted)?;
         let controller = hosts.remove(0);
         let desk = start_controller(&lab, Profile::Dev, &controller, &packages, "")?;
         let key = desk.folder().join("release.key").display().to_string();
@@ -46,12 +52,19 @@ impl PlainFleet {
             host.systemctl(&["start", "roadstead-agent"])?;
             host.wait_for_unit("roadstead-agent", "active", UP)?;
         }
-        let connected = || {
-            let hosts = fleet.desk.json(&["host", "list"]).ok()?;
-            Some(hosts.as_array()?.iter().filter(|host| host["state"] == "connected").count())
-        };
-        wait_until("every host to be connected", UP, || connected() == Some(apps.len()))?;
+        fleet.wait_for_all()?;
         Ok(fleet)
+    }
+
+    /// Waits until the controller hears every host.
+    pub fn wait_for_all(&self) -> Result<()> {
+        wait_until("every host to be connected", UP, || self.connected() == Some(self.hosts.len()))
+    }
+
+    /// How many hosts the controller hears; nothing when it does not answer.
+    pub fn connected(&self) -> Option<usize> {
+        let hosts = self.desk.json(&["host", "list"]).ok()?;
+        Some(hosts.as_array()?.iter().filter(|host| host["state"] == "connected").count())
     }
 
     /// Commits everything in a folder as a version, builds and pushes it; what `build` said.

@@ -23,7 +23,10 @@ app = \"app:application\"
 workers = 1
 start-timeout = \"10s\"
 stop-timeout = \"5s\"
+";
 
+/// What a good version is asked.
+const CHECK: &str = "\
 [[checks.health]]
 service = \"web\"
 path = \"/healthz\"
@@ -52,6 +55,10 @@ pub struct Tiny {
 /// How a version differs from a good one.
 #[derive(Debug, Default)]
 pub struct Twist<'a> {
+    /// Added to the table of the web service.
+    pub service: &'a str,
+    /// Instead of the good health check.
+    pub check: Option<&'a str>,
     /// Added to `roadstead.toml`.
     pub spec: &'a str,
     /// Instead of the good `app.py`.
@@ -63,8 +70,13 @@ pub struct Twist<'a> {
 impl Tiny {
     /// A repository without a commit yet, whose releases are signed with the ERP's key.
     pub fn new(profile: Profile, erp: &Erp) -> Result<Self> {
+        Self::signed(profile, &erp.key())
+    }
+
+    /// A repository without a commit yet, whose releases are signed with a key.
+    pub fn signed(profile: Profile, key: &str) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(LabError::io("make", "a folder for an app"))?;
-        let this = Self { folder, program: profile.program("roadstead"), key: erp.key() };
+        let this = Self { folder, program: profile.program("roadstead"), key: key.to_owned() };
         fs::create_dir(this.repository()).map_err(LabError::io("make", this.repository()))?;
         this.git(&["init", "-q", "-b", "main", "."])?;
         Ok(this)
@@ -72,14 +84,14 @@ impl Tiny {
 
     /// Commits, tags and builds a version; returns the path of its bundle.
     pub fn build(&self, version: &str, twist: &Twist<'_>) -> Result<String> {
-        let spec = format!("{SPEC}\n{}", twist.spec);
+        let spec = format!("{SPEC}{}\n{}\n{}", twist.service, twist.check.unwrap_or(CHECK), twist.spec);
         let own = [("roadstead.toml", spec.as_str()), ("requirements.txt", "gunicorn==23.0.0\n"), ("app.py", twist.app.unwrap_or(APP))];
         for (name, text) in own.iter().chain(twist.files) {
             let path = self.repository().join(name);
             fs::write(&path, text).map_err(LabError::io("write", &path))?;
         }
         self.git(&["add", "--all"])?;
-        self.git(&["commit", "-q", "-m", version])?;
+        self.git(&["commit", "-q", "--allow-empty", "-m", version])?;
         self.git(&["tag", "-a", &format!("v{version}"), "-m", version])?;
         let bundle = self.folder.path().join(format!("tiny-{version}.bundle"));
         let mut build = Command::new(&self.program);

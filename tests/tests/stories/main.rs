@@ -4,6 +4,8 @@
 
 mod agent_killed;
 mod agent_upgrade;
+mod bad_health;
+mod bad_hosts;
 mod bad_units;
 mod broken_releases;
 mod controller_killed;
@@ -31,6 +33,7 @@ mod upgrade_under_load;
 mod wheels;
 mod wild_app;
 mod workers_and_beat;
+mod wrong_clock;
 
 use std::time::Duration;
 

@@ -1,0 +1,141 @@
+//! Hosts whose disks turn read-only or run out of files, whose steps take all there
+//! is: what fails says why, nothing half done is left, the release before serves on, and with the fault mended the
+//! same command succeeds.
+
+use crate::SOON;
+use roadstead_tests::fleet::{Journals, Moment, TinyFleet, Twist};
+use roadstead_tests::lab::{Execution, HostOptions};
+use std::time::Duration;
+
+/// Where releases are laid out, and where the agent keeps blobs and journals: two small disks of their own.
+const RELEASES: &str = "/srv/roadstead";
+const STATE: &str = "/var/lib/roadstead-agent";
+const MEBIBYTES: u32 = 512;
+
+/// Opens files until it may not, and complains as Python does.
+const DESCRIPTORS: &str = "\
+open_files = []
+while True:
+    open_files.append(open('/dev/null'))
+";
+/// Begins processes until it may not; each of them waits for the end of the first.
+const PROCESSES: &str = "\
+import os, signal, time
+children = []
+try:
+    for _ in range(10000):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+        children.append(child)
+finally:
+    if children:
+        print(len(children), 'processes were begun', flush=True)
+";
+#[test]
+fn a_host_in_a_bad_state_says_so_and_recovers() {
+    let options = HostOptions::default().disk(RELEASES, MEBIBYTES).disk(STATE, MEBIBYTES);
+    let fleet = TinyFleet::new("hosts", &options).unwrap();
+    fleet.push("1.0.0", &Twist::default()).unwrap();
+    fleet.deploy("1.0.0").unwrap();
+    assert_eq!(fleet.answer().unwrap(), "200 1.0.0");
+
+    disks_that_cannot_be_written(&fleet);
+    a_disk_that_turns_while_a_release_is_prepared(&fleet);
+    steps_that_take_all_there_is(&fleet);
+}
+
+/// Read-only, or without a file left, before anything begins.
+fn disks_that_cannot_be_written(fleet: &TinyFleet) {
+    fleet.push("1.1.0", &Twist::default()).unwrap();
+    turn(fleet, RELEASES, "ro");
+    refused(fleet, "1.1.0", &["Read-only file system", RELEASES]);
+    turn(fleet, RELEASES, "rw");
+
+    turn(fleet, STATE, "ro");
+    refused(fleet, "1.1.0", &["Read-only file system", STATE, "make it writable again"]);
+    assert_eq!(fleet.fleet.connected(), Some(1), "the agent lives");
+    turn(fleet, STATE, "rw");
+
+    let host = fleet.host();
+    let all = format!(
+        "mkdir {STATE}/filler && cd {STATE}/filler && seq $(df --output=iavail . | tail -1) | xargs touch; test $(df --output=iavail . | tail -1) = 0"
+    );
+    host.sh(&all).unwrap();
+    refused(fleet, "1.1.0", &["No space left", STATE]);
+    host.sh(&format!("rm -rf {STATE}/filler")).unwrap();
+
+    succeeds(fleet, "1.1.0");
+    back(fleet);
+}
+
+/// It turns at the first moment at which nobody is just writing there. (The agent's own disk cannot be turned while an order is carried
+/// out: its journal is open.)
+fn a_disk_that_turns_while_a_release_is_prepared(fleet: &TinyFleet) {
+    let texts: Vec<(String, String)> = (0..2000).map(|number| (format!("part{number}.txt"), format!("{number}\n").repeat(2000))).collect();
+    let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    fleet.push("1.2.0", &Twist { files: &files, ..Twist::default() }).unwrap();
+    let mut deploy = fleet.fleet.desk.begin(&["deploy", "tiny", "1.2.0"]).unwrap();
+    let ended = || !matches!(deploy.try_wait(), Ok(None));
+    Journals::of_app(fleet.host(), "tiny").wait_for(|moment| *moment == Moment::within("fetch"), ended).unwrap();
+    turn(fleet, RELEASES, "ro");
+    check(fleet, &Execution::of(&deploy.wait_with_output().unwrap()), &["Read-only file system", RELEASES]);
+    turn(fleet, RELEASES, "rw");
+    succeeds(fleet, "1.2.0");
+    let left = fleet.host().sh(&format!("find {RELEASES} -name '.new-*'")).unwrap();
+    assert_eq!(left, "", "nothing half made is left");
+    back(fleet);
+}
+
+/// A command of the release's takes all file descriptors and processes that it can get.
+fn steps_that_take_all_there_is(fleet: &TinyFleet) {
+    let spec = "[hooks]\nbefore-migrate = [[\"python\", \"greedy.py\"]]\n";
+    let greedy = [("1.3.0", DESCRIPTORS, "Too many open files"), ("1.3.1", PROCESSES, "Resource temporarily unavailable")];
+    for (version, program, clue) in greedy {
+        fleet.push(version, &Twist { spec, files: &[("greedy.py", program)], ..Twist::default() }).unwrap();
+        refused(fleet, version, &["migrate", "greedy.py", clue]);
+        let left = fleet.host().sh("pgrep -f [g]reedy.py || true").unwrap();
+        assert_eq!(left, "", "nothing of it runs on");
+    }
+    fleet.push("1.3.3", &Twist { spec, files: &[("greedy.py", "print('no more')\n")], ..Twist::default() }).unwrap();
+    succeeds(fleet, "1.3.3");
+    back(fleet);
+}
+
+/// Makes a disk read-only, or writable again. Who is just writing holds that up for a moment.
+fn turn(fleet: &TinyFleet, folder: &str, how: &str) {
+    let script = format!("mount -o remount,{how} {folder}");
+    fleet
+        .host()
+        .wait_until(&format!("{folder} to be {how}"), Duration::from_secs(30), |host| host.try_sh(&script).unwrap().success())
+        .unwrap();
+}
+
+fn refused(fleet: &TinyFleet, version: &str, clues: &[&str]) {
+    let done = fleet.try_deploy(version).unwrap();
+    check(fleet, &done, clues);
+}
+
+/// The deploy failed, said where and why, and the old release serves.
+fn check(fleet: &TinyFleet, done: &Execution, clues: &[&str]) {
+    let said = format!("{}{}", done.stdout, done.stderr);
+    println!("{said}\n");
+    assert_eq!(done.code, Some(1), "{said}");
+    for clue in ["tiny"].iter().chain(clues) {
+        assert!(said.contains(clue), "{clue:?} is not said: {said}");
+    }
+    assert_eq!(fleet.answer().unwrap(), "200 1.0.0");
+}
+
+/// The same command, after the fault.
+fn succeeds(fleet: &TinyFleet, version: &str) {
+    fleet.fleet.wait_for_all().unwrap();
+    println!("{}", fleet.deploy(version).unwrap());
+    assert_eq!(fleet.answer().unwrap(), format!("200 {version}"));
+}
+
+/// The release that all parts begin with.
+fn back(fleet: &TinyFleet) {
+    fleet.deploy("1.0.0").unwrap();
+    fleet.host().wait_until("1.0.0 to answer", SOON, |_| fleet.answer().is_ok_and(|seen| seen == "200 1.0.0")).unwrap();
+}
