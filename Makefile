@@ -46,6 +46,7 @@ sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the 
 
 fuzz: ## look SECONDS long for bytes that break each reader of outside bytes, or TARGET alone
 	tests/fuzz/run $(SECONDS) $(TARGET)
+
 crash-images: setup ## cut a real host's power at IMAGES moments (default 200) of a recorded disk, boot from what is left (as root)
 	cargo run --quiet --bin roadstead-crash -- run $(IMAGES) $(BOOTS) $(SEED)
 

@@ -9,6 +9,7 @@ mod plain;
 mod project;
 mod rollouts;
 mod stopper;
+mod strays;
 mod tiny;
 mod tiny_fleet;
 
@@ -20,6 +21,7 @@ pub use packages::{Packages, Profile, packages, repacked};
 pub use plain::{PlainFleet, tools};
 pub use project::Project;
 pub use stopper::Stopper;
+pub use strays::strays;
 pub use tiny::{Tiny, Twist};
 pub use tiny_fleet::TinyFleet;
 
@@ -173,9 +175,7 @@ impl Fleet {
 
     /// How many hosts the controller hears.
     pub fn connected(&self) -> Result<usize> {
-        let hosts = self.desk.json(&["host", "list"])?;
-        let connected = |host: &&serde_json::Value| host["state"] == "connected";
-        Ok(hosts.as_array().into_iter().flatten().filter(connected).count())
+        self.desk.connected()
     }
 
     /// Hands a bundle to the controller.

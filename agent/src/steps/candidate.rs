@@ -40,10 +40,9 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
 /// Starts and checks the web instances that do not run: they may be gone since they were tried, with the power, or killed by somebody.
 /// How many there were.
 pub(crate) async fn start_again(context: &StepContext, release: &Release) -> Result<usize, Failure> {
-    let stage = context.stage();
     let mut started = 0;
     for (name, service) in release.services().filter(|(_, service)| role(service) == Role::WebUnix) {
-        started += usize::from(start_if_down(context, &stage, release, name, service).await?);
+        started += usize::from(start_if_down(context, release, name, service).await?);
     }
     Ok(started)
 }
@@ -51,19 +50,18 @@ pub(crate) async fn start_again(context: &StepContext, release: &Release) -> Res
 /// Starts and checks one web instance, if it does not run. Whether that was so.
 pub(crate) async fn start_if_down(
     context: &StepContext,
-    stage: &Stage<'_>,
     release: &Release,
     name: &ServiceName,
     service: &Service,
 ) -> Result<bool, Failure> {
-    let unit = release.unit(name);
+    let (stage, unit) = (context.stage(), release.unit(name));
     if stage.host.systemd.unit(&unit).await.map_err(|error| error.failure())?.is_active() {
         return Ok(false);
     }
     let account = super::account::of(&context.layout, &context.order.app)?;
     configure::make_folders(&context.layout, release, &account)?;
     stage.start(&unit, service).await?;
-    check(stage, release, name, service, &unit).await.map(|_| true)
+    check(&stage, release, name, service, &unit).await.map(|_| true)
 }
 
 /// Stops what was tried, unless it serves.

@@ -80,7 +80,7 @@ async fn give_traffic(context: &StepContext, to: &Release, anyway: bool) -> Resu
     }
     let mut warmth = Warmth::Warm;
     for (name, service) in to.services().filter(|(_, service)| role(service) == Role::WebUnix) {
-        match (candidate::start_if_down(context, &stage, to, name, service).await, &warmth) {
+        match (candidate::start_if_down(context, to, name, service).await, &warmth) {
             (Err(failure), _) if anyway => warmth = Warmth::Late(failure),
             (Err(failure), _) => return Err(failure),
             (Ok(false), _) | (Ok(true), Warmth::Late(_)) => {}

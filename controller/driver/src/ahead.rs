@@ -45,7 +45,7 @@ impl Loop {
         if heard.term > self.parts.term {
             return Ok(true);
         }
-        if heard.rollout.0 <= self.parts.ledger.forgiven().await? {
+        if heard.rollout.0 <= self.forgiven {
             return Ok(false);
         }
         Ok(self.parts.ledger.app_of(heard.rollout).await?.as_ref() != Some(app))

@@ -153,6 +153,8 @@ struct Loop {
     facts: BTreeMap<HostId, HostFacts>,
     /// Hosts that have heard of more than the ledger knows.
     ahead: BTreeSet<HostId>,
+    /// The ledger's, which changes only while no controller runs.
+    forgiven: u64,
     next_rollout: u64,
     /// Orders that went out in the session that is open.
     sent: BTreeMap<HostId, (Epoch, BTreeSet<(RolloutId, u32)>)>,
@@ -207,6 +209,7 @@ impl Loop {
             facts: hosts.into_iter().map(|host| (host.id, host.facts)).collect(),
             next_rollout: parts.ledger.last_rollout().await? + 1,
             ahead: BTreeSet::new(),
+            forgiven: parts.ledger.forgiven().await?,
             sent: BTreeMap::new(),
             tries: Tries::default(),
             parked: Vec::new(),

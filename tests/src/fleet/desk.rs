@@ -77,6 +77,12 @@ impl Desk {
         Ok(of_kind.map(|line| (text(line, "subject"), text(line, "text"))).collect())
     }
 
+    /// How many hosts the controller hears.
+    pub fn connected(&self) -> Result<usize> {
+        let hosts = self.json(&["host", "list"])?;
+        Ok(hosts.as_array().into_iter().flatten().filter(|host| host["state"] == "connected").count())
+    }
+
     /// Runs the command on this machine, outside of the lab's network: where releases are built, a package index can be reached.
     pub fn roadstead_outside(&self, words: &[&str]) -> Result<Execution> {
         let output = self.command(&self.program).args(words).stdin(Stdio::null()).output();

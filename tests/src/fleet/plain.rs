@@ -63,8 +63,7 @@ impl PlainFleet {
 
     /// How many hosts the controller hears; nothing when it does not answer.
     pub fn connected(&self) -> Option<usize> {
-        let hosts = self.desk.json(&["host", "list"]).ok()?;
-        Some(hosts.as_array()?.iter().filter(|host| host["state"] == "connected").count())
+        self.desk.connected().ok()
     }
 
     /// Commits everything in a folder as a version, builds and pushes it; what `build` said.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 const LIBRARY: &str = "/usr/local/lib/roadstead-stop-at.so";
 /// As the library knows it.
-const WORDS: &str = "run/roadstead-stop-at";
+const WORDS: &str = "/run/roadstead-stop-at";
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 
 /// What stops the agent of one host.
@@ -39,12 +39,12 @@ impl Stopper {
     /// From now on the agent stops when it has written this record.
     pub fn arm(&self, at: &Moment) -> Result<()> {
         let name = if at.record == "header" { "verb" } else { "step" };
-        self.host.write(&format!("/{WORDS}"), format!("\"record\":\"{}\"\n\"{name}\":\"{}\"\n", at.record, at.step))
+        self.host.write(WORDS, format!("\"record\":\"{}\"\n\"{name}\":\"{}\"\n", at.record, at.step))
     }
 
     /// It stops no more.
     pub fn disarm(&self) -> Result<()> {
-        self.host.exec(&["rm", "-f", &format!("/{WORDS}")]).map(drop)
+        self.host.exec(&["rm", "-f", WORDS]).map(drop)
     }
 
     /// Waits until the agent stands still, or until it is no use any more. Whether it does.

@@ -25,12 +25,6 @@ impl TinyFleet {
         &self.fleet.hosts[0]
     }
 
-    /// Makes the environment what this `[strategy]` says.
-    pub fn apply(&self, strategy: &str) -> Result<()> {
-        let text = format!("[environment]\nname = \"tiny\"\napp = \"tiny\"\nhosts = \"app=tiny\"\n\n[strategy]\n{strategy}\n");
-        self.fleet.desk.roadstead(&["env", "apply", "-f", &self.fleet.desk.write("tiny.toml", &text)?]).map(drop)
-    }
-
     /// Builds a version and hands it to the controller.
     pub fn push(&self, version: &str, twist: &Twist<'_>) -> Result<()> {
         let bundle = self.tiny.build(version, twist)?;

@@ -1,7 +1,7 @@
 //! The agent is killed in the middle of every step. It comes back, finds out where it stood, and the rollout ends as it would have.
 
 use crate::SOON;
-use roadstead_tests::fleet::{Fleet, FleetOptions, Journals, Moment};
+use roadstead_tests::fleet::{Fleet, FleetOptions, Journals, Moment, strays};
 use roadstead_tests::lab::{Execution, Host, wait_until};
 use roadstead_tests::load::Load;
 use std::collections::BTreeSet;
@@ -153,13 +153,7 @@ fn assert_whole(fleet: &Fleet, version: &str) {
     assert!(current.starts_with(&format!("releases/{version}-")), "{current}");
     assert_eq!(killed.sh(LISTING).unwrap(), spared.sh(LISTING).unwrap(), "both hosts have the same files");
     assert_eq!(killed.sh("find /srv/roadstead/erp -name '.new-*'").unwrap(), "", "nothing half made is left");
-    let units =
-        || killed.sh("systemctl list-units --plain --no-legend --state=active,activating,deactivating,failed 'erp-*' 'roadstead-*'");
-    let strays = || {
-        let units = units().unwrap();
-        let names = units.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
-        names.filter(|name| name != "roadstead-agent.service" && !name.contains(&format!("@{version}-"))).collect::<Vec<_>>()
-    };
+    let strays = || strays(killed, &format!("{version}-")).unwrap();
     // workers end what they have before they go
     let gone = wait_until("old instances and transient units to be gone", SOON, || strays().is_empty());
     assert!(gone.is_ok(), "{:?}", strays());

@@ -1,6 +1,5 @@
-//! Hosts whose disks turn read-only or run out of files, whose steps take all there
-//! is: what fails says why, nothing half done is left, the release before serves on, and with the fault mended the
-//! same command succeeds.
+//! Hosts whose disks turn read-only or run out of files, whose steps take all there is: what fails says why, nothing half done is left,
+//! the release before serves on, and with the fault mended the same command succeeds.
 
 use crate::SOON;
 use roadstead_tests::fleet::{Journals, Moment, TinyFleet, Twist};
@@ -32,6 +31,7 @@ finally:
     if children:
         print(len(children), 'processes were begun', flush=True)
 ";
+
 #[test]
 fn a_host_in_a_bad_state_says_so_and_recovers() {
     let options = HostOptions::default().disk(RELEASES, MEBIBYTES).disk(STATE, MEBIBYTES);

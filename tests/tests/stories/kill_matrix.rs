@@ -1,6 +1,6 @@
 //! The kill matrix: every step, before it, during it and after it, with the agent, the process that works for it, the controller or the
-//! whole host killed, or host and controller cut off from each other. The list is made from the steps that the agent knows. A day of `make test` takes a part of it, another each day;
-//! `make kill-matrix` takes all of it, on several fleets at once.
+//! whole host killed, or host and controller cut off from each other. The list is made from the steps that the agent knows. `make test`
+//! takes a part of it, another each day; `make kill-matrix` takes all of it, on several fleets at once.
 
 mod cells;
 mod ends;
@@ -31,6 +31,7 @@ fn every_kill_ends_as_without_it_or_goes_back_and_says_why() {
             (cells::of_day(usize::try_from(day).unwrap()), 1)
         }
     };
+    assert!(!cells.is_empty(), "ROADSTEAD_KILLS names no kill");
     let open = Mutex::new(VecDeque::from(cells.clone()));
     let ended = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

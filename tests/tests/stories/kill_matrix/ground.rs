@@ -4,7 +4,7 @@ use super::cells::{Act, Cell};
 use super::rows::Scenario;
 use crate::SOON;
 use roadstead_model::StepName;
-use roadstead_tests::fleet::{Fleet, FleetOptions, Journals, Project, Stopper};
+use roadstead_tests::fleet::{Fleet, FleetOptions, Journals, Project, Stopper, strays};
 use roadstead_tests::lab::{Host, wait_until};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -147,11 +147,8 @@ impl Ground {
 
     /// Units of the app that belong neither to the serving release nor to all of them.
     pub(super) fn strays(&self) -> Vec<String> {
-        let units = "systemctl list-units --plain --no-legend --state=active,activating,deactivating,failed 'erp-*' 'roadstead-*'";
         let current = self.host.sh("basename \"$(readlink /srv/roadstead/erp/current)\"").unwrap_or_default();
-        let units = self.host.sh(units).unwrap_or_else(|error| error.to_string());
-        let names = units.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
-        names.filter(|name| name != "roadstead-agent.service" && !name.contains(&format!("@{}.", current.trim()))).collect()
+        strays(&self.host, &format!("{}.", current.trim())).unwrap_or_else(|error| vec![error.to_string()])
     }
 
     /// Every file of the serving release and its environment: kind, mode, target, content.
