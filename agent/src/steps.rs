@@ -66,8 +66,8 @@ pub(crate) struct StepContext {
     pub(crate) progress: ProgressSink,
     /// What the agent remembers of apps.
     pub(crate) states: Arc<States>,
-    /// Written while blobs are swept, read while some are fetched.
-    pub(crate) sweeping: Arc<tokio::sync::RwLock<()>>,
+    /// Held by whoever fetches into the blob store or sweeps it: the store is that of all apps.
+    pub(crate) blob_store: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the order is superseded or its deadline passes: a step then stops what it runs and returns.
     /// A step that does not return soon after is dropped.
     pub(crate) cancelled: CancellationToken,

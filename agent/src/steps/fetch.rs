@@ -19,8 +19,9 @@ const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Prepare { release, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
-    // From the first blob until its manifest lies where the sweep looks, nothing is swept.
-    let _no_sweep = context.sweeping.read().await;
+    // From the first blob until its manifest lies where the sweep looks, nothing is swept, nor fetched for another app: what comes in
+    // parts has one place in the store.
+    let _alone = context.blob_store.lock().await;
     let received = context.releases.release(release.manifest).await?;
     let (layout, app, release) = (context.layout.clone(), context.order.app.clone(), release.clone());
     let roots = disk(move || {
