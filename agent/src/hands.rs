@@ -72,6 +72,10 @@ impl Hands for RealHands {
         steps::reconcile(&self.host, &self.layout, app).await
     }
 
+    async fn look(&self, app: &AppName) -> Result<(), Failure> {
+        steps::look(&self.host, &self.layout, &self.states, app).await
+    }
+
     async fn stand_down(&self, app: &AppName) -> Result<usize, Failure> {
         steps::stand_down(&self.host, &self.layout, &self.states, app).await
     }
@@ -112,7 +116,7 @@ mod tests {
 
     #[async_trait]
     impl ReleaseSource for Counting {
-        async fn release(&self, _: Digest) -> Result<ReceivedRelease, Failure> {
+        async fn release(&self, _: Digest, _: &CancellationToken) -> Result<ReceivedRelease, Failure> {
             let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
             self.most.fetch_max(inside, Ordering::SeqCst);
             // Whoever may come in comes in now: the test has one thread, and all others have their turn.
@@ -123,7 +127,7 @@ mod tests {
             Err(Failure::new(FailureKind::Transfer, "there is none", ""))
         }
 
-        async fn fetch(&self, _: &[Digest], _: &[Digest], _: &Path, _: &ProgressSink) -> Result<Fetched, Failure> {
+        async fn fetch(&self, _: &[Digest], _: &[Digest], _: &Path, _: &ProgressSink, _: &CancellationToken) -> Result<Fetched, Failure> {
             Ok(Fetched::default())
         }
     }

@@ -41,9 +41,7 @@ impl PlainFleet {
         let trust = desk.roadstead(&["key", "generate", "--name", "lab", "--out", &key])?;
         let fleet = Self { desk, controller, hosts, key, lab };
         for (app, host) in apps.iter().zip(&fleet.hosts) {
-            let policy = "[strategy]\nbake = \"1s\"\n";
-            let text = format!("[environment]\nname = \"{app}\"\napp = \"{app}\"\nhosts = \"app={app}\"\n\n{policy}");
-            fleet.desk.roadstead(&["env", "apply", "-f", &fleet.desk.write(&format!("{app}.toml"), &text)?])?;
+            fleet.apply(app, "1s")?;
             host.install_debs(&[&packages.agent])?;
             host.write("/etc/roadstead/release-keys.toml", &trust)?;
             host.start_nginx(&site(app))?;
@@ -54,6 +52,13 @@ impl PlainFleet {
         }
         fleet.wait_for_all()?;
         Ok(fleet)
+    }
+
+    /// Writes the environment of an app, with the time that its releases are watched for.
+    pub fn apply(&self, app: &str, bake: &str) -> Result<()> {
+        let text = format!("[environment]\nname = \"{app}\"\napp = \"{app}\"\nhosts = \"app={app}\"\n\n[strategy]\nbake = \"{bake}\"\n");
+        let file = self.desk.write(&format!("{app}.toml"), &text)?;
+        self.desk.roadstead(&["env", "apply", "-f", &file]).map(drop)
     }
 
     /// Waits until the controller hears every host.
