@@ -1,6 +1,8 @@
 //! The driver with fake hosts: a rollout to its end, one that goes back, a restart in the middle, a rollback, one that comes level.
 
-use roadstead_model::{Failure, FailureKind, HostId, Order, OrderKey, OrderKind, OrderOutcome, ReleaseId, Report, RolloutId, StepName};
+use roadstead_model::{
+    Failure, FailureKind, HostFacts, HostId, Order, OrderKey, OrderKind, OrderOutcome, ReleaseId, Report, RolloutId, StepName,
+};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -101,16 +103,8 @@ impl Rig {
     async fn connect(&self, number: usize, disks: &Disks, behaviour: &Behaviour) {
         let host = host_id(number);
         let mut opened = self.sessions.open(&host);
-        let (said, outcomes) = {
-            let mut disks = disks.lock().unwrap();
-            let disk = disks.entry(host.clone()).or_default();
-            let mut said = facts(number);
-            let (current, releases) = (disk.current.clone(), disk.releases.clone());
-            let (unconfirmed, highest) = (disk.unconfirmed, disk.highest);
-            let state = roadstead_model::AppState { current, releases, unconfirmed, highest, ..Default::default() };
-            said.apps.insert(app(), state);
-            (said, disk.outcomes.clone().into_iter().collect())
-        };
+        let said = facts_of(number, disks);
+        let outcomes = disks.lock().unwrap()[&host].outcomes.clone().into_iter().collect();
         let epoch = opened.epoch;
         self.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(said), outcomes, steps: Vec::new() }).await;
         let (driver, disks, behaviour, term) = (self.driver.clone(), Arc::clone(disks), behaviour.clone(), self.term);
@@ -189,6 +183,18 @@ impl Rig {
     async fn current(&self) -> Option<roadstead_model::Digest> {
         self.store.environment(&environment().name, &app()).await.unwrap().unwrap().current
     }
+}
+
+/// What a fake host says of itself.
+fn facts_of(number: usize, disks: &Disks) -> HostFacts {
+    let mut disks = disks.lock().unwrap();
+    let disk = disks.entry(host_id(number)).or_default();
+    let (current, releases) = (disk.current.clone(), disk.releases.clone());
+    let (unconfirmed, highest) = (disk.unconfirmed, disk.highest);
+    let state = roadstead_model::AppState { current, releases, unconfirmed, highest, ..Default::default() };
+    let mut said = facts(number);
+    said.apps.insert(app(), state);
+    said
 }
 
 fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOutcome> {
@@ -402,6 +408,20 @@ async fn a_host_that_was_away_when_others_confirmed_is_confirmed_later() {
     assert_eq!(rig.end(level).await.state.phase.word(), "done");
     assert!(!disks.lock().unwrap()[&host_id(0)].unconfirmed);
     assert_eq!(rig.store.rollouts("staging", 10).await.unwrap().len(), 2, "once is enough");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_ends_its_cutover_after_its_rollout_is_confirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, rollout) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
+    // it came back level, and in the session it finishes what its journal still had
+    disks.lock().unwrap().get_mut(&host_id(0)).unwrap().unconfirmed = true;
+    rig.driver.tell(Event::Facts { host: host_id(0), facts: Box::new(facts_of(0, &disks)) }).await;
+    let level = rig.level(rollout).await;
+    assert_eq!(rig.end(level).await.state.phase.word(), "done");
+    assert!(!disks.lock().unwrap()[&host_id(0)].unconfirmed);
     rig.stop().await;
 }
 

@@ -415,8 +415,22 @@ impl Systemd {
         self.ask(&doing, |manager| async move { manager.enable_unit_files(files, false, true).await }).await.map(drop)
     }
 
-    /// Removes every link to units: they are neither started at boot nor known any more. What runs goes on.
+    /// Removes every link to units: they are neither started at boot nor known any more. What runs goes on. A unit whose file is gone
+    /// has none.
     pub(crate) async fn disable(&self, units: &[&str]) -> Result<(), SystemdError> {
+        match self.disable_all(units).await {
+            // One that is gone keeps the others from it.
+            Err(SystemdError::Refused { source, .. }) if is_absent(&source) => {
+                for unit in units {
+                    absent_is_done(self.disable_all(&[unit]).await)?;
+                }
+                Ok(())
+            }
+            disabled => disabled,
+        }
+    }
+
+    async fn disable_all(&self, units: &[&str]) -> Result<(), SystemdError> {
         let doing = format!("disable {}", units.join(", "));
         self.ask(&doing, |manager| async move { manager.disable_unit_files(units, false).await }).await.map(drop)
     }

@@ -63,6 +63,11 @@ impl Loop {
 
     /// Facts changed within a session.
     pub(super) fn take_facts(&mut self, host: &HostId, facts: HostFacts) {
+        let serving = |facts: &HostFacts| -> Vec<_> {
+            facts.apps.iter().map(|(app, state)| (app.clone(), state.current.clone(), state.unconfirmed)).collect()
+        };
+        // Reports have told what rollouts did. This is of an earlier one, or of nobody's: who was level may not be any more.
+        self.work.look_for_level |= self.facts.get(host).is_none_or(|known| serving(known) != serving(&facts));
         self.work.changes.facts.push((host.clone(), facts.clone()));
         self.facts.insert(host.clone(), facts);
     }

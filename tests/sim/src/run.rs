@@ -107,6 +107,13 @@ fn unrest(stage: &Stage) -> Option<String> {
     if !current.bad.is_empty() || stage.world.flaw(&current.id()) != Flaw::None {
         return None;
     }
+    let app = &current.manifest.app;
+    let waits = |host: &roadstead_model::HostId| {
+        tables.hosts.get(host).and_then(|known| known.facts.apps.get(app)).is_some_and(|state| state.unconfirmed)
+    };
+    if let Some(agent) = stage.agents.iter().find(|agent| waits(&agent.host)) {
+        return Some(format!("{} waits for a confirmation", agent.name));
+    }
     stage.agents.iter().find_map(|agent| {
         let machine = stage.world.machine(&agent.host);
         let condemned = machine.bad.contains(&current.id());

@@ -11,6 +11,8 @@ use zbus::{Connection, Guid, MessageStream, ObjectPath, connection};
 
 const MANAGER: &str = "/org/freedesktop/systemd1";
 const INTERFACE: &str = "org.freedesktop.systemd1.Manager";
+/// The one unit that has no file.
+const GONE: &str = "gone.service";
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// What was asked once, and got no answer.
@@ -58,6 +60,9 @@ async fn answer(connection: &Connection, call: &Message, asked: &Asked) -> zbus:
         "Get" => connection.reply(&header, &Variant::from("252.1")).await,
         "ListUnitsByPatterns" => connection.reply(&header, &Vec::<bus::ListedUnit>::new()).await,
         "EnableUnitFiles" => connection.reply(&header, &(true, changes)).await,
+        "DisableUnitFiles" if call.body().deserialize::<(Vec<String>, bool)>()?.0.iter().any(|unit| unit == GONE) => {
+            connection.reply_error(&header, "org.freedesktop.systemd1.NoSuchUnit", &"Unit file gone.service does not exist.").await
+        }
         "LinkUnitFiles" | "DisableUnitFiles" => connection.reply(&header, &changes).await,
         "StartUnit" | "StopUnit" | "RestartUnit" | "ReloadOrRestartUnit" | "StartTransientUnit" => {
             connection.reply(&header, &job).await?;
@@ -91,4 +96,12 @@ async fn whatever_is_asked_outlasts_a_systemd_that_is_away() {
     systemd.link(&[&file]).await.unwrap();
     systemd.enable(&[&file]).await.unwrap();
     systemd.disable(&[unit]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_unit_that_is_gone_keeps_no_other_from_being_disabled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (systemd, _) = often_away(folder.path());
+    systemd.disable(&["web.service", GONE, "worker.service"]).await.unwrap();
+    systemd.disable(&[GONE]).await.unwrap();
 }
