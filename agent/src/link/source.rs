@@ -7,6 +7,7 @@ use roadstead_proto::v1::{self, fleet_client::FleetClient};
 use roadstead_worker::failure::host_failure;
 use roadstead_worker::files::FileError;
 use roadstead_worker::output::ProgressSink;
+use roadstead_worker::redial::pause;
 use roadstead_worker::tasks::blocking;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +16,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::session::spoken;
-use super::{OpenChannel, chance, wait_before};
+use super::{OpenChannel, chance};
 use crate::fetch::receive::{Encoding, Part, ReceiveError, Receiver, Want};
 use crate::fetch::shelf::Shelf;
 use crate::fetch::tree::{Tree, TreeError};
@@ -157,7 +158,7 @@ impl ControllerSource {
                         return Err(CallError::Passing(why));
                     }
                     tracing::info!(why, "the transfer broke and is taken up again");
-                    sleep(wait_before(attempts, chance())).await;
+                    sleep(pause(attempts, chance())).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -291,7 +292,7 @@ impl ReleaseSource for ControllerSource {
             match self.ask_for_release(manifest).await {
                 Err(CallError::Passing(why)) if attempt < ATTEMPTS_MAX => {
                     tracing::info!(why, "the manifest did not arrive and is asked for again");
-                    sleep(wait_before(attempt, chance())).await;
+                    sleep(pause(attempt, chance())).await;
                     attempt += 1;
                 }
                 answer => return Ok(answer?),

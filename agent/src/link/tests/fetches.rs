@@ -47,7 +47,7 @@ fn digest_of(entry: &Entry) -> Digest {
 }
 
 /// A tree of a few folders, with a large file; `edit` differs between versions.
-fn tree(manner: &mut Manner, edit: &str) -> Digest {
+pub(super) fn tree(manner: &mut Manner, edit: &str) -> Digest {
     let views: Vec<Entry> = (0..20)
         .map(|n| manner.file(&format!("view{n:02}.py"), format!("def view{n}():\n    return {n}\n").repeat(40).into_bytes()))
         .collect();
@@ -61,7 +61,7 @@ fn tree(manner: &mut Manner, edit: &str) -> Digest {
 }
 
 async fn source(controller: &Controller) -> (ControllerSource, watch::Sender<Option<tonic::transport::Channel>>) {
-    let channel = PlainDial(controller.address).dial().await.unwrap();
+    let channel = PlainDial(controller.address).dial(Arc::default()).await.unwrap();
     let (keep, channel) = watch::channel(Some(channel));
     (ControllerSource::new(channel), keep)
 }
