@@ -153,6 +153,9 @@ impl ControllerSource {
                 }
                 Err(CallError::Passing(why)) => {
                     let further = (progress.fetched.wire_bytes, aside.len()) != before;
+                    // Of a patch nothing is kept. One that is too long for such a line gives way to the blob, which gets further each time.
+                    let kept = rest.first().is_some_and(|want| Receiver::resume_at(shelf, want) > 0);
+                    patches &= !further || kept || aside.len() != before.1;
                     attempts = if further { 1 } else { attempts + 1 };
                     if attempts >= ATTEMPTS_MAX {
                         return Err(CallError::Passing(why));

@@ -134,6 +134,26 @@ async fn a_transfer_that_breaks_anywhere_is_taken_up_where_it_broke() {
 }
 
 #[tokio::test]
+async fn a_patch_that_is_too_long_for_the_line_gives_way_to_the_plain_blob() {
+    let mut manner = Manner::default();
+    let [old, new] = [1, 2].map(|seed| {
+        let picture = manner.file("picture.bin", noise(seed, 400_000));
+        digest_of(&manner.folder("root", vec![picture]))
+    });
+    let controller = Controller::start(manner).await;
+    let store = tempfile::tempdir().unwrap();
+    fetch(&controller, store.path(), old, &[]).await.unwrap();
+    controller.manner.lock().unwrap().breaks = vec![2; 5];
+    fetch(&controller, store.path(), new, &[old]).await.unwrap();
+    assert_whole(store.path(), new);
+    let (picture, manner) = (Digest::of(&noise(2, 400_000)), controller.manner.lock().unwrap());
+    let asked: Vec<_> = manner.asked.iter().filter(|want| want.digest == picture.as_bytes()).collect();
+    let [first, rest @ ..] = &asked[..] else { panic!("{asked:?}") };
+    assert!(!first.base.is_empty() && rest.len() > 2 && rest.iter().all(|want| want.base.is_empty()), "{asked:?}");
+    assert!(rest.iter().map(|want| want.offset).is_sorted(), "{asked:?}");
+}
+
+#[tokio::test]
 async fn parts_of_a_large_blob_outlive_the_agent() {
     let mut manner = Manner::default();
     let root = tree(&mut manner, "1.0");
