@@ -30,7 +30,7 @@ const PER_HOST: usize = 8;
 /// Threads that read for all hosts together, and make patches, which take tens of megabytes each.
 const READERS: usize = 8;
 /// Parts that one turn reads at most, before another transfer has its turn.
-const PARTS_AT_ONCE: usize = 32;
+const PARTS_AT_ONCE: usize = 128;
 /// A transfer of which nothing is taken for so long is over. Hosts give up after half of that.
 const TAKEN_AT_LEAST_EVERY: Duration = Duration::from_secs(120);
 

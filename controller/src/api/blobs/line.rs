@@ -12,7 +12,7 @@ use tonic::Status;
 use super::Sent;
 
 /// Parts on their way that the connection has not taken yet.
-const QUEUE: usize = 4;
+const QUEUE: usize = 16;
 
 /// What is on its way.
 #[derive(Debug)]

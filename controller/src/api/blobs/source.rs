@@ -1,7 +1,7 @@
 //! One blob, read part by part. All of it blocks.
 
 use roadstead_bundle::store::{Store as Blobs, StoreError};
-use roadstead_model::{Digest, limits};
+use roadstead_model::Digest;
 use roadstead_proto::v1;
 use std::io::{Cursor, Read, Seek as _, SeekFrom};
 use tonic::Status;
@@ -9,6 +9,9 @@ use tonic::Status;
 use super::super::status::{internal, unknown};
 use super::Want;
 
+/// One part. A part that does not come whole is lost, so it is far smaller than what the wire allows: a line that breaks every so
+/// often gets further each time.
+const PART_BYTES: u64 = 16 * 1024;
 /// A blob of fewer encoded bytes goes whole: a patch would save nothing.
 const PATCH_BYTES_MIN: u64 = 128;
 /// Larger blobs, and bases, are not held in memory for a patch: one window of the decoder.
@@ -45,7 +48,7 @@ impl Source {
 
     /// Its next part; the last one says so, and there is one even when no byte is left.
     pub(super) fn next(&mut self) -> Result<v1::BlobPart, Status> {
-        let length = self.left.min(limits::BLOB_PART_BYTES as u64);
+        let length = self.left.min(PART_BYTES);
         let mut data = Vec::new();
         (&mut self.from).take(length).read_to_end(&mut data).map_err(internal)?;
         if (data.len() as u64) < length {

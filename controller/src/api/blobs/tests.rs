@@ -45,12 +45,14 @@ async fn take(taken: Taken) -> (usize, Option<Code>) {
 }
 
 #[tokio::test]
-async fn one_that_takes_its_time_comes_whole() {
+async fn one_that_takes_its_time_comes_whole_in_small_parts() {
     let rig = Rig::new();
     let mut slow = rig.send(&host_id(1), &CancellationToken::new());
     let mut bytes = 0;
     while let Some(part) = slow.next().await {
-        bytes += part.unwrap().data.len();
+        let part = part.unwrap();
+        assert!(part.data.len() <= 16 * 1024, "a line that breaks every so often would get no further than the last whole part");
+        bytes += part.data.len();
         tokio::task::yield_now().await;
     }
     assert!(bytes >= BYTES, "{bytes}");
