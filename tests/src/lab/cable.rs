@@ -71,7 +71,8 @@ impl Cable {
         match self.fault {
             Fault::Slow(_) => both(End::speed_up),
             Fault::Lossy(_) => both(End::drop_rules),
-            Fault::Resetting(_) | Fault::Deaf => ends[0].drop_rules(),
+            Fault::Resetting(_) => ends[0].drop_rules().and(ends[0].count_bytes(false)),
+            Fault::Deaf => ends[0].drop_rules(),
             Fault::Dripping(_) => both(End::speed_up).and(both(End::put_together)),
             Fault::Cut => one.heal_from(&other),
         }
@@ -152,15 +153,19 @@ impl End {
 
     /// A connection with the other is reset, here and there, once it has carried so many bytes.
     fn reset_after(&self, bytes: u64) -> Result<()> {
-        // Bytes are counted where this is on; the setting is that of the place.
-        let counting = "/proc/sys/net/netfilter/nf_conntrack_acct";
-        self.place.enter(|| std::fs::write(counting, "1").map_err(LabError::io("write", counting)))??;
+        self.count_bytes(true)?;
         let chain = |name: &str, hook: &str, side: &str| {
             // A reset must come through.
             let reset = format!("ip {side} {} tcp flags & rst == 0 ct bytes > {bytes} reject with tcp reset", self.peer);
             format!("chain {name} {{ type filter hook {hook} priority 0; {reset}; }}\n")
         };
         self.nft(&format!("{} {{\n{}{}}}", self.table(), chain("inward", "input", "saddr"), chain("outward", "output", "daddr")))
+    }
+
+    /// Whether the place counts the bytes of its connections.
+    fn count_bytes(&self, on: bool) -> Result<()> {
+        let setting = "/proc/sys/net/netfilter/nf_conntrack_acct";
+        self.place.enter(|| std::fs::write(setting, if on { "1" } else { "0" }).map_err(LabError::io("write", setting)))?
     }
 
     fn drop_rules(&self) -> Result<()> {
