@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use roadstead_model::{Digest, Failure};
 use roadstead_worker::output::ProgressSink;
 use std::path::Path;
+use tokio_util::sync::CancellationToken;
 
 /// The largest blob that serves as dictionary: it is held in memory.
 pub(crate) const BASE_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -45,10 +46,17 @@ pub(crate) struct Fetched {
 #[async_trait]
 pub(crate) trait ReleaseSource: Send + Sync + std::fmt::Debug {
     /// The manifest with this digest, and its signatures. The digest is checked, the signatures are not.
-    async fn release(&self, manifest: Digest) -> Result<ReceivedRelease, Failure>;
+    async fn release(&self, manifest: Digest, called_off: &CancellationToken) -> Result<ReceivedRelease, Failure>;
 
     /// Brings everything below these tree roots that the blob store in the folder `store` lacks; every blob is checked
-    /// against its digest while it streams. `bases` are roots of trees that the host has, in the order of `roots` (the
+    /// against its digest while it streams. Once it is called off it ends soon, and nothing of it writes to the store any more. `bases` are roots of trees that the host has, in the order of `roots` (the
     /// current release's): files at the same paths serve as dictionaries. May be repeated after any failure: what came is kept.
-    async fn fetch(&self, roots: &[Digest], bases: &[Digest], store: &Path, progress: &ProgressSink) -> Result<Fetched, Failure>;
+    async fn fetch(
+        &self,
+        roots: &[Digest],
+        bases: &[Digest],
+        store: &Path,
+        progress: &ProgressSink,
+        called_off: &CancellationToken,
+    ) -> Result<Fetched, Failure>;
 }

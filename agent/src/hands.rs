@@ -7,7 +7,7 @@ use roadstead_worker::state::States;
 use roadstead_worker::tasks::blocking;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::{OnceCell, RwLock};
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Duration, timeout};
 
 use crate::facts;
@@ -28,8 +28,8 @@ pub(crate) struct RealHands {
     pub(crate) releases: Arc<dyn ReleaseSource>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) states: Arc<States>,
-    /// Keeps the sweep of the blob store and fetches into it apart.
-    pub(crate) sweeping: Arc<RwLock<()>>,
+    /// Keeps fetches into the blob store, of several apps, and its sweep apart.
+    pub(crate) blob_store: Arc<Mutex<()>>,
     /// The version of systemd, once it told.
     pub(crate) systemd: OnceCell<String>,
 }
@@ -45,7 +45,7 @@ impl RealHands {
             settings: Arc::clone(&self.settings),
             progress: task.progress,
             states: Arc::clone(&self.states),
-            sweeping: Arc::clone(&self.sweeping),
+            blob_store: Arc::clone(&self.blob_store),
             cancelled: task.cancelled,
         }
     }
@@ -72,6 +72,10 @@ impl Hands for RealHands {
         steps::reconcile(&self.host, &self.layout, app).await
     }
 
+    async fn look(&self, app: &AppName) -> Result<(), Failure> {
+        steps::look(&self.host, &self.layout, &self.states, app).await
+    }
+
     async fn stand_down(&self, app: &AppName) -> Result<usize, Failure> {
         steps::stand_down(&self.host, &self.layout, &self.states, app).await
     }
@@ -89,5 +93,70 @@ impl Hands for RealHands {
     async fn rest(&self) {
         self.host.systemd.rest().await;
         crate::memory::give_back();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetch::{Fetched, ReceivedRelease};
+    use roadstead_model::{Digest, FailureKind};
+    use roadstead_worker::output::{Outbox, OutputSink, ProgressSink};
+    use roadstead_worker::samples::{of_app, order, prepare};
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio_util::sync::CancellationToken;
+
+    /// A controller that has nothing, and counts who asks at once.
+    #[derive(Debug, Default)]
+    struct Counting {
+        inside: AtomicUsize,
+        most: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl ReleaseSource for Counting {
+        async fn release(&self, _: Digest, _: &CancellationToken) -> Result<ReceivedRelease, Failure> {
+            let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(inside, Ordering::SeqCst);
+            // Whoever may come in comes in now: the test has one thread, and all others have their turn.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            self.inside.fetch_sub(1, Ordering::SeqCst);
+            Err(Failure::new(FailureKind::Transfer, "there is none", ""))
+        }
+
+        async fn fetch(&self, _: &[Digest], _: &[Digest], _: &Path, _: &ProgressSink, _: &CancellationToken) -> Result<Fetched, Failure> {
+            Ok(Fetched::default())
+        }
+    }
+
+    fn task(app: &str) -> Task {
+        let (order, outbox) = (of_app(order(1, 1, prepare()), app), Arc::<Outbox>::default());
+        Task {
+            output: OutputSink::new(order.key(), Arc::clone(&outbox)),
+            progress: ProgressSink::new(order.key(), StepName::Fetch, outbox),
+            order,
+            cancelled: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_app_at_a_time_fetches_into_the_store_that_is_everybodys() {
+        let root = tempfile::tempdir().unwrap();
+        let (layout, releases) = (Layout::new(root.path()), Arc::<Counting>::default());
+        let hands = RealHands {
+            host: Arc::new(Host::new()),
+            releases: releases.clone(),
+            settings: Arc::default(),
+            states: Arc::new(crate::remembered::states(&layout)),
+            blob_store: Arc::default(),
+            systemd: OnceCell::new(),
+            layout,
+        };
+        let (one, other) = tokio::join!(hands.run(StepName::Fetch, task("erp")), hands.run(StepName::Fetch, task("shop")));
+        assert!(one.is_err() && other.is_err());
+        assert_eq!(releases.most.load(Ordering::SeqCst), 1);
     }
 }

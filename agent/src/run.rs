@@ -65,7 +65,7 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
         releases: Arc::new(ControllerSource::new(channel.clone())),
         settings,
         states: Arc::clone(&states),
-        sweeping: Arc::default(),
+        blob_store: Arc::default(),
         systemd: OnceCell::new(),
     });
     let means = Means { hands, journals: remembered::journals(&layout), states, outbox, contact, tasks: tasks.clone() };

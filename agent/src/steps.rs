@@ -15,6 +15,7 @@ mod fetch;
 mod fit;
 mod fitness;
 mod health;
+mod look;
 mod migrate;
 mod placed;
 mod preflight;
@@ -34,7 +35,8 @@ mod verify;
 
 pub(crate) use verify::trusted_keys;
 
-use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, StepName};
+use roadstead_model::{AppName, AppState, Failure, Order, ReleaseId, ReleaseRef, StepName};
+use roadstead_worker::failure::called_off;
 use roadstead_worker::output::{OutputSink, ProgressSink};
 use roadstead_worker::state::{AppMemory, States};
 use std::sync::Arc;
@@ -66,8 +68,8 @@ pub(crate) struct StepContext {
     pub(crate) progress: ProgressSink,
     /// What the agent remembers of apps.
     pub(crate) states: Arc<States>,
-    /// Written while blobs are swept, read while some are fetched.
-    pub(crate) sweeping: Arc<tokio::sync::RwLock<()>>,
+    /// Held by whoever fetches into the blob store or sweeps it: the store is that of all apps.
+    pub(crate) blob_store: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the order is superseded or its deadline passes: a step then stops what it runs and returns.
     /// A step that does not return soon after is dropped.
     pub(crate) cancelled: CancellationToken,
@@ -107,7 +109,7 @@ impl StepContext {
     /// Ends a step early when it was called off.
     fn go_on(&self) -> Result<(), Failure> {
         if self.cancelled.is_cancelled() {
-            return Err(Failure::new(FailureKind::Cancelled, "the step was called off", "a newer order follows, or the deadline passed"));
+            return Err(called_off());
         }
         Ok(())
     }
@@ -162,6 +164,11 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
 /// Brings an app to what `current` says after a start of the agent or the host: sockets there, units running.
 pub(crate) async fn reconcile(host: &Host, layout: &Layout, app: &AppName) -> Result<AppState, Failure> {
     reconcile::run(host, layout, app).await
+}
+
+/// Whether an app does well since its cutover.
+pub(crate) async fn look(host: &Host, layout: &Layout, states: &States, app: &AppName) -> Result<(), Failure> {
+    look::run(host, layout, states, app).await
 }
 
 /// Stops what another host of the environment runs from now on, since the fleet has cut this one off; how many services that were.

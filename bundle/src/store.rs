@@ -288,7 +288,11 @@ impl Store {
                 let kept = !leftovers && digest_of_path(&path).is_some_and(|digest| keep.contains(&digest));
                 if !kept {
                     let size = fs::metadata(&path).map(|m| m.len()).unwrap_or(0);
-                    fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
+                    match fs::remove_file(&path) {
+                        // Somebody else was first.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        removed => removed.map_err(StoreError::io("remove", &path))?,
+                    }
                     freed += size;
                 }
             }

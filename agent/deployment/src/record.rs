@@ -64,7 +64,7 @@ pub enum Record {
         /// How.
         outcome: OrderOutcome,
     },
-    /// After the order had ended well, the controller stayed silent too long: all of it is undone.
+    /// After the order had ended well, the controller stayed silent too long or the app did not do well: all of it is undone.
     Lapsed {
         /// Why.
         why: Failure,

@@ -4,6 +4,8 @@
 //! cached: what a unit is, is asked each time. A systemd that executes itself anew (its package was upgraded) is waited for.
 
 mod bus;
+#[cfg(test)]
+mod tests;
 
 use futures_util::StreamExt as _;
 use nix::time::{ClockId, clock_gettime};
@@ -373,9 +375,11 @@ impl Systemd {
 
     /// Whether there is a file of a unit, whatever it does.
     pub(crate) async fn is_installed(&self, unit: &str) -> Result<bool, SystemdError> {
-        let manager = self.manager().await?;
-        let path = manager.load_unit(unit).await.map_err(|e| refused(&format!("load {unit}"), e))?;
-        let properties = bus::properties(&manager, &path).await.map_err(|e| refused(&format!("tell the state of {unit}"), e))?;
+        let look = |manager: ManagerProxy<'static>| async move {
+            let path = manager.load_unit(unit).await?;
+            bus::properties(&manager, &path).await
+        };
+        let properties = self.ask(&format!("load {unit}"), look).await?;
         Ok(unit_state(&properties).load == "loaded")
     }
 

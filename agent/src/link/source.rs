@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use roadstead_model::{Digest, Failure, FailureKind, limits};
 use roadstead_proto::v1::{self, fleet_client::FleetClient};
-use roadstead_worker::failure::host_failure;
+use roadstead_worker::failure::{called_off, host_failure};
 use roadstead_worker::files::FileError;
 use roadstead_worker::output::ProgressSink;
 use roadstead_worker::redial::pause;
@@ -12,6 +12,7 @@ use roadstead_worker::tasks::blocking;
 use std::collections::BTreeSet;
 use std::path::Path;
 use tokio::time::{Duration, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -50,6 +51,8 @@ enum CallError {
     Wrong(String),
     /// The host's own disk.
     Host(FileError),
+    /// Nobody wants it any more.
+    CalledOff,
 }
 
 impl From<Status> for CallError {
@@ -83,6 +86,7 @@ impl From<CallError> for Failure {
                 why,
                 "push the release again with `roadstead push`, which repairs it; look at the controller's disk",
             ),
+            CallError::CalledOff => called_off(),
             CallError::Host(error) => host_failure(&error, "make room on the disk and look at the permissions, then deploy again"),
         }
     }
@@ -101,6 +105,7 @@ fn transfer(why: String, hint: &str) -> Failure {
 /// How a fetch stands.
 struct Progress<'a> {
     sink: &'a ProgressSink,
+    called_off: &'a CancellationToken,
     total: u64,
     fetched: Fetched,
 }
@@ -161,7 +166,7 @@ impl ControllerSource {
                         return Err(CallError::Passing(why));
                     }
                     tracing::info!(why, "the transfer broke and is taken up again");
-                    sleep(pause(attempts, chance())).await;
+                    waiting(progress.called_off, wait(attempts)).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -177,12 +182,11 @@ impl ControllerSource {
         progress: &mut Progress<'_>,
     ) -> Result<(), CallError> {
         let asked = wants.iter().map(|want| wanted(shelf, want, patches)).collect();
-        let mut client = self.client().await?;
-        let request = v1::FetchBlobsRequest { wants: asked };
-        let mut parts = timeout(ANSWER_AT_MOST, client.fetch_blobs(request)).await.map_err(|_| too_slow())??.into_inner();
+        let called_off = progress.called_off;
+        let mut parts = waiting(called_off, self.ask_for_blobs(asked)).await?;
         let mut receiver = Receiver::new(shelf.clone(), wants.to_vec());
         while !receiver.is_complete() {
-            let mut some = vec![next_part(&mut parts).await?];
+            let mut some = vec![waiting(called_off, next_part(&mut parts)).await?];
             // What has come meanwhile goes to the disk in the same turn.
             let mut broke = None;
             while some.len() < PARTS_AT_ONCE
@@ -218,10 +222,30 @@ impl ControllerSource {
         Ok(())
     }
 
+    async fn ask_for_blobs(&self, wants: Vec<v1::BlobWant>) -> Result<tonic::Streaming<v1::BlobPart>, CallError> {
+        let mut client = self.client().await?;
+        let asked = timeout(ANSWER_AT_MOST, client.fetch_blobs(v1::FetchBlobsRequest { wants })).await;
+        Ok(asked.map_err(|_| too_slow())??.into_inner())
+    }
+
     async fn keep(shelf: &Shelf, digests: Vec<Digest>) -> Result<(), CallError> {
         let shelf = shelf.clone();
         blocking(move || shelf.keep(&digests)).await.map_err(CallError::Host)
     }
+}
+
+/// Waits for the network, for as long as what comes is wanted. Work on the disk is waited for in any case.
+async fn waiting<T>(called_off: &CancellationToken, network: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+    tokio::select! {
+        biased;
+        () = called_off.cancelled() => Err(CallError::CalledOff),
+        came = network => came,
+    }
+}
+
+async fn wait(attempts: u32) -> Result<(), CallError> {
+    sleep(pause(attempts, chance())).await;
+    Ok(())
 }
 
 /// The next part of an answer. May be dropped while it waits: nothing is lost.
@@ -289,13 +313,13 @@ fn portions(wants: &[Want]) -> impl Iterator<Item = &[Want]> {
 
 #[async_trait]
 impl ReleaseSource for ControllerSource {
-    async fn release(&self, manifest: Digest) -> Result<ReceivedRelease, Failure> {
+    async fn release(&self, manifest: Digest, called_off: &CancellationToken) -> Result<ReceivedRelease, Failure> {
         let mut attempt = 1;
         loop {
-            match self.ask_for_release(manifest).await {
+            match waiting(called_off, self.ask_for_release(manifest)).await {
                 Err(CallError::Passing(why)) if attempt < ATTEMPTS_MAX => {
                     tracing::info!(why, "the manifest did not arrive and is asked for again");
-                    sleep(pause(attempt, chance())).await;
+                    waiting(called_off, wait(attempt)).await?;
                     attempt += 1;
                 }
                 answer => return Ok(answer?),
@@ -303,10 +327,17 @@ impl ReleaseSource for ControllerSource {
         }
     }
 
-    async fn fetch(&self, roots: &[Digest], bases: &[Digest], store: &Path, progress: &ProgressSink) -> Result<Fetched, Failure> {
+    async fn fetch(
+        &self,
+        roots: &[Digest],
+        bases: &[Digest],
+        store: &Path,
+        progress: &ProgressSink,
+        called_off: &CancellationToken,
+    ) -> Result<Fetched, Failure> {
         let folder = store.to_path_buf();
         let shelf = blocking(move || Shelf::open(&folder)).await.map_err(CallError::Host)?;
-        let mut progress = Progress { sink: progress, total: 0, fetched: Fetched::default() };
+        let mut progress = Progress { sink: progress, called_off, total: 0, fetched: Fetched::default() };
         let mut tree = Tree::new(&shelf, roots, bases);
         loop {
             let wants = tree.frontier();

@@ -19,9 +19,10 @@ const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Prepare { release, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
-    // From the first blob until its manifest lies where the sweep looks, nothing is swept.
-    let _no_sweep = context.sweeping.read().await;
-    let received = context.releases.release(release.manifest).await?;
+    // From the first blob until its manifest lies where the sweep looks, nothing is swept, nor fetched for another app: what comes in
+    // parts has one place in the store.
+    let _alone = context.blob_store.lock().await;
+    let received = context.releases.release(release.manifest, &context.cancelled).await?;
     let (layout, app, release) = (context.layout.clone(), context.order.app.clone(), release.clone());
     let roots = disk(move || {
         let kept = Kept::of(received)?;
@@ -38,7 +39,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     })
     .await?;
     let bases = bases(context);
-    let fetched = context.releases.fetch(&roots, &bases, &context.layout.blobs(), &context.progress).await?;
+    let fetched = context.releases.fetch(&roots, &bases, &context.layout.blobs(), &context.progress, &context.cancelled).await?;
     Ok(match fetched.blobs {
         0 => "everything was here".to_owned(),
         blobs => format!("{blobs} blobs, {} over the wire", size(fetched.wire_bytes)),

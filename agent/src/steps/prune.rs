@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         memory.singletons.retain(|id, _| needed.contains(id));
         memory.good.retain(|id| needed.contains(id));
     })?;
-    let _alone = context.sweeping.write().await;
+    let _alone = context.blob_store.lock().await;
     let (layout, app) = (context.layout.clone(), context.order.app.clone());
     let swept = disk(move || sweep(&layout, &app, &needed)).await?;
     Ok(match swept {

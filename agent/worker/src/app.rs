@@ -18,6 +18,10 @@ pub(crate) struct App {
     pub(crate) held: Option<String>,
     /// When an order ended last, in time since the agent started. Silence counts from here.
     pub(crate) rested: Millis,
+    /// Somebody is looking at how it does since its cutover.
+    pub(crate) looking: bool,
+    /// When that was looked at last, in time since the agent started.
+    pub(crate) looked: Millis,
 }
 
 /// What is being done for an app.

@@ -15,6 +15,11 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// A step that ended early, since nobody wants what it does.
+pub fn called_off() -> Failure {
+    Failure::new(FailureKind::Cancelled, "the step was called off", "a newer order follows, or the deadline passed")
+}
+
 /// A failure of the host's own files.
 pub fn host_failure(error: &dyn Error, hint: &str) -> Failure {
     Failure::new(FailureKind::Host, chain(error), hint)

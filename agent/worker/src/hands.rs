@@ -28,6 +28,8 @@ pub trait Hands: Send + Sync + std::fmt::Debug {
     async fn undo(&self, step: StepName, task: Task) -> Result<(), Failure>;
     /// Brings an app to what `current` says.
     async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure>;
+    /// Whether an app does well since a cutover: a failure of a unit or a check says that it does not, any other that it could not be seen.
+    async fn look(&self, app: &AppName) -> Result<(), Failure>;
     /// Stops what of an app may run only once in its environment; how many services that were. Repeatable.
     async fn stand_down(&self, app: &AppName) -> Result<usize, Failure>;
     /// The release that serves.

@@ -34,6 +34,8 @@ pub struct World {
     pub waits: BTreeSet<StepName>,
     /// Whether steps that wait do not heed their cancellation.
     pub ignores_cancel: bool,
+    /// What is wrong with the app since its cutover, or why that cannot be seen.
+    pub ails: Option<Failure>,
     /// What was done, a line each.
     pub log: Vec<String>,
 }
@@ -113,6 +115,10 @@ impl Hands for FakeHands {
     async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure> {
         self.note(format!("reconcile {app}"));
         Ok(AppState::default())
+    }
+
+    async fn look(&self, _: &AppName) -> Result<(), Failure> {
+        self.world.lock().unwrap().ails.clone().map_or(Ok(()), Err)
     }
 
     async fn stand_down(&self, app: &AppName) -> Result<usize, Failure> {

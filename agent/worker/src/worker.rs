@@ -1,7 +1,9 @@
 //! The loop of the agent: receive, decide, save, act. One order at a time for an app, apps beside each other.
 
-use roadstead_deployment::{Admission, Record, Status, WatchState, effective_silence};
-use roadstead_model::{AppName, Failure, FailureKind, HostFacts, Millis, Order, OrderKey, OrderOutcome, Report, StepName};
+mod watching;
+
+use roadstead_deployment::{Admission, Status};
+use roadstead_model::{AppName, Failure, FailureKind, HostFacts, Order, OrderKey, OrderOutcome, Report, StepName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +14,7 @@ use crate::app::{App, Work};
 use crate::contact::Contact;
 use crate::failure::chain;
 use crate::hands::Hands;
-use crate::journal::{JournalError, JournalFile, Journals};
+use crate::journal::{JournalFile, Journals};
 use crate::output::{Outbox, Outgoing};
 use crate::runner::{Driven, Runner};
 use crate::state::States;
@@ -39,6 +41,8 @@ pub enum Event {
     Revoked,
     /// An app was brought up after a start.
     Reconciled(AppName, Result<(), Failure>),
+    /// An app whose cutover, by this order, is not confirmed yet was looked at.
+    Looked(AppName, OrderKey, Result<(), Failure>),
     /// The work on an order ended.
     Driven(AppName, Box<Driven>),
 }
@@ -106,7 +110,7 @@ impl Worker {
     pub async fn run(mut self, mut watchdog: impl Watchdog) {
         let stopping = self.means.tasks.stopping().clone();
         loop {
-            let due = self.next_lapse();
+            let due = self.next_watch();
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
@@ -115,7 +119,7 @@ impl Worker {
                     Some(event) => self.handle(event).await,
                     None => return,
                 },
-                () = sleep_or_forever(due) => self.lapse().await,
+                () = sleep_or_forever(due) => self.watch().await,
             }
         }
     }
@@ -130,6 +134,7 @@ impl Worker {
                 }
             }
             Event::Revoked => self.stand_down(),
+            Event::Looked(name, key, seen) => self.looked(name, key, seen).await,
             Event::Reconciled(name, result) => self.reconciled(&name, result).await,
             Event::Driven(name, driven) => self.driven(&name, *driven).await,
         }
@@ -387,50 +392,6 @@ impl Worker {
         }
         facts
     }
-
-    /// When the first cutover goes back, if the controller stays silent until then.
-    fn next_lapse(&self) -> Option<Instant> {
-        let contact = &self.means.contact;
-        let due = self.apps.values().filter_map(|app| {
-            let watch = app.watch()?;
-            let heard = contact.heard().max(app.rested);
-            Some(Millis(heard.0.saturating_add(effective_silence(watch.within, contact.heartbeat()).0)))
-        });
-        due.min().map(|due| contact.clock().at(due))
-    }
-
-    /// Undoes the cutovers whose time of silence is over.
-    async fn lapse(&mut self) {
-        let contact = Arc::clone(&self.means.contact);
-        let over = |app: &App| {
-            let watch = app.watch()?;
-            match watch.at(contact.clock().elapsed(), contact.heard().max(app.rested), contact.heartbeat()) {
-                WatchState::WentBack { silent } => Some((watch.key, silent)),
-                WatchState::Quiet { .. } => None,
-            }
-        };
-        let lapsed: Vec<_> =
-            self.apps.iter().filter_map(|(name, app)| over(app).map(|(key, silent)| (name.clone(), key, silent))).collect();
-        for (name, key, silent) in lapsed {
-            tracing::warn!(app = %name, %silent, "the controller is silent since the cutover: the app goes back to the release before");
-            let (journals, app) = (self.means.journals.clone(), name.clone());
-            let write = move || {
-                let Some((mut journal, mut status)) = journals.open(&app, key)? else { return Ok(None) };
-                let record = Record::Lapsed { why: silence(silent) };
-                journal.append(&record)?;
-                status.apply(&record).map_err(|source| JournalError::Senseless { path: journal.path().to_path_buf(), source })?;
-                Ok::<_, JournalError>(Some((journal, status)))
-            };
-            match self.means.tasks.blocking(write).await {
-                Ok(Some((journal, status))) => {
-                    self.app(&name).history.remember(status.clone());
-                    self.drive(journal, status, false);
-                }
-                Ok(None) => self.hold(&name, "the journal of the cutover vanished".to_owned()),
-                Err(error) => self.hold(&name, chain(&error)),
-            }
-        }
-    }
 }
 
 async fn sleep_or_forever(until: Option<Instant>) {
@@ -438,14 +399,6 @@ async fn sleep_or_forever(until: Option<Instant>) {
         Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
     }
-}
-
-fn silence(silent: Millis) -> Failure {
-    Failure::new(
-        FailureKind::Deadline,
-        format!("the controller was not heard for {silent} after the cutover"),
-        "look at the network between the host and the controller, then deploy again",
-    )
 }
 
 fn reconcile_too_late(name: &AppName) -> Failure {

@@ -599,8 +599,10 @@ fn settle_confirming(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
     if state.hosts.values().any(|h| h.stage == Stage::Confirmed) {
         end(state, Outcome::Done, now, notes);
     } else {
-        let failure = Failure::new(FailureKind::Host, "no host runs the release", "see `roadstead rollout show`");
-        state.failure.get_or_insert(failure);
+        // A confirmation that did not come does not say that the release does not serve.
+        let summary = "no host confirmed the release, which may serve all the same";
+        let hint = "see in `roadstead rollout show` what each host says, and in `roadstead env show` what it serves; then deploy again";
+        state.failure.get_or_insert(Failure::new(FailureKind::Host, summary, hint));
         end(state, Outcome::Failed, now, notes);
     }
 }

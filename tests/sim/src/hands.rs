@@ -203,6 +203,18 @@ impl Hands for SimHands {
         Ok(AppState::default())
     }
 
+    async fn look(&self, _app: &AppName) -> Result<(), Failure> {
+        sleep(self.span(StepName::Proof)).await;
+        if self.world.is_troubled() && self.roll(|chance| chance.percent(1)) {
+            return Err(failed(FailureKind::Host, "input/output error"));
+        }
+        let serves = self.world.machine(&self.host).current.clone();
+        match serves.map(|release| self.world.flaw(&release)) {
+            Some(Flaw::Later) => Err(failed(FailureKind::Check, "it answers nothing any more")),
+            _ => Ok(()),
+        }
+    }
+
     async fn stand_down(&self, _app: &AppName) -> Result<usize, Failure> {
         Ok(0)
     }

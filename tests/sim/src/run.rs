@@ -168,6 +168,7 @@ fn release(number: u64, chance: &mut Chance) -> (ReleaseRecord, Flaw) {
         0 => Flaw::Migration,
         1 => Flaw::Start,
         2 => Flaw::Health,
+        3 => Flaw::Later,
         _ => Flaw::None,
     };
     (record, flaw)

@@ -19,6 +19,8 @@ pub(crate) enum Flaw {
     Start,
     /// It starts, and fails its checks once it has the traffic.
     Health,
+    /// It does well until its hosts are done with the cutover, and not any longer.
+    Later,
 }
 
 /// One machine, apart from its agent's own files.

@@ -44,15 +44,20 @@ impl PlainFleet {
         let trust = desk.roadstead(&["key", "generate", "--name", "lab", "--out", &key])?;
         let fleet = Self { desk, controller, hosts, key, trust, agent: packages.agent, lab };
         for (app, host) in apps.iter().zip(&fleet.hosts) {
-            fleet.apply(app, "[strategy]\nbake = \"1s\"\n")?;
+            fleet.apply(app, "1s")?;
             fleet.add(app, host)?;
         }
         fleet.wait_for_all()?;
         Ok(fleet)
     }
 
+    /// Writes the environment of an app, with the time that its releases are watched for.
+    pub fn apply(&self, app: &str, bake: &str) -> Result<()> {
+        self.policy(app, &format!("[strategy]\nbake = \"{bake}\"\n"))
+    }
+
     /// Makes the environment of an app what the policy says.
-    pub fn apply(&self, app: &str, policy: &str) -> Result<()> {
+    pub fn policy(&self, app: &str, policy: &str) -> Result<()> {
         let text = format!("[environment]\nname = \"{app}\"\napp = \"{app}\"\nhosts = \"app={app}\"\n\n{policy}");
         self.desk.roadstead(&["env", "apply", "-f", &self.desk.write(&format!("{app}.toml"), &text)?]).map(drop)
     }

@@ -164,6 +164,20 @@ const BAD: &[Bad<'_>] = &[
     },
 ];
 
+/// Bad only once the agent is done with it: the bake finds out.
+const BAD_LATER: &[Bad<'_>] = &[
+    Bad {
+        healthz: "state['asked'] += 1; return good(start_response, status='200 OK' if state['asked'] < 4 else '500 Oh')",
+        told: &["/healthz", "status 200 was expected", "answered 500"],
+        ..PLAIN
+    },
+    Bad {
+        // dies a while after each start
+        healthz: "threading.Timer(4.5, die).start(); return good(start_response)",
+        told: &["tiny-web@", "does not stay up"],
+        ..PLAIN
+    },
+];
 #[test]
 fn no_health_endpoint_fools_or_holds_up_an_agent() {
     let fleet = TinyFleet::new("health", &HostOptions::default()).unwrap();
@@ -172,27 +186,36 @@ fn no_health_endpoint_fools_or_holds_up_an_agent() {
     assert_eq!(fleet.answer().unwrap(), "200 1.0.0");
 
     for (number, bad) in BAD.iter().enumerate() {
-        let version = format!("1.1.{number}");
-        let app = format!("{APP}\ndef healthz(environ, start_response):\n    {}\n", bad.healthz);
-        let check = format!("{CHECK}{}", bad.check);
-        let files = [("wait.py", "import time; time.sleep(2)\n")];
-        let twist = Twist { service: bad.service, check: Some(&check), spec: bad.spec, app: Some(&app), files: &files };
-        fleet.push(&version, &twist).unwrap();
-        let began = Instant::now();
-        let done = fleet.try_deploy(&version).unwrap();
-        println!("{version}: {:?}\n{}{}\n", began.elapsed(), done.stdout, done.stderr);
-        refused(&done, bad);
-        assert!(began.elapsed() < REFUSED_WITHIN, "{version} took {:?}", began.elapsed());
-        assert_eq!(fleet.answer().unwrap(), "200 1.0.0");
+        is_refused(&fleet, &format!("1.1.{number}"), bad);
     }
     let peak = fleet.agent_peak_kib().unwrap();
     println!("the agent held at most {peak} KiB");
     assert!(peak < AGENT_KIB_MAX, "{peak} KiB");
 
-    // A good one is believed all the same.
-    fleet.push("1.2.0", &Twist::default()).unwrap();
-    fleet.deploy("1.2.0").unwrap();
-    assert_eq!(fleet.answer().unwrap(), "200 1.2.0");
+    fleet.fleet.apply("tiny", "60s").unwrap();
+    for (number, bad) in BAD_LATER.iter().enumerate() {
+        is_refused(&fleet, &format!("1.2.{number}"), bad);
+    }
+
+    // A good one is believed all the same, and looked at once or twice.
+    fleet.fleet.apply("tiny", "8s").unwrap();
+    fleet.push("1.3.0", &Twist::default()).unwrap();
+    fleet.deploy("1.3.0").unwrap();
+    assert_eq!(fleet.answer().unwrap(), "200 1.3.0");
+}
+
+fn is_refused(fleet: &TinyFleet, version: &str, bad: &Bad<'_>) {
+    let app = format!("{APP}\ndef healthz(environ, start_response):\n    {}\n", bad.healthz);
+    let check = format!("{CHECK}{}", bad.check);
+    let files = [("wait.py", "import time; time.sleep(2)\n")];
+    let twist = Twist { service: bad.service, check: Some(&check), spec: bad.spec, app: Some(&app), files: &files };
+    fleet.push(version, &twist).unwrap();
+    let began = Instant::now();
+    let done = fleet.try_deploy(version).unwrap();
+    println!("{version}: {:?}\n{}{}\n", began.elapsed(), done.stdout, done.stderr);
+    refused(&done, bad);
+    assert!(began.elapsed() < REFUSED_WITHIN, "{version} took {:?}", began.elapsed());
+    assert_eq!(fleet.answer().unwrap(), "200 1.0.0");
 }
 
 fn refused(done: &Execution, bad: &Bad<'_>) {

@@ -3,7 +3,7 @@
 
 use crate::SOON;
 use roadstead_tests::fleet::{Journals, Moment, TinyFleet, Twist};
-use roadstead_tests::lab::{Execution, HostOptions};
+use roadstead_tests::lab::{Execution, Host, HostOptions};
 use std::time::Duration;
 
 /// Where releases are laid out, and where the agent keeps blobs and journals: two small disks of their own.
@@ -32,6 +32,18 @@ finally:
         print(len(children), 'processes were begun', flush=True)
 ";
 
+/// Works on more processors than there are, without an end.
+const WORK: &str = "\
+import os
+for _ in range(2 * os.cpu_count()):
+    if os.fork() == 0:
+        while True:
+            pass
+print('works', flush=True)
+while True:
+    pass
+";
+
 #[test]
 fn a_host_in_a_bad_state_says_so_and_recovers() {
     let options = HostOptions::default().disk(RELEASES, MEBIBYTES).disk(STATE, MEBIBYTES);
@@ -43,6 +55,8 @@ fn a_host_in_a_bad_state_says_so_and_recovers() {
     disks_that_cannot_be_written(&fleet);
     a_disk_that_turns_while_a_release_is_prepared(&fleet);
     steps_that_take_all_there_is(&fleet);
+    a_step_that_works_for_ever(&fleet);
+    an_agent_that_may_open_no_file_any_more(&fleet);
 }
 
 /// Read-only, or without a file left, before anything begins.
@@ -99,6 +113,36 @@ fn steps_that_take_all_there_is(fleet: &TinyFleet) {
     }
     fleet.push("1.3.3", &Twist { spec, files: &[("greedy.py", "print('no more')\n")], ..Twist::default() }).unwrap();
     succeeds(fleet, "1.3.3");
+    back(fleet);
+}
+
+/// A command of the release's works on all processors: the app answers all the while, and the command ends with its time.
+fn a_step_that_works_for_ever(fleet: &TinyFleet) {
+    let spec = "[hooks]\nbefore-migrate = [[\"python\", \"work.py\"]]\n\n[steps]\nmigrate-timeout = \"10s\"\n";
+    fleet.push("1.4.0", &Twist { spec, files: &[("work.py", WORK)], ..Twist::default() }).unwrap();
+    let mut deploy = fleet.fleet.desk.begin(&["deploy", "tiny", "1.4.0"]).unwrap();
+    let busy = |host: &Host| host.try_sh("test $(pgrep -fc [w]ork.py) -gt 2").unwrap().success();
+    fleet.host().wait_until("the command to work", SOON, busy).unwrap();
+    while busy(fleet.host()) && matches!(deploy.try_wait(), Ok(None)) {
+        assert_eq!(fleet.answer().unwrap(), "200 1.0.0");
+    }
+    check(fleet, &Execution::of(&deploy.wait_with_output().unwrap()), &["migrate", "work.py", "took too long"]);
+    let left = fleet.host().sh("pgrep -f [w]ork.py || true").unwrap();
+    assert_eq!(left, "", "nothing of it runs on");
+}
+
+/// The agent has used up its file descriptors: what it is asked fails with the reason, and it lives.
+fn an_agent_that_may_open_no_file_any_more(fleet: &TinyFleet) {
+    let agent = fleet.host().main_process("roadstead-agent").unwrap();
+    let allow =
+        |most: &str| fleet.host().sh(&format!("prlimit --pid $(systemctl show -P MainPID roadstead-agent) --nofile={most}:")).unwrap();
+    let highest = "$(ls /proc/$(systemctl show -P MainPID roadstead-agent)/fd | sort -n | tail -1)";
+    fleet.push("1.5.0", &Twist::default()).unwrap();
+    allow(&format!("$(({highest} + 1))"));
+    refused(fleet, "1.5.0", &["Too many open files"]);
+    allow("16384");
+    succeeds(fleet, "1.5.0");
+    assert_eq!(fleet.host().main_process("roadstead-agent").unwrap(), agent, "it was never started anew");
     back(fleet);
 }
 

@@ -17,6 +17,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Fleets that all kills are shared out to. Most of a kill is waiting.
 const FLEETS: usize = 4;
+/// So many kills are worth another fleet.
+const CELLS_OF_A_FLEET: usize = 20;
 /// Some steps are short: a kill that came too late is tried again, so often at most.
 const ATTEMPTS: u32 = 8;
 
@@ -24,7 +26,12 @@ const ATTEMPTS: u32 = 8;
 fn every_kill_ends_as_without_it_or_goes_back_and_says_why() {
     let (cells, fleets) = match std::env::var("ROADSTEAD_KILLS").as_deref() {
         Ok("all") => (cells::all(), FLEETS),
-        Ok(words) => (cells::all().into_iter().filter(|cell| cell.to_string().contains(words)).collect(), 1),
+        Ok(words) => {
+            let named = |cell: &Cell| words.split(',').any(|word| cell.to_string().contains(word));
+            let cells: Vec<Cell> = cells::all().into_iter().filter(named).collect();
+            let fleets = cells.len().div_ceil(CELLS_OF_A_FLEET).min(FLEETS);
+            (cells, fleets)
+        }
         Err(_) => {
             let day = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
             println!("the kills of day {day}");

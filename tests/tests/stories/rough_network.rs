@@ -43,7 +43,7 @@ fn a_release_comes_over_every_line_that_carries_anything() {
     let (desk, controller) = (&fleet.fleet.desk, &fleet.fleet.controller);
     controller.write("/etc/roadstead/controller.toml", "heartbeat-seconds = 5\n").unwrap();
     controller.systemctl(&["restart", "roadstead-controller"]).unwrap();
-    fleet.fleet.apply("tiny", POLICY).unwrap();
+    fleet.fleet.policy("tiny", POLICY).unwrap();
     let changed = [("picture.txt", picture())];
     let changed = changed.each_ref().map(|(name, text)| (*name, text.as_str()));
     fleet.push("1.0.0", &Twist::default()).unwrap();

@@ -13,6 +13,9 @@ use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant, connection};
 pub(crate) enum Bus {
     /// The system bus; systemd's own socket when there is no bus.
     System,
+    /// A socket of a test, which speaks for systemd.
+    #[cfg(test)]
+    Socket(std::path::PathBuf),
 }
 
 const PRIVATE_SOCKET: &str = "/run/systemd/private";
@@ -24,6 +27,8 @@ impl Bus {
                 Ok(connection) => connection,
                 Err(error) => direct(Path::new(PRIVATE_SOCKET), answer_timeout).await.map_err(|_| error)?,
             },
+            #[cfg(test)]
+            Self::Socket(socket) => direct(socket, answer_timeout).await?,
         };
         let manager = ManagerProxy::builder(&connection).cache_properties(CacheProperties::No).build().await?;
         // Without it systemd sends no signals about jobs.

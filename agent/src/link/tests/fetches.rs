@@ -7,6 +7,7 @@ use roadstead_worker::output::{Outbox, ProgressSink};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::controller::{Controller, Manner, PlainDial};
 use crate::fetch::{Fetched, ReleaseSource};
@@ -69,7 +70,7 @@ async fn source(controller: &Controller) -> (ControllerSource, watch::Sender<Opt
 async fn fetch(controller: &Controller, store: &Path, root: Digest, bases: &[Digest]) -> Result<Fetched, Failure> {
     let (source, _keep) = source(controller).await;
     let progress = ProgressSink::new(KEY, StepName::Fetch, Arc::<Outbox>::default());
-    source.fetch(&[root], bases, store, &progress).await
+    source.fetch(&[root], bases, store, &progress, &CancellationToken::new()).await
 }
 
 /// Everything below a root is in the store, with the right content.
@@ -240,7 +241,7 @@ async fn what_the_controller_lacks_fails_at_once_with_advice() {
     assert_eq!(failure.kind, FailureKind::Transfer);
     assert!(failure.summary.contains("no such blob") && failure.hint.contains("roadstead push"), "{failure:?}");
     let (source, _keep) = source(&controller).await;
-    assert_eq!(source.release(Digest::of(b"unknown")).await.unwrap_err().kind, FailureKind::Transfer);
+    assert_eq!(source.release(Digest::of(b"unknown"), &CancellationToken::new()).await.unwrap_err().kind, FailureKind::Transfer);
 }
 
 #[tokio::test]
@@ -255,7 +256,36 @@ async fn a_manifest_that_was_not_ordered_is_refused() {
     manner.releases.insert(Digest::of(b"right"), answer(b"right"));
     let controller = Controller::start(manner).await;
     let (source, _keep) = source(&controller).await;
-    assert_eq!(source.release(ordered).await.unwrap_err().kind, FailureKind::Untrusted);
-    let right = source.release(Digest::of(b"right")).await.unwrap();
+    assert_eq!(source.release(ordered, &CancellationToken::new()).await.unwrap_err().kind, FailureKind::Untrusted);
+    let right = source.release(Digest::of(b"right"), &CancellationToken::new()).await.unwrap();
     assert_eq!((right.manifest.as_slice(), right.signatures[0].key_id.len()), (&b"right"[..], 16));
+}
+
+#[tokio::test]
+async fn a_transfer_that_is_called_off_ends_wherever_it_waits() {
+    let mut manner = Manner::default();
+    let root = tree(&mut manner, "1.0");
+    manner.breaks = vec![0; 5];
+    let controller = Controller::start(manner).await;
+    let (roots, store) = ([root], tempfile::tempdir().unwrap());
+    let progress = ProgressSink::new(KEY, StepName::Fetch, Arc::<Outbox>::default());
+    let (source, keep) = source(&controller).await;
+
+    // between two attempts, or within one
+    let called_off = CancellationToken::new();
+    let call_off = async {
+        while controller.manner.lock().unwrap().requests == 0 {
+            tokio::task::yield_now().await;
+        }
+        called_off.cancel();
+    };
+    let (fetched, ()) = tokio::join!(source.fetch(&roots, &[], store.path(), &progress, &called_off), call_off);
+    assert_eq!(fetched.unwrap_err().kind, FailureKind::Cancelled);
+    assert!(controller.manner.lock().unwrap().breaks.len() >= 3, "it was not taken up to its end");
+
+    // without a session
+    keep.send(None).unwrap();
+    let fetched = source.fetch(&roots, &[], store.path(), &progress, &called_off).await;
+    assert_eq!(fetched.unwrap_err().kind, FailureKind::Cancelled);
+    assert_eq!(source.release(root, &called_off).await.unwrap_err().kind, FailureKind::Cancelled);
 }

@@ -4,6 +4,7 @@ use roadstead_model::{OrderKey, RolloutId, StepName};
 use roadstead_worker::output::{Outbox, ProgressSink};
 use std::sync::Arc;
 use tokio::time::{Duration, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::controller::{Controller, Manner};
@@ -24,7 +25,7 @@ async fn a_controller_that_sends_a_release_is_not_silent() {
     let key = OrderKey { rollout: RolloutId(1), sequence: 1 };
     let progress = ProgressSink::new(key, StepName::Fetch, Arc::<Outbox>::default());
     let began = tokio::time::Instant::now();
-    ControllerSource::new(agent.channel.clone()).fetch(&[root], &[], store.path(), &progress).await.unwrap();
+    ControllerSource::new(agent.channel.clone()).fetch(&[root], &[], store.path(), &progress, &CancellationToken::new()).await.unwrap();
     assert!(began.elapsed() > Duration::from_millis(900), "the release took {:?}", began.elapsed());
     assert!(controller.opened.try_recv().is_err(), "the session was left while the release came");
     // when nothing comes any more, it is silent
