@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: bench check crash-image crash-images deb demo deny docs fuzz help image kill-matrix lab-down lab-status lab-up lint mutants
-.PHONY: setup sim test
+.PHONY: returns setup sim test
 
 lab := cargo run --quiet --bin roadstead-lab --
 N ?= 3
@@ -16,6 +16,7 @@ BOOTS ?= $(IMAGES)
 SEED ?=
 KILLS ?= all
 OUT ?= crash-image
+OUTAGE ?= 300
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +60,9 @@ kill-matrix: setup ## kill and cut off everybody before, during and after each s
 
 mutants: ## show that the simulator finds bugs: plant known mistakes, one after the other (minutes)
 	cargo run --quiet --bin roadstead-mutants
+
+returns: setup ## a thousand agents return after OUTAGE seconds without a controller (default 300; as root)
+	ROADSTEAD_OUTAGE=$(OUTAGE) cargo test --workspace --test stories everybody_returns -- --nocapture
 
 docs: ## write docs/cli.md anew from the command
 	ROADSTEAD_WRITE_DOCS=1 cargo test -q -p roadstead the_reference

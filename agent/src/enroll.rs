@@ -5,6 +5,7 @@ use roadstead_pki::{ClientTls, CredentialsError, Identity as Name, InvalidJoinTo
 use roadstead_proto::v1::{self, enrollment_client::EnrollmentClient};
 use roadstead_worker::files::{FileError, read_all_bounded, read_bounded};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::time::{Duration, timeout};
 use tonic::Status;
 
@@ -96,7 +97,7 @@ pub(crate) async fn enroll(layout: &Layout, how: &Enroll, token: &JoinToken) -> 
     check_address(&how.controller, "--controller")?;
     let pending = PendingCredentials::generate()?;
     // Nothing of the token is sent before the controller has shown the authority that the token names.
-    let mut client = EnrollmentClient::new(connect(&how.controller, ClientTls::for_enrollment(token.authority())?).await?);
+    let mut client = EnrollmentClient::new(connect(&how.controller, ClientTls::for_enrollment(token.authority())?, Arc::default()).await?);
     let facts = facts::gather(&PathBuf::from("/"), layout, &remembered::states(layout), "", &[]);
     let answer = timeout(ANSWER_AT_MOST, client.enroll_host(request(token, &pending, facts)));
     let answer = answer.await.map_err(|_| EnrollError::Slow)??.into_inner();

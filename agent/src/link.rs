@@ -3,6 +3,7 @@
 //! Only here (and in `enroll`) does the agent speak gRPC; what comes in is converted at once and travels no further as a message.
 
 mod dial;
+mod pulse;
 mod renewal;
 mod session;
 mod source;
@@ -10,6 +11,7 @@ mod source;
 use roadstead_worker::contact::Contact;
 use roadstead_worker::failure::chain;
 use roadstead_worker::output::Outbox;
+use roadstead_worker::redial::Redial;
 use roadstead_worker::tasks::Tasks;
 use roadstead_worker::worker::Event;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tokio::time::{Duration, Instant, timeout};
 use tonic::transport::Channel;
 
 pub(crate) use dial::{Dial, DialError, TlsDial, connect};
+use pulse::Pulse;
 pub(crate) use renewal::Renewal;
 pub(crate) use session::spoken;
 use session::{Session, SessionError};
@@ -25,11 +28,6 @@ pub(crate) use source::ControllerSource;
 
 /// How long dialling may take, all in all.
 const DIAL_AT_MOST: Duration = Duration::from_secs(20);
-/// A session that lasted this long was a good one: the next dial is not held up by failures before it.
-const GOOD_SESSION: Duration = Duration::from_secs(60);
-/// A wait before the next dial grows up to this.
-const WAIT_MAX: Duration = Duration::from_secs(60);
-const WAIT_MIN: Duration = Duration::from_millis(250);
 
 /// The link.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl Link {
     /// Keeps a session, until the agent stops.
     pub(crate) async fn run(self, events: mpsc::Sender<Event>) {
         let stopping = self.tasks.stopping().clone();
-        let mut failures = 0;
+        let mut redial = Redial::default();
         while !stopping.is_cancelled() {
             let began = Instant::now();
             let ended = tokio::select! {
@@ -63,8 +61,7 @@ impl Link {
             };
             self.channel.send_replace(None);
             crate::notify::status("Waiting for the controller");
-            failures = if began.elapsed() >= GOOD_SESSION { 0 } else { failures + 1 };
-            let wait = wait_before(failures, chance());
+            let wait = redial.after(began.elapsed(), chance());
             if matches!(ended, Err(SessionError::Revoked(_))) {
                 // A worker that is gone has stopped with the agent.
                 drop(events.send(Event::Revoked).await);
@@ -72,7 +69,7 @@ impl Link {
             if let Err(error) = ended {
                 // An operator need not see each of many attempts.
                 let text = chain(&error);
-                if failures <= 3 || failures.is_multiple_of(20) {
+                if redial.failures() <= 3 || redial.failures().is_multiple_of(20) {
                     tracing::warn!(error = text, again_in = ?wait, "no session with the controller");
                 } else {
                     tracing::debug!(error = text, again_in = ?wait, "no session with the controller");
@@ -86,18 +83,16 @@ impl Link {
     }
 
     async fn one_session(&self, events: &mpsc::Sender<Event>) -> Result<(), SessionError> {
-        let channel = timeout(DIAL_AT_MOST, self.dialer.dial()).await.map_err(|_| SessionError::Slow("dialling"))??;
-        self.channel.send_replace(Some(channel.clone()));
+        let pulse = Arc::<Pulse>::default();
+        let dialled = timeout(DIAL_AT_MOST, self.dialer.dial(Arc::clone(&pulse))).await;
+        let channel = dialled.map_err(|_| SessionError::Slow("dialling"))??;
         let stopping = self.tasks.stopping().clone();
         let (outbox, contact) = (Arc::clone(&self.outbox), Arc::clone(&self.contact));
-        Session::open(channel, outbox, contact, events.clone()).await?.run(stopping).await
+        let session = Session::open(channel.clone(), pulse, outbox, contact, events.clone()).await?;
+        // Only now: a transfer that is taken up again would fill a slow line before the hello is through.
+        self.channel.send_replace(Some(channel));
+        session.run(stopping).await
     }
-}
-
-/// The wait after this many failures in a row: drawn from a span that doubles, so that a fleet does not come back in step.
-fn wait_before(failures: u32, chance: f64) -> Duration {
-    let ceiling = Duration::from_secs(1).saturating_mul(1 << failures.min(6)).min(WAIT_MAX);
-    WAIT_MIN + ceiling.saturating_sub(WAIT_MIN).mul_f64(chance)
 }
 
 /// A number from 0 to 1.

@@ -30,6 +30,7 @@ use roadstead_driver::Driver;
 use roadstead_driver::Outputs;
 use roadstead_driver::Sessions;
 
+pub(crate) use blobs::Transfers;
 pub(crate) use peer::Peer;
 
 /// Bytes on their way up in one call, and in one connection.
@@ -53,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) store: Store,
     /// Files of releases.
     pub(crate) blobs: Blobs,
+    /// What is on its way to hosts.
+    pub(crate) transfers: Transfers,
     /// Who issues certificates.
     pub(crate) authority: Arc<Authority>,
     /// Who is welcome.

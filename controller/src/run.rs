@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::announce::Announcements;
-use crate::api::{self, Context, Peer};
+use crate::api::{self, Context, Peer, Transfers};
 use crate::clock::{self, RealClock};
 use crate::layout::Layout;
 use crate::notify;
@@ -74,6 +74,7 @@ pub(crate) async fn serve(settings: Settings, listener: TcpListener, stopping: C
     let context = Context {
         store: store.clone(),
         blobs,
+        transfers: Transfers::default(),
         authority,
         access,
         driver,

@@ -1,6 +1,7 @@
 //! A fleet: a controller, a host with PostgreSQL and Redis, and hosts that run the ERP behind Debian's nginx, all made
 //! from the packages that users install, by the commands that users type.
 
+mod agents;
 mod desk;
 mod erp;
 mod journal;
@@ -13,6 +14,7 @@ mod strays;
 mod tiny;
 mod tiny_fleet;
 
+pub use agents::Agents;
 pub use desk::Desk;
 pub use erp::{Erp, PASSWORD, SITE, run, secrets};
 pub use journal::{Journals, Moment};

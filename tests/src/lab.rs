@@ -5,6 +5,7 @@
 //! network, services or disks is touched, and several labs can run side by side.
 
 mod boot;
+mod cable;
 mod cgroup;
 mod command;
 mod disk;
@@ -19,6 +20,7 @@ mod registry;
 mod servers;
 mod wait;
 
+pub use cable::{Cable, Fault};
 pub use command::Execution;
 pub(crate) use command::{run, tail};
 pub use error::LabError;

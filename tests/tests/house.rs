@@ -31,7 +31,7 @@ fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("roadstead-sim", ["roadstead-model", "roadstead-rollout", "roadstead-driver", "roadstead-worker"].into()),
         ("roadstead-properties", with("roadstead-deployment").into_iter().chain(["roadstead-worker"]).collect()),
         ("roadstead-tests", with("roadstead-deployment").into_iter().chain(["roadstead-worker"]).collect()),
-        ("roadstead-bench", with("roadstead-tests")),
+        ("roadstead-bench", ["roadstead-tests"].into()),
     ])
 }
 

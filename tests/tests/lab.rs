@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at its first surprise")]
 
 use roadstead_tests::crash;
-use roadstead_tests::lab::{self, HostOptions, Lab, LabError};
+use roadstead_tests::lab::{self, Cable, Fault, HostOptions, Lab, LabError};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -87,6 +87,54 @@ fn two_hosts_live_through_a_cut_cable_and_a_pulled_plug() {
 
     lab.down().unwrap();
     assert_gone(&id);
+}
+
+#[test]
+fn a_network_is_bad_in_every_way_and_whole_again() {
+    let lab = Lab::new("cables").unwrap();
+    let [one, two, third] = lab.hosts(["one", "two", "three"]).unwrap();
+    two.sh("mkdir /srv/files && head -c 40000 /dev/urandom >/srv/files/large && echo small >/srv/files/small").unwrap();
+    two.sh("systemd-run --quiet python3 -m http.server --directory /srv/files 8000").unwrap();
+    let fetch = |from: &lab::Host, file: &str| {
+        let began = Instant::now();
+        let url = format!("http://{}:8000/{file}", two.ip());
+        let code = from
+            .try_exec(&["curl", "-s", "-o", "/dev/null", "-m", "30", "--keepalive-time", "2", "--connect-timeout", "3", &url])
+            .unwrap()
+            .code;
+        (code, began.elapsed())
+    };
+    lab::wait_until("the server", SOON, || fetch(&one, "large").0 == Some(0)).unwrap();
+    let untouched = || fetch(&third, "large").0 == Some(0);
+
+    for fault in [Fault::Slow(128), Fault::Dripping(128)] {
+        let cable = Cable::between(&one, &two, fault).unwrap();
+        let (code, took) = fetch(&one, "large");
+        assert!(code == Some(0) && took > Duration::from_secs(1), "{fault:?}: {code:?} after {took:?}");
+        assert!(untouched(), "{fault:?}");
+        cable.heal().unwrap();
+    }
+    let lossy = Cable::between(&one, &two, Fault::Lossy(100)).unwrap();
+    assert_ne!(fetch(&one, "small").0, Some(0));
+    assert!(untouched());
+    lossy.heal().unwrap();
+    let resetting = Cable::between(&one, &two, Fault::Resetting(10_000)).unwrap();
+    assert_eq!(
+        (fetch(&one, "small").0, fetch(&one, "large").0),
+        (Some(0), Some(56)),
+        "56: reset while it received, told by its own next packet"
+    );
+    assert!(untouched());
+    resetting.heal().unwrap();
+    for fault in [Fault::Deaf, Fault::Cut] {
+        let cable = Cable::between(&one, &two, fault).unwrap();
+        assert_ne!(fetch(&one, "small").0, Some(0), "{fault:?}");
+        assert!(untouched(), "{fault:?}");
+        drop(cable);
+    }
+    let (code, took) = fetch(&one, "large");
+    assert!(code == Some(0) && took < Duration::from_secs(1), "{code:?} after {took:?}");
+    assert!(!one.sh("ip route; nft list tables").unwrap().contains("cable"));
 }
 
 #[test]

@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
 use roadstead_pki::ClientTls;
 use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use super::pulse::{Felt, Pulse};
 use crate::identity::Identity;
 
 /// Bytes that may be on their way to the agent in one call, and in all together: what keeps a fetch from filling the memory.
@@ -39,8 +41,8 @@ pub(crate) enum DialError {
 /// A way to the controller.
 #[async_trait]
 pub(crate) trait Dial: Send + Sync + std::fmt::Debug {
-    /// Connects: the channel is one connection, which is not made again when it breaks.
-    async fn dial(&self) -> Result<Channel, DialError>;
+    /// Connects: the channel is one connection, which is not made again when it breaks, and whose pulse is told.
+    async fn dial(&self, pulse: Arc<Pulse>) -> Result<Channel, DialError>;
 }
 
 /// The way to the controller with the identity of this host: each connection shows the newest certificate.
@@ -59,24 +61,42 @@ impl TlsDial {
 
 #[async_trait]
 impl Dial for TlsDial {
-    async fn dial(&self) -> Result<Channel, DialError> {
-        connect(&self.address, self.identity.tls().clone()).await
+    async fn dial(&self, pulse: Arc<Pulse>) -> Result<Channel, DialError> {
+        connect(&self.address, self.identity.tls().clone(), pulse).await
     }
 }
 
 /// Connects to a controller, which must show a certificate of the authority that is expected.
-pub(crate) async fn connect(address: &str, tls: ClientTls) -> Result<Channel, DialError> {
+pub(crate) async fn connect(address: &str, tls: ClientTls, pulse: Arc<Pulse>) -> Result<Channel, DialError> {
     let to = address.to_owned();
-    let connector = service_fn(move |_| {
+    let stream = move || {
         let (to, tls) = (to.clone(), tls.clone());
-        async move { roadstead_pki::connect(&to, &tls).await.map(TokioIo::new) }
+        async move { roadstead_pki::connect(&to, &tls).await }
+    };
+    connect_over(address, stream, pulse).await
+}
+
+/// Connects over a stream that is made when it is wanted.
+pub(super) async fn connect_over<S, E, F>(
+    address: &str,
+    stream: impl Fn() -> F + Send + 'static,
+    pulse: Arc<Pulse>,
+) -> Result<Channel, DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+    F: Future<Output = Result<S, E>> + Send + 'static,
+{
+    let connector = service_fn(move |_| {
+        let (stream, pulse) = (stream(), Arc::clone(&pulse));
+        async move { stream.await.map(|stream| TokioIo::new(Felt::new(stream, pulse))) }
     });
     let connected = endpoint(address)?.connect_with_connector(connector).await;
     connected.map_err(|source| DialError::Unreached { address: address.to_owned(), source: source.into() })
 }
 
 /// How every connection of the agent is set up.
-pub(super) fn endpoint(address: &str) -> Result<Endpoint, DialError> {
+fn endpoint(address: &str) -> Result<Endpoint, DialError> {
     // The scheme only tells tonic not to do TLS by itself: the connector does.
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|_| DialError::Address { address: address.to_owned() })?;
     Ok(endpoint

@@ -8,13 +8,14 @@ use roadstead_worker::output::{Outbox, Outgoing, OutputText};
 use roadstead_worker::worker::{Event, Hello};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::DialError;
+use super::pulse::Pulse;
 
 /// How long the controller may take to answer a hello.
 const WELCOME_AT_MOST: Duration = Duration::from_secs(20);
@@ -84,6 +85,7 @@ pub(crate) fn spoken(status: &Status) -> String {
 
 /// An open session.
 pub(super) struct Session {
+    pulse: Arc<Pulse>,
     outgoing: mpsc::Sender<v1::AgentMessage>,
     incoming: Streaming<v1::ControllerMessage>,
     outbox: Arc<Outbox>,
@@ -96,6 +98,7 @@ impl Session {
     /// Opens a session: says hello and hears the welcome.
     pub(super) async fn open(
         channel: Channel,
+        pulse: Arc<Pulse>,
         outbox: Arc<Outbox>,
         contact: Arc<Contact>,
         events: mpsc::Sender<Event>,
@@ -122,7 +125,7 @@ impl Session {
         contact.hear();
         tracing::info!(term = welcome.term, "session with the controller is open");
         crate::notify::status("Connected to the controller");
-        Ok(Self { outgoing, incoming, outbox, contact, events, reports: 0 })
+        Ok(Self { pulse, outgoing, incoming, outbox, contact, events, reports: 0 })
     }
 
     /// Carries messages both ways until the session ends.
@@ -132,7 +135,6 @@ impl Session {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let outgoing = self.outgoing.clone();
         let mut beats = 0;
-        let mut heard = Instant::now();
         // Taken from the outbox, but not by the connection yet.
         let mut waiting: Option<v1::AgentMessage> = None;
         loop {
@@ -141,12 +143,14 @@ impl Session {
                 () = stopping.cancelled() => return Ok(()),
                 message = self.incoming.message() => {
                     let message = message?.ok_or(SessionError::Closed)?;
-                    heard = Instant::now();
                     self.contact.hear();
                     self.receive(message).await?;
                 }
-                () = sleep_until(heard + every * SILENT_HEARTBEATS) => {
-                    return Err(SessionError::Silent(roadstead_worker::clock::whole_millis(heard.elapsed())));
+                () = sleep((every * SILENT_HEARTBEATS).saturating_sub(self.pulse.silence())) => {
+                    let silence = self.pulse.silence();
+                    if silence >= every * SILENT_HEARTBEATS {
+                        return Err(SessionError::Silent(roadstead_worker::clock::whole_millis(silence)));
+                    }
                 }
                 _ = heartbeat.tick() => {
                     beats += 1;

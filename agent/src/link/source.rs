@@ -7,6 +7,7 @@ use roadstead_proto::v1::{self, fleet_client::FleetClient};
 use roadstead_worker::failure::{called_off, host_failure};
 use roadstead_worker::files::FileError;
 use roadstead_worker::output::ProgressSink;
+use roadstead_worker::redial::pause;
 use roadstead_worker::tasks::blocking;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::session::spoken;
-use super::{OpenChannel, chance, wait_before};
+use super::{OpenChannel, chance};
 use crate::fetch::receive::{Encoding, Part, ReceiveError, Receiver, Want};
 use crate::fetch::shelf::Shelf;
 use crate::fetch::tree::{Tree, TreeError};
@@ -157,6 +158,9 @@ impl ControllerSource {
                 }
                 Err(CallError::Passing(why)) => {
                     let further = (progress.fetched.wire_bytes, aside.len()) != before;
+                    // Of a patch nothing is kept. One that is too long for such a line gives way to the blob, which gets further each time.
+                    let kept = rest.first().is_some_and(|want| Receiver::resume_at(shelf, want) > 0);
+                    patches &= !further || kept || aside.len() != before.1;
                     attempts = if further { 1 } else { attempts + 1 };
                     if attempts >= ATTEMPTS_MAX {
                         return Err(CallError::Passing(why));
@@ -240,7 +244,7 @@ async fn waiting<T>(called_off: &CancellationToken, network: impl Future<Output 
 }
 
 async fn wait(attempts: u32) -> Result<(), CallError> {
-    sleep(wait_before(attempts, chance())).await;
+    sleep(pause(attempts, chance())).await;
     Ok(())
 }
 

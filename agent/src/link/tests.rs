@@ -3,4 +3,5 @@
 mod controller;
 mod fetches;
 mod sessions;
+mod slow;
 mod whole;

@@ -14,6 +14,7 @@ pub mod files;
 pub mod hands;
 pub mod journal;
 pub mod output;
+pub mod redial;
 pub mod runner;
 pub mod samples;
 pub mod state;

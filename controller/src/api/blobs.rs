@@ -1,25 +1,41 @@
 //! Blobs streamed to a host: as they lie, from where an earlier attempt broke, or as what differs from one that the host has.
+//!
+//! A transfer waits for its host in a task. A thread is borrowed for reading only, and only while there is room for what is
+//! read: whoever takes nothing holds up nobody, and holds a few parts of memory until the deadline.
 
-use roadstead_bundle::store::{Store as Blobs, StoreError};
-use roadstead_model::{Digest, InvalidDigest, limits};
+mod line;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use roadstead_bundle::store::Store as Blobs;
+use roadstead_model::{Digest, HostId, InvalidDigest};
 use roadstead_proto::v1;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
-use super::status::{denied, internal, unknown};
+use super::status::{denied, internal, status};
 use crate::access::Denied;
+use line::Line;
+use source::Source;
 
-/// Parts on their way that the connection has not taken yet.
-const QUEUE: usize = 4;
+pub(super) use line::Taken;
 
-/// A blob of fewer encoded bytes goes whole: a patch would save nothing.
-const PATCH_BYTES_MIN: u64 = 128;
-/// Larger blobs, and bases, are not held in memory for a patch: one window of the decoder.
-const PATCHED_BYTES_MAX: u64 = 4 * 1024 * 1024;
-const PATCH_LEVEL: i32 = 12;
+/// Transfers of one host at a time. Those that died with its connection may not have been noticed yet, so the oldest gives way.
+const PER_HOST: usize = 8;
+/// Threads that read for all hosts together, and make patches, which take tens of megabytes each.
+const READERS: usize = 8;
+/// Parts that one turn reads at most, before another transfer has its turn.
+const PARTS_AT_ONCE: usize = 128;
+/// A transfer of which nothing is taken for so long is over. Hosts give up after half of that.
+const TAKEN_AT_LEAST_EVERY: Duration = Duration::from_secs(120);
+
+/// A part, or why there are no more.
+type Sent = Result<v1::BlobPart, Status>;
 
 /// A blob that a host wants.
 #[derive(Debug, Clone, Copy)]
@@ -36,75 +52,110 @@ impl Want {
     }
 }
 
-type Parts = mpsc::Sender<Result<v1::BlobPart, Status>>;
+/// All transfers to hosts.
+#[derive(Debug)]
+pub(crate) struct Transfers {
+    readers: Arc<Semaphore>,
+    open: Mutex<BTreeMap<HostId, Vec<Weak<Line>>>>,
+}
 
-/// Streams blobs, in the order in which they are wanted, until the host is cut off.
-pub(super) fn send(blobs: Blobs, wants: Vec<Want>, cut: CancellationToken) -> ReceiverStream<Result<v1::BlobPart, Status>> {
-    let (parts, stream) = mpsc::channel(QUEUE);
-    tokio::task::spawn_blocking(move || {
-        for (index, want) in (0u32..).zip(wants) {
-            match send_one(&blobs, index, want, &parts, &cut) {
-                Ok(true) => {}
-                // The host has gone.
-                Ok(false) => return,
-                Err(status) => {
-                    drop(parts.blocking_send(Err(status)));
-                    return;
-                }
+impl Default for Transfers {
+    fn default() -> Self {
+        Self { readers: Arc::new(Semaphore::new(READERS)), open: Mutex::default() }
+    }
+}
+
+impl Transfers {
+    /// Streams blobs to a host, in the order in which they are wanted, until it has them, is cut off, or takes no more.
+    pub(super) fn send(&self, host: &HostId, blobs: Blobs, wants: Vec<Want>, cut: CancellationToken) -> Taken {
+        let (parts, taken) = line::line();
+        self.admit(host, &taken);
+        let sending = Sending { blobs, wants: (0..).zip(wants).collect::<Vec<_>>().into_iter(), current: None, parts };
+        tokio::spawn(carry(sending, taken.line(), cut, Arc::clone(&self.readers)));
+        taken
+    }
+
+    /// Notes a transfer; one too many ends the host's oldest.
+    fn admit(&self, host: &HostId, taken: &Taken) {
+        // Nothing panics while it holds the lock.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = open.entry(host.clone()).or_default();
+        lines.retain(|line| line.strong_count() > 0);
+        if lines.len() >= PER_HOST {
+            tracing::info!(%host, "a host has too many transfers: its oldest ends");
+            end(&lines.remove(0), status(Code::ResourceExhausted, "newer transfers of this host took the place of this one", ""));
+        }
+        lines.push(taken.line());
+    }
+}
+
+fn end(line: &Weak<Line>, why: Status) {
+    // Where there is no line any more, the host has gone.
+    if let Some(line) = line.upgrade() {
+        line.end(why);
+    }
+}
+
+/// Carries a transfer to its end.
+async fn carry(mut sending: Sending, line: Weak<Line>, cut: CancellationToken, readers: Arc<Semaphore>) {
+    loop {
+        let room = tokio::select! {
+            biased;
+            () = cut.cancelled() => return end(&line, denied(Denied::Revoked)),
+            room = tokio::time::timeout(TAKEN_AT_LEAST_EVERY, sending.parts.reserve()) => room.map(|room| room.map(drop)),
+        };
+        match room {
+            Ok(Ok(())) => {}
+            // The host has gone.
+            Ok(Err(_)) => return,
+            Err(_) => return end(&line, status(Code::DeadlineExceeded, "the host takes nothing of the transfer", "see the network")),
+        }
+        // It is never closed.
+        let Ok(_reader) = readers.acquire().await else { return };
+        let turn = move || {
+            let more = sending.turn();
+            (sending, more)
+        };
+        match tokio::task::spawn_blocking(turn).await {
+            Ok((rest, true)) => sending = rest,
+            Ok((_, false)) => return,
+            Err(error) => return end(&line, internal(error)),
+        }
+    }
+}
+
+/// What is still to be sent.
+struct Sending {
+    blobs: Blobs,
+    wants: std::vec::IntoIter<(u32, Want)>,
+    current: Option<Source>,
+    parts: mpsc::Sender<Sent>,
+}
+
+impl Sending {
+    /// Reads parts while there is room for them. Whether there is more to send.
+    fn turn(&mut self) -> bool {
+        for _ in 0..PARTS_AT_ONCE {
+            let Ok(room) = self.parts.clone().try_reserve_owned() else { return !self.parts.is_closed() };
+            let Some(part) = self.next().transpose() else { return false };
+            let failed = part.is_err();
+            drop(room.send(part));
+            if failed {
+                return false;
             }
         }
-    });
-    ReceiverStream::new(stream)
-}
-
-fn send_patch(index: u32, patch: &[u8], parts: &Parts) -> bool {
-    let count = patch.len().div_ceil(limits::BLOB_PART_BYTES);
-    patch.chunks(limits::BLOB_PART_BYTES).enumerate().all(|(number, data)| {
-        let encoding = v1::BlobEncoding::ZstdPatch.into();
-        let part = v1::BlobPart { index, encoding, data: data.to_vec(), last: number + 1 == count };
-        parts.blocking_send(Ok(part)).is_ok()
-    })
-}
-
-/// What a blob differs in from its base, when that is less than the blob as it lies. A base that is not here, or anything else
-/// that does not work out, only means that the whole blob goes.
-fn patch(blobs: &Blobs, want: &Want, whole: u64) -> Option<Vec<u8>> {
-    let base = want.base.filter(|_| want.offset == 0 && whole > PATCH_BYTES_MIN)?;
-    let base = blobs.read_checked(&base, PATCHED_BYTES_MAX).ok()?;
-    let blob = blobs.read_checked(&want.digest, PATCHED_BYTES_MAX).ok()?;
-    let mut compressor = zstd::bulk::Compressor::with_dictionary(PATCH_LEVEL, &base).ok()?;
-    let patch = compressor.compress(&blob).ok()?;
-    ((patch.len() as u64) < whole).then_some(patch)
-}
-
-fn send_one(blobs: &Blobs, index: u32, want: Want, parts: &Parts, cut: &CancellationToken) -> Result<bool, Status> {
-    let mut file = blobs.file(&want.digest).map_err(|error| match error {
-        StoreError::Missing(digest) => unknown(format!("blob {} is not here", digest.short()), "push the release again"),
-        other => internal(other),
-    })?;
-    let size = file.metadata().map_err(internal)?.len();
-    if let Some(patch) = patch(blobs, &want, size) {
-        return Ok(send_patch(index, &patch, parts));
+        true
     }
-    let mut left = size.saturating_sub(want.offset);
-    file.seek(SeekFrom::Start(want.offset.min(size))).map_err(internal)?;
-    loop {
-        if cut.is_cancelled() {
-            return Err(denied(Denied::Revoked));
+
+    fn next(&mut self) -> Result<Option<v1::BlobPart>, Status> {
+        if self.current.is_none() {
+            let Some((index, want)) = self.wants.next() else { return Ok(None) };
+            self.current = Some(Source::open(&self.blobs, index, &want)?);
         }
-        let length = left.min(limits::BLOB_PART_BYTES as u64);
-        let mut data = Vec::new();
-        (&mut file).take(length).read_to_end(&mut data).map_err(internal)?;
-        if (data.len() as u64) < length {
-            return Err(internal(format!("blob {} is cut short on disk", want.digest)));
+        let part = self.current.as_mut().map(Source::next).transpose()?;
+        if part.as_ref().is_some_and(|part| part.last) {
+            self.current = None;
         }
-        left -= length;
-        let part = v1::BlobPart { index, encoding: v1::BlobEncoding::Zstd.into(), data, last: left == 0 };
-        if parts.blocking_send(Ok(part)).is_err() {
-            return Ok(false);
-        }
-        if left == 0 {
-            return Ok(true);
-        }
+        Ok(part)
     }
 }

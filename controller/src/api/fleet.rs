@@ -5,7 +5,6 @@ use roadstead_pki::Identity;
 use roadstead_proto::v1;
 use roadstead_proto::v1::fleet_server::Fleet;
 use std::sync::Arc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -43,7 +42,7 @@ impl FleetCalls {
 #[tonic::async_trait]
 impl Fleet for FleetCalls {
     type SessionStream = session::Messages;
-    type FetchBlobsStream = ReceiverStream<Result<v1::BlobPart, Status>>;
+    type FetchBlobsStream = blobs::Taken;
 
     async fn session(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {
         let (host, cut) = self.host(&request)?;
@@ -61,13 +60,13 @@ impl Fleet for FleetCalls {
     }
 
     async fn fetch_blobs(&self, request: Request<v1::FetchBlobsRequest>) -> Result<Response<Self::FetchBlobsStream>, Status> {
-        let (_, cut) = self.host(&request)?;
+        let (host, cut) = self.host(&request)?;
         let wants = request.into_inner().wants;
         if wants.len() > limits::BLOBS_PER_REQUEST_MAX {
             return Err(invalid(format!("{} blobs are more than one request may ask for", wants.len())));
         }
         let wants = wants.iter().map(blobs::Want::read).collect::<Result<Vec<_>, _>>().map_err(invalid)?;
-        Ok(Response::new(blobs::send(self.0.blobs.clone(), wants, cut)))
+        Ok(Response::new(self.0.transfers.send(&host, self.0.blobs.clone(), wants, cut)))
     }
 
     async fn renew_host(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::RenewResponse>, Status> {

@@ -2,6 +2,7 @@
 
 mod identities;
 mod rig;
+mod transfers;
 
 use roadstead_model::{Digest, limits};
 use roadstead_proto::v1;

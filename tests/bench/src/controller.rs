@@ -1,10 +1,9 @@
 //! The controller: its memory with and without agents, and how fast its history grows durably.
 
-use crate::agents::{self, Agents};
 use crate::host::memory;
 use crate::table::{Table, Unit};
 use crate::{Result, step};
-use roadstead_tests::fleet::Fleet;
+use roadstead_tests::fleet::{Agents, Fleet};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -27,11 +26,12 @@ pub(crate) fn measure(fleet: &Fleet, table: &mut Table) -> Result<()> {
     let resting = memory(&fleet.controller, UNIT, "VmRSS")?;
     table.at_most("controller: resident memory at rest, with the fleet's agents", 40.0 * MIB, Unit::Bytes, resting);
     step(&format!("{AGENTS} simulated agents"));
-    let identities = agents::enroll(fleet, usize::try_from(AGENTS)?)?;
+    let identities = Agents::enroll(&fleet.desk, "staging", usize::try_from(AGENTS)?)?;
     // Their enrollment is long over when they are connected.
     fleet.controller.systemctl(&["restart", UNIT])?;
     fleet.controller.wait_for_unit(UNIT, "active", SOON)?;
-    let agents = Agents::open(fleet, identities)?;
+    let agents = Agents::start(&fleet.desk, identities);
+    agents.wait_for_all(SOON)?;
     let connected = fleet.connected()?;
     let with_agents = memory(&fleet.controller, UNIT, "VmRSS")?;
     agents.close()?;

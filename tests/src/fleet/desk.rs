@@ -35,6 +35,11 @@ impl Desk {
         &self.controller
     }
 
+    /// Its place in the network.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()

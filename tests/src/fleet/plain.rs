@@ -18,6 +18,9 @@ pub struct PlainFleet {
     pub hosts: Vec<Host>,
     /// The private key that releases are signed with.
     pub key: String,
+    /// The `release-keys.toml` that believes it.
+    trust: String,
+    agent: PathBuf,
     /// The lab that all of them stand in; last, so that it goes last.
     pub lab: Lab,
 }
@@ -39,16 +42,10 @@ impl PlainFleet {
         let desk = start_controller(&lab, Profile::Dev, &controller, &packages, "")?;
         let key = desk.folder().join("release.key").display().to_string();
         let trust = desk.roadstead(&["key", "generate", "--name", "lab", "--out", &key])?;
-        let fleet = Self { desk, controller, hosts, key, lab };
+        let fleet = Self { desk, controller, hosts, key, trust, agent: packages.agent, lab };
         for (app, host) in apps.iter().zip(&fleet.hosts) {
             fleet.apply(app, "1s")?;
-            host.install_debs(&[&packages.agent])?;
-            host.write("/etc/roadstead/release-keys.toml", &trust)?;
-            host.start_nginx(&site(app))?;
-            let token = fleet.desk.roadstead(&["host", "token", "--env", app, "--label", &format!("app={app}")])?;
-            enroll(host, fleet.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;
-            host.systemctl(&["start", "roadstead-agent"])?;
-            host.wait_for_unit("roadstead-agent", "active", UP)?;
+            fleet.add(app, host)?;
         }
         fleet.wait_for_all()?;
         Ok(fleet)
@@ -56,9 +53,24 @@ impl PlainFleet {
 
     /// Writes the environment of an app, with the time that its releases are watched for.
     pub fn apply(&self, app: &str, bake: &str) -> Result<()> {
-        let text = format!("[environment]\nname = \"{app}\"\napp = \"{app}\"\nhosts = \"app={app}\"\n\n[strategy]\nbake = \"{bake}\"\n");
-        let file = self.desk.write(&format!("{app}.toml"), &text)?;
-        self.desk.roadstead(&["env", "apply", "-f", &file]).map(drop)
+        self.policy(app, &format!("[strategy]\nbake = \"{bake}\"\n"))
+    }
+
+    /// Makes the environment of an app what the policy says.
+    pub fn policy(&self, app: &str, policy: &str) -> Result<()> {
+        let text = format!("[environment]\nname = \"{app}\"\napp = \"{app}\"\nhosts = \"app={app}\"\n\n{policy}");
+        self.desk.roadstead(&["env", "apply", "-f", &self.desk.write(&format!("{app}.toml"), &text)?]).map(drop)
+    }
+
+    /// Makes a plain host one of an app's.
+    pub fn add(&self, app: &str, host: &Host) -> Result<()> {
+        host.install_debs(&[&self.agent])?;
+        host.write("/etc/roadstead/release-keys.toml", &self.trust)?;
+        host.start_nginx(&site(app))?;
+        let token = self.desk.roadstead(&["host", "token", "--env", app, "--label", &format!("app={app}")])?;
+        enroll(host, self.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;
+        host.systemctl(&["start", "roadstead-agent"])?;
+        host.wait_for_unit("roadstead-agent", "active", UP)
     }
 
     /// Waits until the controller hears every host.

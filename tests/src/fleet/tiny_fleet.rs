@@ -1,6 +1,6 @@
 //! The smallest fleet: a controller and one host, `tiny`, that runs an app of one file. For faults that need no more than that.
 
-use super::{PlainFleet, Profile, Result, Tiny, Twist};
+use super::{PlainFleet, Profile, Result, Tiny, Twist, each};
 use crate::lab::{Execution, Host, HostOptions, LabError};
 
 /// The fleet, up, and the repository of its app.
@@ -20,7 +20,18 @@ impl TinyFleet {
         Ok(Self { fleet, tiny })
     }
 
-    /// The host that runs the app.
+    /// The same, with further hosts of the app.
+    pub fn with_more(name: &str, more: &[&str]) -> Result<Self> {
+        let mut this = Self::new(name, &HostOptions::default())?;
+        let wanted = more.iter().map(|name| ((*name).to_owned(), HostOptions::default())).collect();
+        let more = this.fleet.lab.hosts_with(wanted)?;
+        each(&more, |host| this.fleet.add("tiny", host))?;
+        this.fleet.hosts.extend(more);
+        this.fleet.wait_for_all()?;
+        Ok(this)
+    }
+
+    /// The host that runs the app, or the first that does.
     pub fn host(&self) -> &Host {
         &self.fleet.hosts[0]
     }

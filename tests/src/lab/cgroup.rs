@@ -88,6 +88,15 @@ fn remove_tree(folder: &Path) -> std::io::Result<()> {
     fs::remove_dir(folder)
 }
 
+/// The most memory that a unit of a host has had since it was started, by the name that it has for its cgroup.
+pub(crate) fn memory_peak(name: &str, unit: &str) -> Result<u64> {
+    let split = Path::new(ROOT).join("memory").join(name);
+    let (folder, file) = if split.exists() { (split, "memory.max_usage_in_bytes") } else { (Path::new(ROOT).join(name), "memory.peak") };
+    let path = folder.join(unit.trim_start_matches('/')).join(file);
+    let text = fs::read_to_string(&path).map_err(LabError::io("read", path))?;
+    Ok(text.trim().parse().unwrap_or_default())
+}
+
 /// The CPU time that a host has used since it was made, whoever used it there.
 pub(crate) fn cpu_time(name: &str) -> Result<Duration> {
     let split = Path::new(ROOT).join("cpuacct").join(name).join("cpuacct.usage");

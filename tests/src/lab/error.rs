@@ -105,6 +105,9 @@ pub enum LabError {
         /// The text.
         text: String,
     },
+    /// Simulated agents and the controller did not get along.
+    #[error("simulated agents: {0}")]
+    Agents(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A thread of the lab panicked.
     #[error("a thread of the lab panicked")]
     Thread,

@@ -61,6 +61,11 @@ impl Host {
         cgroup::cpu_time(&machine_name(&self.lab(), &self.name))
     }
 
+    /// The most memory that a unit has had since it was started, the pages of its files included.
+    pub fn unit_memory_peak(&self, unit: &str) -> Result<u64> {
+        cgroup::memory_peak(&machine_name(&self.lab(), &self.name), &self.unit_property(unit, "ControlGroup")?)
+    }
+
     // --- commands ---
 
     /// Runs a shell command and returns its standard output; anything but success is an error that shows what it said.
@@ -350,7 +355,7 @@ impl Host {
         self.shared.state().hosts.get(&self.name).cloned()
     }
 
-    fn number(&self) -> u8 {
+    pub(crate) fn number(&self) -> u8 {
         self.record().map_or(0, |record| record.number)
     }
 

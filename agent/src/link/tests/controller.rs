@@ -6,12 +6,15 @@ use roadstead_proto::v1::{self, agent_message, controller_message, fleet_server}
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Duration;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::link::dial::connect_over;
+use crate::link::pulse::Pulse;
 use crate::link::{Dial, DialError};
 
 /// One session as the controller sees it.
@@ -38,6 +41,10 @@ pub(super) struct Manner {
     /// Every want of every request.
     pub(super) asked: Vec<v1::BlobWant>,
     pub(super) requests: usize,
+    /// Between two parts of a blob.
+    pub(super) pause: Duration,
+    /// Sessions that it refused.
+    pub(super) refused: usize,
 }
 
 impl Default for Manner {
@@ -53,6 +60,8 @@ impl Default for Manner {
             alters: None,
             asked: Vec::new(),
             requests: 0,
+            pause: Duration::ZERO,
+            refused: 0,
         }
     }
 }
@@ -82,6 +91,7 @@ impl fleet_server::Fleet for Fleet {
     async fn session(&self, request: Request<Streaming<v1::AgentMessage>>) -> Result<Response<Self::SessionStream>, Status> {
         let manner = self.manner.lock().unwrap().clone();
         if let Some(status) = manner.refuses {
+            self.manner.lock().unwrap().refused += 1;
             return Err(status);
         }
         let mut incoming = request.into_inner();
@@ -115,7 +125,7 @@ impl fleet_server::Fleet for Fleet {
 
     async fn fetch_blobs(&self, request: Request<v1::FetchBlobsRequest>) -> Result<Response<Self::FetchBlobsStream>, Status> {
         let wants = request.into_inner().wants;
-        let (parts, end) = {
+        let (parts, end, pause) = {
             let mut manner = self.manner.lock().unwrap();
             manner.requests += 1;
             manner.asked.extend(wants.iter().cloned());
@@ -124,11 +134,12 @@ impl fleet_server::Fleet for Fleet {
                 parts.extend(manner.parts_of(u32::try_from(index).unwrap(), want)?);
             }
             let end = if manner.breaks.is_empty() { None } else { Some(manner.breaks.remove(0)) };
-            (parts, end)
+            (parts, end, manner.pause)
         };
         let (tell, answers) = mpsc::channel(4);
         tokio::spawn(async move {
             for (number, part) in parts.into_iter().enumerate() {
+                tokio::time::sleep(pause).await;
                 let broken = end == Some(number);
                 let item = if broken { Err(Status::unavailable("the network broke")) } else { Ok(part) };
                 if tell.send(item).await.is_err() || broken {
@@ -198,9 +209,8 @@ pub(super) struct PlainDial(pub(super) SocketAddr);
 
 #[async_trait]
 impl Dial for PlainDial {
-    async fn dial(&self) -> Result<Channel, DialError> {
-        let address = self.0.to_string();
-        let unreached = |source: tonic::transport::Error| DialError::Unreached { address: address.clone(), source: source.into() };
-        crate::link::dial::endpoint(&address)?.connect().await.map_err(unreached)
+    async fn dial(&self, pulse: Arc<Pulse>) -> Result<Channel, DialError> {
+        let address = self.0;
+        connect_over(&address.to_string(), move || TcpStream::connect(address), pulse).await
     }
 }

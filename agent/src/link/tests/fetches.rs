@@ -48,7 +48,7 @@ fn digest_of(entry: &Entry) -> Digest {
 }
 
 /// A tree of a few folders, with a large file; `edit` differs between versions.
-fn tree(manner: &mut Manner, edit: &str) -> Digest {
+pub(super) fn tree(manner: &mut Manner, edit: &str) -> Digest {
     let views: Vec<Entry> = (0..20)
         .map(|n| manner.file(&format!("view{n:02}.py"), format!("def view{n}():\n    return {n}\n").repeat(40).into_bytes()))
         .collect();
@@ -62,7 +62,7 @@ fn tree(manner: &mut Manner, edit: &str) -> Digest {
 }
 
 async fn source(controller: &Controller) -> (ControllerSource, watch::Sender<Option<tonic::transport::Channel>>) {
-    let channel = PlainDial(controller.address).dial().await.unwrap();
+    let channel = PlainDial(controller.address).dial(Arc::default()).await.unwrap();
     let (keep, channel) = watch::channel(Some(channel));
     (ControllerSource::new(channel), keep)
 }
@@ -132,6 +132,26 @@ async fn a_transfer_that_breaks_anywhere_is_taken_up_where_it_broke() {
     let offsets: Vec<u64> = manner.asked.iter().filter(|want| want.digest == large.as_bytes()).map(|want| want.offset).collect();
     assert!(offsets.is_sorted() && *offsets.last().unwrap() > 0, "{offsets:?}");
     assert_eq!(fetched.wire_bytes, plain as u64, "no byte came twice");
+}
+
+#[tokio::test]
+async fn a_patch_that_is_too_long_for_the_line_gives_way_to_the_plain_blob() {
+    let mut manner = Manner::default();
+    let [old, new] = [1, 2].map(|seed| {
+        let picture = manner.file("picture.bin", noise(seed, 400_000));
+        digest_of(&manner.folder("root", vec![picture]))
+    });
+    let controller = Controller::start(manner).await;
+    let store = tempfile::tempdir().unwrap();
+    fetch(&controller, store.path(), old, &[]).await.unwrap();
+    controller.manner.lock().unwrap().breaks = vec![2; 5];
+    fetch(&controller, store.path(), new, &[old]).await.unwrap();
+    assert_whole(store.path(), new);
+    let (picture, manner) = (Digest::of(&noise(2, 400_000)), controller.manner.lock().unwrap());
+    let asked: Vec<_> = manner.asked.iter().filter(|want| want.digest == picture.as_bytes()).collect();
+    let [first, rest @ ..] = &asked[..] else { panic!("{asked:?}") };
+    assert!(!first.base.is_empty() && rest.len() > 2 && rest.iter().all(|want| want.base.is_empty()), "{asked:?}");
+    assert!(rest.iter().map(|want| want.offset).is_sorted(), "{asked:?}");
 }
 
 #[tokio::test]

@@ -14,11 +14,12 @@ use tokio::time::{Duration, timeout};
 use tonic::Status;
 
 use super::controller::{Controller, Manner, Opened, PlainDial, told};
-use crate::link::{Link, wait_before};
+use crate::link::{Link, OpenChannel};
 
-const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(20);
 
-struct Agent {
+pub(super) struct Agent {
+    pub(super) channel: OpenChannel,
     orders: mpsc::Receiver<Order>,
     outbox: Arc<Outbox>,
     contact: Arc<Contact>,
@@ -45,7 +46,7 @@ fn outcome(sequence: u32) -> Report {
 }
 
 impl Agent {
-    fn start(controller: &Controller) -> Self {
+    pub(super) fn start(controller: &Controller) -> Self {
         let (outbox, contact, tasks) = (Arc::<Outbox>::default(), Arc::new(Contact::new(Monotonic::start())), Tasks::default());
         let (events, mut incoming) = mpsc::channel(8);
         let (forward, orders) = mpsc::channel(8);
@@ -59,13 +60,13 @@ impl Agent {
             }
         });
         let dialer = Arc::new(PlainDial(controller.address));
-        let (link, _) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), tasks.clone());
+        let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), tasks.clone());
         tasks.spawn("link", link.run(events));
-        Self { orders, outbox, contact, tasks }
+        Self { channel, orders, outbox, contact, tasks }
     }
 }
 
-async fn opened(controller: &mut Controller) -> Opened {
+pub(super) async fn opened(controller: &mut Controller) -> Opened {
     timeout(SOON, controller.opened.recv()).await.unwrap().unwrap()
 }
 
@@ -177,14 +178,4 @@ async fn the_link_ends_when_the_agent_stops() {
     let gone = async { while session.heard.recv().await.is_some() {} };
     timeout(SOON, gone).await.unwrap();
     controller.stop();
-}
-
-#[test]
-fn waits_grow_and_vary_within_bounds() {
-    for failures in 0..100 {
-        assert_eq!(wait_before(failures, 0.0), Duration::from_millis(250));
-        let longest = wait_before(failures, 1.0);
-        assert!(longest >= Duration::from_secs(1) && longest <= Duration::from_secs(60), "{longest:?}");
-    }
-    assert!(wait_before(5, 0.5) > wait_before(2, 0.5));
 }

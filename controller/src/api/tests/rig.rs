@@ -18,6 +18,9 @@ use tonic::{Status, Streaming};
 use crate::settings::Settings;
 use roadstead_driver::samples;
 
+/// Bytes on their way to a client.
+const WINDOW: u32 = 64 * 1024;
+
 pub(super) struct Rig {
     folder: tempfile::TempDir,
     address: String,
@@ -89,7 +92,9 @@ impl Rig {
             let (address, tls) = (address.clone(), tls.clone());
             async move { roadstead_pki::connect(&address, &tls).await.map(TokioIo::new) }
         });
-        Connection(Endpoint::from_static("http://controller.roadstead").connect_with_connector(connector).await.unwrap())
+        // As small as a host's own may be: what nobody reads does not hide in the client's buffers.
+        let endpoint = Endpoint::from_static("http://controller.roadstead").initial_stream_window_size(WINDOW);
+        Connection(endpoint.initial_connection_window_size(WINDOW).connect_with_connector(connector).await.unwrap())
     }
 
     pub(super) async fn enroll_admin(&self, admin: &mut OperatorClient<Channel>, name: &str) -> Credentials {
