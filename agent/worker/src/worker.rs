@@ -1,7 +1,7 @@
 //! The loop of the agent: receive, decide, save, act. One order at a time for an app, apps beside each other.
 
 use roadstead_deployment::{Admission, Record, Status, WatchState, effective_silence};
-use roadstead_model::{AppName, Failure, FailureKind, HostFacts, Millis, Order, OrderKey, OrderOutcome, Report, StepName};
+use roadstead_model::{AppName, Failure, FailureKind, HostFacts, Millis, Order, OrderKey, OrderKind, OrderOutcome, Report, StepName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
@@ -14,7 +14,7 @@ use crate::failure::chain;
 use crate::hands::Hands;
 use crate::journal::{JournalError, JournalFile, Journals};
 use crate::output::{Outbox, Outgoing};
-use crate::runner::{Driven, Runner};
+use crate::runner::{DEADLINE_MAX, Driven, Runner};
 use crate::state::States;
 use crate::tasks::Tasks;
 use crate::watchdog::Watchdog;
@@ -255,7 +255,8 @@ impl Worker {
     fn drive(&mut self, journal: JournalFile, status: Status, superseded: bool) {
         let (name, key) = (status.order.app.clone(), status.order.key());
         let called_off = CancellationToken::new();
-        if superseded {
+        let outdated = is_of_another_day(&journal, &status.order);
+        if superseded || outdated {
             called_off.cancel();
         }
         let span =
@@ -266,6 +267,7 @@ impl Worker {
             hands: Arc::clone(&self.means.hands),
             outbox: Arc::clone(&self.means.outbox),
             called_off: called_off.clone(),
+            outdated,
             tasks: self.means.tasks.clone(),
         };
         self.app(&name).work = Work::Order { called_off };
@@ -431,6 +433,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether an order would lead somewhere that nobody wants any more: no order takes so long, so this host was off, or its disk is
+/// restored from an older one. The way back and what is only tidied up are finished whenever it is.
+fn is_of_another_day(journal: &JournalFile, order: &Order) -> bool {
+    let goes_on = matches!(order.kind, OrderKind::Prepare { .. } | OrderKind::Migrate { .. } | OrderKind::Activate { .. });
+    goes_on && journal.rested().to_duration() > DEADLINE_MAX
 }
 
 async fn sleep_or_forever(until: Option<Instant>) {
