@@ -55,17 +55,20 @@ impl Link {
     pub(crate) async fn run(self, events: mpsc::Sender<Event>) {
         let stopping = self.tasks.stopping().clone();
         let mut failures = 0;
+        // Kept nowhere else: a copy of the disk has none, and an agent that starts anew is given one.
+        let mut baton = Vec::new();
         while !stopping.is_cancelled() {
             let began = Instant::now();
             let ended = tokio::select! {
-                ended = self.one_session(&events) => ended,
+                ended = self.one_session(&events, &mut baton) => ended,
                 () = stopping.cancelled() => return,
             };
             self.channel.send_replace(None);
             crate::notify::status("Waiting for the controller");
             failures = if began.elapsed() >= GOOD_SESSION { 0 } else { failures + 1 };
             let wait = wait_before(failures, chance());
-            if matches!(ended, Err(SessionError::Revoked(_))) {
+            if let Err(error @ SessionError::Revoked(_)) = &ended {
+                crate::notify::status(&error.to_string());
                 // A worker that is gone has stopped with the agent.
                 drop(events.send(Event::Revoked).await);
             }
@@ -85,12 +88,12 @@ impl Link {
         }
     }
 
-    async fn one_session(&self, events: &mpsc::Sender<Event>) -> Result<(), SessionError> {
+    async fn one_session(&self, events: &mpsc::Sender<Event>, baton: &mut Vec<u8>) -> Result<(), SessionError> {
         let channel = timeout(DIAL_AT_MOST, self.dialer.dial()).await.map_err(|_| SessionError::Slow("dialling"))??;
         self.channel.send_replace(Some(channel.clone()));
         let stopping = self.tasks.stopping().clone();
         let (outbox, contact) = (Arc::clone(&self.outbox), Arc::clone(&self.contact));
-        Session::open(channel, outbox, contact, events.clone()).await?.run(stopping).await
+        Session::open(channel, outbox, contact, events.clone(), baton).await?.run(stopping).await
     }
 }
 

@@ -95,7 +95,7 @@ async fn enroll_one(address: &str, mut operator: OperatorClient<Channel>, number
 async fn open_one(address: &str, identity: &Credentials, number: usize) -> Result<Session> {
     let channel = dial(address, ClientTls::new(identity)?).await?;
     let (up, messages) = tokio::sync::mpsc::channel(4);
-    let hello = v1::Hello { protocol: PROTOCOL, facts: Some(facts(number)), outcomes: Vec::new() };
+    let hello = v1::Hello { protocol: PROTOCOL, facts: Some(facts(number)), outcomes: Vec::new(), baton: Vec::new() };
     up.send(v1::AgentMessage { kind: Some(agent_message::Kind::Hello(hello)) }).await?;
     let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
     let mut down = FleetClient::new(channel).session(messages).await?.into_inner();
