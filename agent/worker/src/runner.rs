@@ -19,7 +19,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How long undoing one step may take.
 const UNDO_AT_MOST: Duration = Duration::from_secs(600);
 /// No order takes longer, whatever it says.
-pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// An order and all that it takes to carry it out.
 #[derive(Debug)]
@@ -197,7 +197,7 @@ impl Runner {
 
     fn cancelled(&self, step: StepName) -> Failure {
         if self.outdated {
-            let text = format!("{step} is of an order that was begun more than a day ago: this host was off, or its disk was restored");
+            let text = format!("the time for {step} was over when this host came back: it was off, or its disk was restored");
             return Failure::new(FailureKind::Cancelled, text, "nothing is to be done: the controller brings the host level");
         }
         Failure::new(FailureKind::Cancelled, format!("{step} was called off by a newer order for the app"), "nothing is to be done")

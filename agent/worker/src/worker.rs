@@ -14,7 +14,7 @@ use crate::failure::chain;
 use crate::hands::Hands;
 use crate::journal::{JournalError, JournalFile, Journals};
 use crate::output::{Outbox, Outgoing};
-use crate::runner::{DEADLINE_MAX, Driven, Runner};
+use crate::runner::{Driven, Runner};
 use crate::state::States;
 use crate::tasks::Tasks;
 use crate::watchdog::Watchdog;
@@ -435,11 +435,12 @@ impl Worker {
     }
 }
 
-/// Whether an order would lead somewhere that nobody wants any more: no order takes so long, so this host was off, or its disk is
-/// restored from an older one. The way back and what is only tidied up are finished whenever it is.
+/// Whether an order would lead where nobody may want to be any more: its journal has rested for longer than the whole order may take, so
+/// the controller has given it up, and this host was off, or its disk was restored. A way back and what only tidies up are finished all
+/// the same.
 fn is_of_another_day(journal: &JournalFile, order: &Order) -> bool {
     let goes_on = matches!(order.kind, OrderKind::Prepare { .. } | OrderKind::Migrate { .. } | OrderKind::Activate { .. });
-    goes_on && journal.rested().to_duration() > DEADLINE_MAX
+    goes_on && journal.rested() > order.deadline
 }
 
 async fn sleep_or_forever(until: Option<Instant>) {

@@ -70,8 +70,8 @@ async fn an_older_fence_is_refused_even_after_a_restart() {
 /// As on a host that was off for long, or whose disk was put back to what it was long ago.
 #[tokio::test(start_paused = true)]
 async fn an_order_of_another_day_is_not_carried_on() {
-    let day = 24 * 3600 * 1000;
-    for (later, ends_as) in [(day / 2, None), (2 * day, Some((StepName::Proof, FailureKind::Cancelled)))] {
+    let time = order(1, 1, activate()).deadline.0;
+    for (later, ends_as) in [(time / 2, None), (2 * time, Some((StepName::Proof, FailureKind::Cancelled)))] {
         let root = root();
         let world = World { waits: [StepName::Proof].into(), ..World::default() };
         let rig = Rig::start(root.path(), FakeHands::new(world)).await;
