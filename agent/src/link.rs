@@ -53,16 +53,19 @@ impl Link {
     pub(crate) async fn run(self, events: mpsc::Sender<Event>) {
         let stopping = self.tasks.stopping().clone();
         let mut redial = Redial::default();
+        // Kept nowhere else: a copy of the disk has none, and an agent that starts anew is given one.
+        let mut baton = Vec::new();
         while !stopping.is_cancelled() {
             let began = Instant::now();
             let ended = tokio::select! {
-                ended = self.one_session(&events) => ended,
+                ended = self.one_session(&events, &mut baton) => ended,
                 () = stopping.cancelled() => return,
             };
             self.channel.send_replace(None);
             crate::notify::status("Waiting for the controller");
             let wait = redial.after(began.elapsed(), chance());
-            if matches!(ended, Err(SessionError::Revoked(_))) {
+            if let Err(error @ SessionError::Revoked(_)) = &ended {
+                crate::notify::status(&error.to_string());
                 // A worker that is gone has stopped with the agent.
                 drop(events.send(Event::Revoked).await);
             }
@@ -82,13 +85,13 @@ impl Link {
         }
     }
 
-    async fn one_session(&self, events: &mpsc::Sender<Event>) -> Result<(), SessionError> {
+    async fn one_session(&self, events: &mpsc::Sender<Event>, baton: &mut Vec<u8>) -> Result<(), SessionError> {
         let pulse = Arc::<Pulse>::default();
         let dialled = timeout(DIAL_AT_MOST, self.dialer.dial(Arc::clone(&pulse))).await;
         let channel = dialled.map_err(|_| SessionError::Slow("dialling"))??;
         let stopping = self.tasks.stopping().clone();
         let (outbox, contact) = (Arc::clone(&self.outbox), Arc::clone(&self.contact));
-        let session = Session::open(channel.clone(), pulse, outbox, contact, events.clone()).await?;
+        let session = Session::open(channel.clone(), pulse, outbox, contact, events.clone(), baton).await?;
         // Only now: a transfer that is taken up again would fill a slow line before the hello is through.
         self.channel.send_replace(Some(channel));
         session.run(stopping).await

@@ -2,7 +2,7 @@
 
 use roadstead_model::{AdminName, HostId, Timestamp};
 use roadstead_pki::{Identity, PeerCertificate};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,9 @@ pub(crate) enum Denied {
     /// Cut off, or never let in.
     #[error("this certificate was revoked")]
     Revoked,
+    /// Two machines came with it.
+    #[error("two machines came with this identity, so that it is locked for both; their apps serve on")]
+    Locked,
     /// No longer valid.
     #[error("this certificate has expired, by the controller's clock")]
     Expired,
@@ -35,6 +38,8 @@ struct HostAccess {
 #[derive(Debug, Default)]
 struct Table {
     hosts: HashMap<HostId, HostAccess>,
+    /// Those of which there were two.
+    locked: HashSet<HostId>,
     admins: HashMap<AdminName, CancellationToken>,
 }
 
@@ -49,8 +54,12 @@ impl Access {
     /// When the database cannot be read.
     pub(crate) async fn load(store: &Store) -> Result<Self, StoreError> {
         let access = Self::default();
-        for host in store.hosts(None).await?.iter().filter(|host| host.revoked_at.is_none()) {
-            access.let_host_in(host);
+        for host in &store.hosts(None).await? {
+            if host.revoked_at.is_none() {
+                access.let_host_in(host);
+            } else if host.locked {
+                access.lock_host(&host.id);
+            }
         }
         for (admin, _) in store.admins().await?.into_iter().filter(|(_, revoked)| !revoked) {
             access.let_admin_in(admin);
@@ -97,9 +106,25 @@ impl Access {
         });
     }
 
+    /// There are two machines with the identity of a host: neither is welcome.
+    pub(crate) fn lock_host(&self, host: &HostId) {
+        self.change(|table| {
+            table.locked.insert(host.clone());
+            if let Some(access) = table.hosts.remove(host) {
+                access.cut.cancel();
+            }
+        });
+    }
+
+    /// Why a host is not welcome.
+    pub(crate) fn why_out(&self, host: &HostId) -> Denied {
+        if self.read(|table| table.locked.contains(host)) { Denied::Locked } else { Denied::Revoked }
+    }
+
     /// A host is not welcome any more: its session and whatever is being sent to it end.
     pub(crate) fn shut_host_out(&self, host: &HostId) {
         self.change(|table| {
+            table.locked.remove(host);
             if let Some(access) = table.hosts.remove(host) {
                 access.cut.cancel();
             }
@@ -124,7 +149,7 @@ impl Access {
     /// [`Denied`].
     pub(crate) fn host(&self, peer: Option<&PeerCertificate>) -> Result<(HostId, CancellationToken), Denied> {
         let Identity::Host(id) = peer.ok_or(Denied::Nobody)?.identity() else { return Err(Denied::WrongKind) };
-        let access = self.read(|table| table.hosts.get(id).cloned()).ok_or(Denied::Revoked)?;
+        let access = self.read(|table| table.hosts.get(id).cloned()).ok_or_else(|| self.why_out(id))?;
         if clock::now() > access.not_after { Err(Denied::Expired) } else { Ok((id.clone(), access.cut)) }
     }
 

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::announce::Announcements;
+use crate::relay::Relays;
 use crate::store::Store;
 use roadstead_driver::Driver;
 use roadstead_driver::Outputs;
@@ -60,6 +61,8 @@ pub(crate) struct Context {
     pub(crate) authority: Arc<Authority>,
     /// Who is welcome.
     pub(crate) access: Access,
+    /// Whether each host is one machine.
+    pub(crate) relays: Relays,
     /// What drives rollouts.
     pub(crate) driver: Driver,
     /// Open sessions of hosts.

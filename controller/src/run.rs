@@ -17,6 +17,7 @@ use crate::api::{self, Context, Peer, Transfers};
 use crate::clock::{self, RealClock};
 use crate::layout::Layout;
 use crate::notify;
+use crate::relay::Relays;
 use crate::settings::Settings;
 use crate::store::Store;
 use roadstead_driver::Outputs;
@@ -55,6 +56,7 @@ pub(crate) async fn serve(settings: Settings, listener: TcpListener, stopping: C
     // The term is durable before anyone is served: an order of an earlier start is refused from here on.
     let term = store.begin_term(clock::now()).await?;
     let access = Access::load(&store).await?;
+    let relays = Relays::load(&store).await?;
     let clock: Arc<dyn Clock> = Arc::new(RealClock);
     let (sessions, outputs, announcements) = (Sessions::new(Arc::clone(&clock)), Outputs::default(), Announcements::default());
     let parts = Parts {
@@ -77,6 +79,7 @@ pub(crate) async fn serve(settings: Settings, listener: TcpListener, stopping: C
         transfers: Transfers::default(),
         authority,
         access,
+        relays,
         driver,
         sessions: sessions.clone(),
         outputs,

@@ -34,7 +34,7 @@ pub(crate) enum SessionError {
     #[error("the controller refuses this host: {0}; was it revoked? A new join token enrolls it again")]
     Refused(String),
     /// The controller has cut this host off.
-    #[error("the controller has cut this host off: {0}; a new join token enrolls it again")]
+    #[error("the controller has cut this host off: {0}; a new join token lets it in again: `roadstead-agent enroll --again`")]
     Revoked(String),
     /// The stream broke.
     #[error("the session broke: {0}")]
@@ -95,19 +95,20 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Opens a session: says hello and hears the welcome.
+    /// Opens a session: says hello with the baton of the session before, and hears the welcome, which brings the next one.
     pub(super) async fn open(
         channel: Channel,
         pulse: Arc<Pulse>,
         outbox: Arc<Outbox>,
         contact: Arc<Contact>,
         events: mpsc::Sender<Event>,
+        baton: &mut Vec<u8>,
     ) -> Result<Self, SessionError> {
         let (reply, hello) = oneshot::channel();
         events.send(Event::Hello(reply)).await.map_err(|_| SessionError::Stopping)?;
         let hello = hello.await.map_err(|_| SessionError::Stopping)?;
         let (outgoing, messages) = mpsc::channel(MESSAGES_MAX);
-        outgoing.send(hello_message(hello)).await.map_err(|_| SessionError::Closed)?;
+        outgoing.send(hello_message(hello, baton.clone())).await.map_err(|_| SessionError::Closed)?;
         let mut client = FleetClient::new(channel).max_decoding_message_size(roadstead_model::limits::MESSAGE_BYTES_MAX);
         let opening = async {
             let mut incoming = client.session(ReceiverStream::new(messages)).await?.into_inner();
@@ -121,6 +122,9 @@ impl Session {
         if !(PROTOCOL_OLDEST..=PROTOCOL).contains(&welcome.protocol) {
             return Err(SessionError::Protocol { theirs: welcome.protocol });
         }
+        if !welcome.baton.is_empty() {
+            *baton = welcome.baton;
+        }
         contact.set_heartbeat(Millis(welcome.heartbeat_every_ms));
         contact.hear();
         tracing::info!(term = welcome.term, "session with the controller is open");
@@ -131,7 +135,8 @@ impl Session {
     /// Carries messages both ways until the session ends.
     pub(super) async fn run(mut self, stopping: CancellationToken) -> Result<(), SessionError> {
         let every = self.contact.heartbeat().to_duration();
-        let mut heartbeat = interval_at(Instant::now() + every, every);
+        // The first one at once: it says that the welcome has arrived.
+        let mut heartbeat = interval_at(Instant::now(), every);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let outgoing = self.outgoing.clone();
         let mut beats = 0;
@@ -210,9 +215,9 @@ const fn message(kind: agent_message::Kind) -> v1::AgentMessage {
     v1::AgentMessage { kind: Some(kind) }
 }
 
-fn hello_message(hello: Hello) -> v1::AgentMessage {
+fn hello_message(hello: Hello, baton: Vec<u8>) -> v1::AgentMessage {
     let outcomes = hello.outcomes.into_iter().chain(hello.steps).map(Into::into).collect();
-    message(agent_message::Kind::Hello(v1::Hello { protocol: PROTOCOL, facts: Some(hello.facts.into()), outcomes }))
+    message(agent_message::Kind::Hello(v1::Hello { protocol: PROTOCOL, facts: Some(hello.facts.into()), outcomes, baton }))
 }
 
 fn output_message(output: OutputText) -> v1::Output {

@@ -4,7 +4,7 @@
 //! behind its own, so that no line can be altered, dropped or moved unseen. Format 1 is the first.
 
 use roadstead_deployment::{FoldError, JOURNAL_FORMAT, Record, Status, fold};
-use roadstead_model::{AppName, DigestHasher, Order, OrderKey};
+use roadstead_model::{AppName, DigestHasher, Millis, Order, OrderKey, Timestamp};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,18 +53,26 @@ pub struct JournalFile {
     file: Box<dyn AppendFile>,
     clock: WallClock,
     check: String,
+    /// When the last line was written, by the clock of then.
+    last: Timestamp,
 }
 
 impl JournalFile {
     /// Adds a record: it is durable when this returns.
     pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         let entry = serde_json::to_string(record).map_err(|e| FileError::new("write", &self.path, io::Error::other(e)))?;
-        let body = format!("\"at\":{},\"entry\":{entry}}}", self.clock.now().0);
+        let at = self.clock.now();
+        let body = format!("\"at\":{},\"entry\":{entry}}}", at.0);
         let check = check_of(&self.check, &body);
         let line = format!("{{\"check\":\"{check}\",{body}\n");
         self.file.append(line.as_bytes())?;
-        self.check = check;
+        (self.check, self.last) = (check, at);
         Ok(())
+    }
+
+    /// How long ago its last line was written, as far as clocks can be believed.
+    pub fn rested(&self) -> Millis {
+        self.clock.now().since(self.last)
     }
 
     /// Where it lies.
@@ -93,7 +101,7 @@ impl Journals {
         self.disk.create_folder(&folder)?;
         let path = folder.join(name_of(order.key()));
         let file = self.disk.create(&path, RESERVED_BYTES)?;
-        let mut journal = JournalFile { path, file, clock: self.clock.clone(), check: String::new() };
+        let mut journal = JournalFile { path, file, clock: self.clock.clone(), check: String::new(), last: Timestamp(0) };
         let begun = journal.append(&Record::Header { format: JOURNAL_FORMAT, order: order.clone() });
         if let Err(error) = begun.and_then(|()| Ok(self.disk.sync_folder(&folder)?)) {
             // Nothing was done yet: the order counts as never given, after a power cut too.
@@ -112,24 +120,24 @@ impl Journals {
 
     fn open_at(&self, path: &Path) -> Result<Option<(JournalFile, Status)>, JournalError> {
         let bytes = self.disk.read(path, JOURNAL_BYTES_MAX)?;
-        let (records, whole, check) = parse(path, &bytes)?;
+        let Whole { records, length, check, last } = parse(path, &bytes)?;
         if records.is_empty() {
             tracing::warn!(path = %path.display(), "a journal holds no accepted order; it is removed");
             self.disk.remove(path)?;
             return Ok(None);
         }
         let mut file = self.disk.open(path)?;
-        if whole < bytes.len() {
-            tracing::warn!(path = %path.display(), bytes = bytes.len() - whole, "the torn end of a journal is cut off");
-            file.cut(whole as u64)?;
+        if length < bytes.len() {
+            tracing::warn!(path = %path.display(), bytes = bytes.len() - length, "the torn end of a journal is cut off");
+            file.cut(length as u64)?;
         }
         let status = status_of(path, &records)?;
-        Ok(Some((JournalFile { path: path.to_path_buf(), file, clock: self.clock.clone(), check }, status)))
+        Ok(Some((JournalFile { path: path.to_path_buf(), file, clock: self.clock.clone(), check, last }, status)))
     }
 
     /// Reads a journal that someone else may be writing, and changes nothing.
     fn peek_at(&self, path: &Path) -> Result<Option<Status>, JournalError> {
-        let (records, ..) = parse(path, &self.disk.read(path, JOURNAL_BYTES_MAX)?)?;
+        let records = parse(path, &self.disk.read(path, JOURNAL_BYTES_MAX)?)?.records;
         if records.is_empty() { Ok(None) } else { status_of(path, &records).map(Some) }
     }
 
@@ -182,26 +190,39 @@ fn check_of(before: &str, body: &str) -> String {
     digits
 }
 
-/// The records of a journal, the length of its whole part, and the check of its last whole line.
+/// What a journal holds up to its last whole line.
+#[derive(Debug, Default)]
+struct Whole {
+    records: Vec<Record>,
+    /// In bytes.
+    length: usize,
+    /// That of the last line.
+    check: String,
+    /// When the last line was written.
+    last: Timestamp,
+}
+
+/// Reads the lines of a journal.
 ///
 /// A last line that does not hold was never acknowledged, so nothing was done upon it: it is left out. Any other line must hold.
-fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, usize, String), JournalError> {
-    let (mut records, mut whole, mut check) = (Vec::new(), 0, String::new());
+fn parse(path: &Path, bytes: &[u8]) -> Result<Whole, JournalError> {
+    let mut whole = Whole::default();
     for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        match parse_line(line, &check) {
-            Ok((record, own)) => {
-                records.push(record);
-                check = own;
-                whole += line.len();
+        match parse_line(line, &whole.check) {
+            Ok((record, check, at)) => {
+                whole.records.push(record);
+                whole.length += line.len();
+                (whole.check, whole.last) = (check, at);
             }
-            Err(_) if whole + line.len() == bytes.len() => break,
+            Err(_) if whole.length + line.len() == bytes.len() => break,
             Err(why) => return Err(JournalError::Damaged { path: path.to_path_buf(), line: index + 1, why }),
         }
     }
-    Ok((records, whole, check))
+    Ok(whole)
 }
 
-fn parse_line(line: &[u8], before: &str) -> Result<(Record, String), String> {
+/// A record, its check, and when it was written.
+fn parse_line(line: &[u8], before: &str) -> Result<(Record, String, Timestamp), String> {
     let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
     let line = text.strip_suffix('\n').ok_or("it does not end")?;
     let rest = line.strip_prefix("{\"check\":\"").ok_or("it does not begin with a check")?;
@@ -209,9 +230,11 @@ fn parse_line(line: &[u8], before: &str) -> Result<(Record, String), String> {
     if check_of(before, body) != check {
         return Err("its check does not hold".to_owned());
     }
-    let entry = body.split_once(",\"entry\":").and_then(|(_, entry)| entry.strip_suffix('}')).ok_or("it has no entry")?;
+    let (at, entry) = body.split_once(",\"entry\":").ok_or("it has no entry")?;
+    let at = at.strip_prefix("\"at\":").and_then(|at| at.parse().ok()).ok_or("it has no time")?;
+    let entry = entry.strip_suffix('}').ok_or("its entry does not end")?;
     let record = serde_json::from_str(entry).map_err(|e| e.to_string())?;
-    Ok((record, check.to_owned()))
+    Ok((record, check.to_owned(), Timestamp(at)))
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub(crate) struct Runner {
     pub(crate) outbox: Arc<Outbox>,
     /// Cancelled when a newer order of the app is obeyed.
     pub(crate) called_off: CancellationToken,
+    /// Whether it was called off because it is of another day.
+    pub(crate) outdated: bool,
     /// The agent's tasks: they tell when it stops, and where work on the disk is done.
     pub(crate) tasks: Tasks,
 }
@@ -84,7 +86,7 @@ impl Runner {
 
     async fn run(&mut self, step: StepName, output: &OutputSink, deadline: Instant) -> Result<(), Halt> {
         if self.called_off.is_cancelled() {
-            return self.failed(step, cancelled(step), Instant::now()).await;
+            return self.failed(step, self.cancelled(step), Instant::now()).await;
         }
         self.append(Record::Started { step }).await?;
         self.report(step, StepState::Started);
@@ -119,7 +121,7 @@ impl Runner {
         let why = tokio::select! {
             biased;
             result = &mut work => return Some(result),
-            () = self.called_off.cancelled() => cancelled(step),
+            () = self.called_off.cancelled() => self.cancelled(step),
             () = sleep_until(deadline) => self.too_late(step),
             // Units of the step live on, and the next start takes them over.
             () = self.tasks.stopping().cancelled() => return timeout(STOP_GRACE, work).await.ok(),
@@ -193,6 +195,14 @@ impl Runner {
         Instant::now() + span
     }
 
+    fn cancelled(&self, step: StepName) -> Failure {
+        if self.outdated {
+            let text = format!("the time for {step} was over when this host came back: it was off, or its disk was restored");
+            return Failure::new(FailureKind::Cancelled, text, "nothing is to be done: the controller brings the host level");
+        }
+        Failure::new(FailureKind::Cancelled, format!("{step} was called off by a newer order for the app"), "nothing is to be done")
+    }
+
     fn too_late(&self, step: StepName) -> Failure {
         let span = self.status.order.deadline;
         Failure::new(
@@ -201,10 +211,6 @@ impl Runner {
             "look at the output of the step for what it waited for, or give the environment longer timeouts",
         )
     }
-}
-
-fn cancelled(step: StepName) -> Failure {
-    Failure::new(FailureKind::Cancelled, format!("{step} was called off by a newer order for the app"), "nothing is to be done")
 }
 
 fn undo_too_late(step: StepName) -> Failure {

@@ -3,7 +3,7 @@
 mod watching;
 
 use roadstead_deployment::{Admission, Status};
-use roadstead_model::{AppName, Failure, FailureKind, HostFacts, Order, OrderKey, OrderOutcome, Report, StepName};
+use roadstead_model::{AppName, Failure, FailureKind, HostFacts, Order, OrderKey, OrderKind, OrderOutcome, Report, StepName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
@@ -260,7 +260,8 @@ impl Worker {
     fn drive(&mut self, journal: JournalFile, status: Status, superseded: bool) {
         let (name, key) = (status.order.app.clone(), status.order.key());
         let called_off = CancellationToken::new();
-        if superseded {
+        let outdated = is_of_another_day(&journal, &status.order);
+        if superseded || outdated {
             called_off.cancel();
         }
         let span =
@@ -271,6 +272,7 @@ impl Worker {
             hands: Arc::clone(&self.means.hands),
             outbox: Arc::clone(&self.means.outbox),
             called_off: called_off.clone(),
+            outdated,
             tasks: self.means.tasks.clone(),
         };
         self.app(&name).work = Work::Order { called_off };
@@ -392,6 +394,14 @@ impl Worker {
         }
         facts
     }
+}
+
+/// Whether an order would lead where nobody may want to be any more: its journal has rested for longer than the whole order may take, so
+/// the controller has given it up, and this host was off, or its disk was restored. A way back and what only tidies up are finished all
+/// the same.
+fn is_of_another_day(journal: &JournalFile, order: &Order) -> bool {
+    let goes_on = matches!(order.kind, OrderKind::Prepare { .. } | OrderKind::Migrate { .. } | OrderKind::Activate { .. });
+    goes_on && journal.rested() > order.deadline
 }
 
 async fn sleep_or_forever(until: Option<Instant>) {

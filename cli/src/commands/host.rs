@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     match &arguments.action {
         Action::List { env, revoked } => {
             let mut hosts = hosts(&controller, env)?;
-            hosts.retain(|host| *revoked || !host.revoked);
+            hosts.retain(|host| *revoked || !host.revoked || host.locked);
             let json: Vec<_> = hosts.iter().map(json).collect();
             output.result(&json, || table(["HOST", "ENVIRONMENT", "LABELS", "STATE", "RUNS", "SEEN"], hosts.iter().map(row)));
         }
@@ -109,11 +109,22 @@ fn hosts(controller: &Controller, environment: &str) -> Result<Vec<Host>> {
 }
 
 fn state(host: &Host) -> &'static str {
-    match (host.revoked, host.connected) {
-        (true, _) => "revoked",
-        (false, true) => "connected",
-        (false, false) => "away",
+    match (host.locked, host.revoked, host.connected) {
+        (true, ..) => "locked",
+        (false, true, _) => "revoked",
+        (false, false, true) => "connected",
+        (false, false, false) => "away",
     }
+}
+
+/// Its state, and what an operator has to do about it.
+fn state_and_why(host: &Host) -> String {
+    let why = match (host.locked, host.ahead) {
+        (true, _) => ": two machines came with its identity; see \"A host was copied\" in docs/recovery.md",
+        (false, true) => ": it is ahead of the controller, whose database is older, and nothing moves it; see `roadstead doctor`",
+        (false, false) => "",
+    };
+    format!("{}{why}", state(host))
 }
 
 fn runs(host: &Host) -> String {
@@ -123,7 +134,8 @@ fn runs(host: &Host) -> String {
 
 fn row(host: &Host) -> [String; 6] {
     let seen = if host.connected { "now".to_owned() } else { format!("{} ago", span(now_ms().saturating_sub(host.last_seen_ms))) };
-    [host.name.clone(), host.environment.clone(), host.labels.join(","), state(host).to_owned(), runs(host), seen]
+    let state = if host.ahead { format!("{}, ahead", state(host)) } else { state(host).to_owned() };
+    [host.name.clone(), host.environment.clone(), host.labels.join(","), state, runs(host), seen]
 }
 
 fn text(host: &Host) -> String {
@@ -134,7 +146,7 @@ fn text(host: &Host) -> String {
         ("id", host.id.clone()),
         ("environment", host.environment.clone()),
         ("labels", host.labels.join(",")),
-        ("state", state(host).to_owned()),
+        ("state", state_and_why(host)),
         ("runs", runs(host)),
         ("seen", moment(host.last_seen_ms)),
         ("enrolled", moment(host.enrolled_at_ms)),
@@ -170,6 +182,7 @@ fn json(host: &Host) -> serde_json::Value {
         "environment": host.environment,
         "labels": host.labels,
         "state": state(host),
+        "ahead": host.ahead,
         "last_seen_ms": host.last_seen_ms,
         "enrolled_at_ms": host.enrolled_at_ms,
         "certificate_not_after_ms": host.certificate_not_after_ms,

@@ -25,7 +25,6 @@ pub(super) struct Fleet {
     pub(super) rollouts: Vec<Rollout>,
     pub(super) signed: Vec<Signed>,
     pub(super) controller_version: String,
-    pub(super) term: u64,
 }
 
 /// Which keys signed a release that hosts have to believe.
@@ -72,14 +71,7 @@ fn ask(known: &Known) -> Result<Fleet> {
                 signed.push(Signed { app: app.clone(), release, keys: found.signatures.into_iter().map(|s| s.key_id).collect() });
             }
         }
-        Ok(Fleet {
-            environments,
-            hosts,
-            rollouts,
-            signed,
-            controller_version: known.says.controller_version.clone(),
-            term: known.says.term,
-        })
+        Ok(Fleet { environments, hosts, rollouts, signed, controller_version: known.says.controller_version.clone() })
     })
 }
 

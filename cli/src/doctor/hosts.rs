@@ -19,21 +19,26 @@ const INODES_WARNING: u64 = 50_000;
 /// All hosts: one finding for each thing, with the names of those of which it is true.
 pub(super) fn all(fleet: &Fleet, now: u64) -> Vec<Finding> {
     let hosts: Vec<&Host> = fleet.hosts.iter().filter(|host| !host.revoked).collect();
+    let mut findings: Vec<Finding> = fleet.hosts.iter().filter(|host| host.locked).map(locked).collect();
     if hosts.is_empty() {
         let hint = "install the agent, then let it in: `roadstead host token --env NAME` (docs/install.md)";
-        return vec![Finding::warning("hosts", "there is no host yet", hint)];
+        findings.push(Finding::warning("hosts", "there is no host yet", hint));
+        return findings;
     }
-    let mut findings = heard(&hosts, now);
+    findings.extend(heard(&hosts, now));
     findings.extend(disks(&hosts));
     findings.extend(levels(fleet, &hosts));
     findings.extend(believed(fleet, &hosts));
     findings.extend(versions(fleet, &hosts));
-    findings.extend(outranked(fleet, &hosts));
+    findings.extend(outranked(&hosts));
     findings
 }
 
 /// One host, more closely.
 pub(super) fn one(fleet: &Fleet, host: &Host, now: u64) -> Vec<Finding> {
+    if host.locked {
+        return vec![locked(host)];
+    }
     if host.revoked {
         let hint = "to have it back: `roadstead host token`, then `roadstead-agent enroll --again` on the host";
         return vec![Finding::failed("host", format!("{} ({}) was cut off", host.name, host.id), hint)];
@@ -62,8 +67,20 @@ pub(super) fn one(fleet: &Fleet, host: &Host, now: u64) -> Vec<Finding> {
     findings.extend(levels(fleet, &hosts));
     findings.extend(believed(fleet, &hosts));
     findings.extend(versions(fleet, &hosts));
-    findings.extend(outranked(fleet, &hosts));
+    findings.extend(outranked(&hosts));
     findings
+}
+
+/// A host of which there were two.
+fn locked(host: &Host) -> Finding {
+    let labels: String = host.labels.iter().map(|label| format!(" --label {label}")).collect();
+    let says = format!("two machines came with the identity of {} ({}): it is locked, and what they serve goes on", host.name, host.id);
+    let hint = format!(
+        "let each that is to stay in as a host of its own: `roadstead host token --env {}{labels}`, then there `roadstead-agent enroll \
+         --again` and `systemctl restart roadstead-agent`; at last `roadstead host revoke {} --reason copied` (docs/recovery.md)",
+        host.environment, host.id
+    );
+    Finding::failed("hosts", says, hint)
 }
 
 fn heard(hosts: &[&Host], now: u64) -> Vec<Finding> {
@@ -194,15 +211,17 @@ fn versions(fleet: &Fleet, hosts: &[&Host]) -> Vec<Finding> {
     vec![Finding::warning("agents", format!("{} of another version than the controller: {}", are(other.len()), names(&other)), hint)]
 }
 
-/// Hosts that have heard orders of a later controller than this one obey it no more.
-fn outranked(fleet: &Fleet, hosts: &[&Host]) -> Option<Finding> {
-    let newest = fleet.rollouts.iter().map(|rollout| rollout.id).max().unwrap_or(0);
-    let heard_later = |host: &&Host| {
-        let apps = host.facts.as_ref().map(|facts| facts.apps.as_slice()).unwrap_or_default();
-        apps.iter().filter_map(|app| app.highest.as_ref()).any(|fence| fence.term > fleet.term || fence.rollout > newest)
+/// Hosts that have heard of more than the controller knows, which is what the controller says of them.
+fn outranked(hosts: &[&Host]) -> Option<Finding> {
+    let later: Vec<&Host> = hosts.iter().copied().filter(|host| host.ahead).collect();
+    let says = || {
+        format!(
+            "{} ahead of this controller, whose database is older than the fleet; nothing moves them: {}",
+            are(later.len()),
+            names(&later)
+        )
     };
-    let later: Vec<&Host> = hosts.iter().copied().filter(heard_later).collect();
-    let says = || format!("{} ahead of this controller, whose database is older than the fleet: {}", are(later.len()), names(&later));
-    let hint = "after restoring a backup, stop the controller, run `roadstead-controller restored` there, and start it";
+    let hint = "after restoring a backup, stop the controller, run `roadstead-controller restored` there, and start it; a host that does not \
+                belong to this fleet: `roadstead host revoke`";
     (!later.is_empty()).then(|| Finding::failed("history", says(), hint))
 }

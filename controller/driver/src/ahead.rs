@@ -4,11 +4,38 @@
 
 use roadstead_model::{AppName, Fence, HostFacts, HostId, RolloutId};
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use super::Loop;
 use crate::{HostRecord, LedgerError, NewEvent, Refused};
 
 /// Numbers that are skipped for a host's word, at most: a host that lies burns no more of them.
 const SKIPPED_MAX: u64 = 1_000;
+
+/// The hosts that have heard of more than the ledger knows; written by the driver, read by whoever shows hosts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ahead(Arc<Mutex<BTreeSet<HostId>>>);
+
+impl Ahead {
+    fn hosts(&self) -> MutexGuard<'_, BTreeSet<HostId>> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says whether it was not yet.
+    fn insert(&self, host: &HostId) -> bool {
+        self.hosts().insert(host.clone())
+    }
+
+    pub(super) fn remove(&self, host: &HostId) {
+        self.hosts().remove(host);
+    }
+
+    pub(super) fn contains(&self, host: &HostId) -> bool {
+        self.hosts().contains(host)
+    }
+}
 
 impl Loop {
     /// A host has said what it has heard: whether it knows more than the ledger. Its orders wait until that is known.
@@ -33,7 +60,7 @@ impl Loop {
             return;
         };
         self.skip_to(rollout);
-        if self.ahead.insert(host.clone()) {
+        if self.ahead.insert(host) {
             let text = format!("{name} has heard of {rollout} in term {term}, of which this database knows nothing: nothing moves it");
             tracing::warn!(%host, "{text}");
             let who = format!("host:{host}");

@@ -1,6 +1,6 @@
 //! What hosts say, brought to the rollouts that they are part of.
 
-use roadstead_model::{AppName, HostFacts, HostId, OrderOutcome, ReleaseId, Report, RolloutId};
+use roadstead_model::{AppName, Fence, HostFacts, HostId, OrderOutcome, ReleaseId, Report, RolloutId};
 use roadstead_rollout::{Event, Verb};
 use std::collections::BTreeSet;
 
@@ -26,6 +26,10 @@ impl Loop {
         let text = format!("{} connected: agent {}, {}", facts.host_name, facts.agent_version, facts.operating_system);
         self.work.changes.events.push(NewEvent::new(now, format!("host:{host}"), "host-connected", format!("host:{host}"), text));
         self.work.changes.seen.push((host.clone(), now));
+        if let Some(text) = self.facts.get(host).and_then(|known| remembers_less(known, &facts)) {
+            tracing::warn!(%host, "{text}");
+            self.work.changes.events.push(NewEvent::new(now, format!("host:{host}"), "host-restored", format!("host:{host}"), text));
+        }
         let changed = self.facts.get(host).is_none_or(|known| known.boot_id != facts.boot_id || known.agent_version != facts.agent_version);
         if changed {
             self.tries.forget_host(host);
@@ -138,6 +142,14 @@ impl Loop {
         // What only one host runs finds another.
         self.work.look_for_level = true;
     }
+}
+
+/// What to say of a host that has not heard what it had heard before: its disk is of another day.
+fn remembers_less(known: &HostFacts, facts: &HostFacts) -> Option<String> {
+    let heard = |facts: &HostFacts, app: &AppName| facts.apps.get(app).and_then(|state| state.highest);
+    let (had, has) = known.apps.keys().map(|app| (heard(known, app), heard(facts, app))).find(|(had, has)| has < had)?;
+    let told = |fence: Option<Fence>| fence.map_or_else(|| "nothing".to_owned(), |fence| fence.rollout.to_string());
+    Some(format!("{} has heard of {}, and had heard of {} before: its disk was restored", facts.host_name, told(has), told(had)))
 }
 
 /// Whether the host waits for a confirmation after what it reports; `None` when that has nothing to do with it.

@@ -29,6 +29,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use ahead::Ahead;
 pub use announce::Announce;
 pub use clock::Clock;
 pub use ledger::{Changes, Ledger, LedgerError};
@@ -107,6 +108,7 @@ pub enum Event {
 #[derive(Debug, Clone)]
 pub struct Driver {
     events: mpsc::Sender<Event>,
+    ahead: Ahead,
 }
 
 impl Driver {
@@ -115,6 +117,12 @@ impl Driver {
         if self.events.send(event).await.is_err() {
             tracing::debug!("the driver has stopped");
         }
+    }
+
+    /// Whether nothing moves a host, because it has heard of more than the ledger knows.
+    #[must_use]
+    pub fn holds(&self, host: &HostId) -> bool {
+        self.ahead.contains(host)
     }
 
     /// Asks for something.
@@ -151,8 +159,7 @@ struct Loop {
     parts: Parts,
     running: BTreeMap<RolloutId, Running>,
     facts: BTreeMap<HostId, HostFacts>,
-    /// Hosts that have heard of more than the ledger knows.
-    ahead: BTreeSet<HostId>,
+    ahead: Ahead,
     /// The ledger's, which changes only while no controller runs.
     forgiven: u64,
     next_rollout: u64,
@@ -197,8 +204,9 @@ struct Answer {
 pub async fn start(parts: Parts, stopping: CancellationToken) -> Result<(Driver, tokio::task::JoinHandle<()>), LedgerError> {
     let (events, queue) = mpsc::channel(QUEUE);
     let driver = Loop::load(parts).await?;
+    let ahead = driver.ahead.clone();
     let task = tokio::spawn(driver.run(queue, stopping));
-    Ok((Driver { events }, task))
+    Ok((Driver { events, ahead }, task))
 }
 
 impl Loop {
@@ -208,7 +216,7 @@ impl Loop {
             running: BTreeMap::new(),
             facts: hosts.into_iter().map(|host| (host.id, host.facts)).collect(),
             next_rollout: parts.ledger.last_rollout().await? + 1,
-            ahead: BTreeSet::new(),
+            ahead: Ahead::default(),
             forgiven: parts.ledger.forgiven().await?,
             sent: BTreeMap::new(),
             tries: Tries::default(),

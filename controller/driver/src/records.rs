@@ -81,6 +81,8 @@ pub struct HostRecord {
     pub last_seen: Timestamp,
     /// When it was cut off.
     pub revoked_at: Option<Timestamp>,
+    /// Whether that was because two machines came with its identity, and nobody has dealt with it yet.
+    pub locked: bool,
     /// Until when its newest certificate is valid.
     pub certificate_not_after: Timestamp,
 }

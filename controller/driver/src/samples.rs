@@ -55,6 +55,7 @@ pub fn host_record(number: usize) -> HostRecord {
         enrolled_at: THEN,
         last_seen: THEN,
         revoked_at: None,
+        locked: false,
         certificate_not_after: Timestamp(u64::MAX / 4),
     }
 }

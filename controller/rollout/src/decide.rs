@@ -416,6 +416,8 @@ fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
         // What served before the rollout goes on serving.
         stage if served_before && serves && !stage.is_final() => Stage::Reverted,
         Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,
+        // It failed at something else than the release, such as to write down that this is confirmed.
+        Stage::Failed if host.current.as_ref() == Some(&plan.release.id) => Stage::Reverting,
         Stage::Preparing | Stage::Prepared | Stage::Migrating | Stage::Failed => Stage::Abandoning,
         Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => host.stage,
     }

@@ -44,6 +44,7 @@ impl Enrollment for EnrollmentCalls {
             enrolled_at: now,
             last_seen: now,
             revoked_at: None,
+            locked: false,
             certificate_not_after: issued.says.not_after(),
         };
         let enrolled = context.store.enroll_host(hash, host.clone(), CertificateRecord::from(&issued.says), now).await.map_err(stored)?;

@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use super::Context;
-use super::status::{denied, invalid, malformed, status};
+use super::status::{denied, internal, invalid, malformed, status, stored};
 use crate::access::Denied;
+use crate::clock;
+use crate::relay::Baton;
 use roadstead_driver::Event;
 use roadstead_driver::OutputPart;
 use roadstead_driver::{Downward, Epoch, Opened};
@@ -56,7 +58,7 @@ async fn run(
 ) -> Result<(), Status> {
     let first = tokio::select! {
         biased;
-        () = revoked.cancelled() => return Err(denied(Denied::Revoked)),
+        () = revoked.cancelled() => return Err(denied(context.access.why_out(host))),
         first = tokio::time::timeout(HELLO_AT_MOST, messages.message()) => first,
     };
     let first = first.map_err(|_| status(Code::DeadlineExceeded, "the host did not say hello", "see the agent's log"))??;
@@ -69,20 +71,62 @@ async fn run(
     }
     let facts: HostFacts = hello.facts.ok_or_else(|| invalid("the hello has no facts"))?.try_into().map_err(malformed)?;
     let (outcomes, steps) = told(hello.outcomes)?;
+    let brought = Baton::brought(&hello.baton).map_err(invalid)?;
+    let Some(baton) = context.relays.come(host, brought).map_err(internal)? else {
+        return doubt(context, host, &facts, revoked, messages, down).await;
+    };
     let session = context.sessions.open(host);
     let epoch = session.epoch;
     tracing::info!(%host, name = %facts.host_name, "a session opened");
-    let welcome = v1::Welcome { protocol: PROTOCOL, term: context.term, heartbeat_every_ms: context.heartbeat.0 };
     let carried = async {
-        put(down, controller_message::Kind::Welcome(welcome)).await?;
+        put(down, welcome(context, Some(baton))).await?;
         context.driver.tell(Event::Hello { host: host.clone(), epoch, facts: Box::new(facts), outcomes, steps }).await;
-        carry(context, host, revoked, messages, session, down).await
+        carry(context, host, revoked, messages, session, baton, down).await
     }
     .await;
     if context.sessions.close(host, epoch) {
         context.driver.tell(Event::Gone { host: host.clone() }).await;
     }
     carried
+}
+
+fn welcome(context: &Context, baton: Option<Baton>) -> controller_message::Kind {
+    controller_message::Kind::Welcome(v1::Welcome {
+        protocol: PROTOCOL,
+        term: context.term,
+        heartbeat_every_ms: context.heartbeat.0,
+        baton: baton.map(Baton::to_vec).unwrap_or_default(),
+    })
+}
+
+/// Someone comes as a host that was another machine since. That may be a hello of long ago; if they speak once they are welcomed,
+/// there are two machines, and neither is let in any more. The session of the other one goes on until then, and this one gets nothing.
+async fn doubt(
+    context: &Context,
+    host: &HostId,
+    facts: &HostFacts,
+    revoked: &CancellationToken,
+    mut messages: Streaming<v1::AgentMessage>,
+    down: &Down,
+) -> Result<(), Status> {
+    put(down, welcome(context, None)).await?;
+    let silence = context.heartbeat.to_duration() * SILENT_HEARTBEATS;
+    let word = tokio::select! {
+        biased;
+        () = context.stopping.cancelled() => return Err(stopping()),
+        () = revoked.cancelled() => return Err(denied(context.access.why_out(host))),
+        word = tokio::time::timeout(silence, messages.message()) => word,
+    };
+    if !matches!(word, Ok(Ok(Some(_)))) {
+        return Err(status(Code::Aborted, "a hello of an earlier session came late", "the agent connects again by itself"));
+    }
+    let text = format!("two machines have the identity of {}: one came back after the other had been here", facts.host_name);
+    tracing::error!(%host, "{text}; it is locked");
+    context.store.lock_host(host.clone(), text, clock::now()).await.map_err(stored)?;
+    context.access.lock_host(host);
+    context.sessions.cut(host);
+    context.driver.tell(Event::Revoked { host: host.clone() }).await;
+    Err(denied(Denied::Locked))
 }
 
 /// What a host remembers: how orders ended, and which steps are done.
@@ -115,20 +159,25 @@ async fn carry(
     revoked: &CancellationToken,
     mut messages: Streaming<v1::AgentMessage>,
     mut session: Opened,
+    baton: Baton,
     down: &Down,
 ) -> Result<(), Status> {
     let silence = context.heartbeat.to_duration() * SILENT_HEARTBEATS;
     let mut heard = tokio::time::Instant::now();
+    let mut handed = Some(baton);
     loop {
         tokio::select! {
             biased;
-            () = context.stopping.cancelled() => return Err(status(Code::Unavailable, "the controller stops", "the agent connects again by itself")),
-            () = revoked.cancelled() => return Err(denied(Denied::Revoked)),
+            () = context.stopping.cancelled() => return Err(stopping()),
+            () = revoked.cancelled() => return Err(denied(context.access.why_out(host))),
             () = session.cut.cancelled() => return Err(cut(context, host)),
             message = messages.message() => {
                 let Some(message) = message? else { return Ok(()) };
                 heard = tokio::time::Instant::now();
                 context.sessions.heard(host);
+                if let Some(baton) = handed.take() {
+                    arrived(context, host, baton).await;
+                }
                 receive(context, host, session.epoch, message).await?;
             }
             message = session.messages.recv() => {
@@ -149,8 +198,25 @@ async fn carry(
     }
 }
 
+fn stopping() -> Status {
+    status(Code::Unavailable, "the controller stops", "the agent connects again by itself")
+}
+
 fn cut(context: &Context, host: &HostId) -> Status {
-    if context.access.host_is_in(host) { Status::aborted("another session of this host took over") } else { denied(Denied::Revoked) }
+    if context.access.host_is_in(host) {
+        Status::aborted("another session of this host took over")
+    } else {
+        denied(context.access.why_out(host))
+    }
+}
+
+/// The host holds the baton that it was handed, and no other.
+async fn arrived(context: &Context, host: &HostId, baton: Baton) {
+    let Some(batons) = context.relays.arrived(host, baton) else { return };
+    // Not kept, it is a baton that nobody knows after a restart: less is known then, and nobody is locked for it.
+    if let Err(error) = context.store.keep_batons(host.clone(), batons).await {
+        tracing::warn!(%host, %error, "its baton was not written down");
+    }
 }
 
 async fn receive(context: &Context, host: &HostId, epoch: Epoch, message: v1::AgentMessage) -> Result<(), Status> {

@@ -66,6 +66,11 @@ pub(super) fn denied(denied: Denied) -> Status {
             "compare the clocks of both machines; if they agree, enroll or log in again with a new token",
         ),
         Denied::Revoked => status(Code::PermissionDenied, denied.to_string(), "an admin can make a new token"),
+        Denied::Locked => status(
+            Code::PermissionDenied,
+            denied.to_string(),
+            "each enrolls as a host of its own, with a token of `roadstead host token`: `roadstead-agent enroll --again`",
+        ),
         Denied::WrongKind => status(Code::PermissionDenied, denied.to_string(), "hosts and admins have calls of their own"),
     }
 }

@@ -1,5 +1,6 @@
 //! The whole daemon over real connections: who is let in, what is taken, how hosts and admins are cut off.
 
+mod clones;
 mod identities;
 mod rig;
 mod transfers;

@@ -21,6 +21,7 @@ impl OfRow for HostRecord {
             enrolled_at: time("enrolled_at")?,
             last_seen: time("last_seen")?,
             revoked_at: row.try_get::<Option<i64>, _>("revoked_at")?.map(|at| Timestamp(unsigned(at))),
+            locked: row.try_get("locked")?,
             certificate_not_after: time("certificate_not_after")?,
         })
     }
@@ -143,14 +144,64 @@ impl Store {
         .await
     }
 
-    /// Cuts a host off.
+    /// The batons of every host that has any.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn batons(&self) -> Result<Vec<(HostId, Vec<u8>)>, StoreError> {
+        let rows = sqlx::query("SELECT id, batons FROM hosts WHERE revoked_at IS NULL AND length(batons) > 0");
+        let read = |row: &SqliteRow| {
+            let id = HostId::parse(&row.try_get::<String, _>("id")?).map_err(|e| StoreError::damaged("host", e))?;
+            Ok((id, row.try_get("batons")?))
+        };
+        rows.fetch_all(&self.readers).await?.iter().map(read).collect()
+    }
+
+    /// Keeps the batons of a host.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn keep_batons(&self, id: HostId, batons: Vec<u8>) -> Result<(), StoreError> {
+        self.write(move |batch| {
+            Box::pin(async move {
+                let update = sqlx::query("UPDATE hosts SET batons = ? WHERE id = ?").bind(batons).bind(id.as_str());
+                update.execute(batch.connection().await?).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Cuts a host off because two machines came with its identity.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn lock_host(&self, id: HostId, reason: String, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |batch| {
+            Box::pin(async move {
+                let locked = sqlx::query("UPDATE hosts SET revoked_at = ?, locked = 1 WHERE id = ? AND revoked_at IS NULL")
+                    .bind(signed(now.0))
+                    .bind(id.as_str())
+                    .execute(batch.connection().await?)
+                    .await?;
+                if locked.rows_affected() == 1 {
+                    revoke_certificates(batch.connection().await?, &format!("host:{id}"), now).await?;
+                    batch.tell(NewEvent::new(now, "controller", "host-locked", format!("host:{id}"), reason));
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Cuts a host off. One that is locked is done with.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn revoke_host(&self, id: HostId, actor: String, reason: String, now: Timestamp) -> Result<(), StoreError> {
         self.write(move |batch| {
             Box::pin(async move {
-                sqlx::query("UPDATE hosts SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL")
+                sqlx::query("UPDATE hosts SET revoked_at = coalesce(revoked_at, ?), locked = 0 WHERE id = ?")
                     .bind(signed(now.0))
                     .bind(id.as_str())
                     .execute(batch.connection().await?)

@@ -69,6 +69,9 @@ pub struct Hello {
     /// compares, nothing is replayed.
     #[prost(message, repeated, tag = "3")]
     pub outcomes: ::prost::alloc::vec::Vec<Report>,
+    /// What the host was handed in the last session that this process of the agent had. Empty: it has had none.
+    #[prost(bytes = "vec", tag = "4")]
+    pub baton: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {
@@ -96,7 +99,7 @@ pub mod controller_message {
         Acknowledge(super::Acknowledge),
     }
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Welcome {
     #[prost(uint32, tag = "1")]
     pub protocol: u32,
@@ -104,6 +107,9 @@ pub struct Welcome {
     pub term: u64,
     #[prost(uint64, tag = "3")]
     pub heartbeat_every_ms: u64,
+    /// What the host brings to its next session: a copy of this machine holds an older one. Empty: what it has stays.
+    #[prost(bytes = "vec", tag = "4")]
+    pub baton: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Acknowledge {
@@ -1871,6 +1877,12 @@ pub struct Host {
     pub facts: ::core::option::Option<HostFacts>,
     #[prost(uint64, tag = "10")]
     pub certificate_not_after_ms: u64,
+    /// Two machines came with its identity: it was cut off, and nobody has dealt with it yet.
+    #[prost(bool, tag = "11")]
+    pub locked: bool,
+    /// It has heard of more than the controller knows: nothing moves it.
+    #[prost(bool, tag = "12")]
+    pub ahead: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RevokeHostRequest {

@@ -145,7 +145,7 @@ async fn enroll_one(address: &str, mut operator: OperatorClient<Channel>, enviro
 async fn open(address: &str, identity: &Credentials, number: usize) -> Attempt<Session> {
     let channel = dial(address, ClientTls::new(identity)?).await?;
     let (up, messages) = tokio::sync::mpsc::channel(4);
-    let hello = v1::Hello { protocol: PROTOCOL, facts: Some(facts(number)), outcomes: Vec::new() };
+    let hello = v1::Hello { protocol: PROTOCOL, facts: Some(facts(number)), outcomes: Vec::new(), baton: Vec::new() };
     up.send(v1::AgentMessage { kind: Some(agent_message::Kind::Hello(hello)) }).await?;
     let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
     let mut down = FleetClient::new(channel).session(messages).await?.into_inner();

@@ -78,6 +78,26 @@ pub(crate) fn replace(image: &Path, folder: &Path, file: &Path) -> Result<()> {
     mount_root(image, folder).map(drop)
 }
 
+/// Copies what differs from the image to a folder. The host is off, so nothing changes meanwhile.
+pub(crate) fn save(folder: &Path, to: &Path) -> Result<()> {
+    copy(&folder.join("changes"), to)
+}
+
+/// Makes what differs from the image what was saved. The host is off.
+pub(crate) fn load(image: &Path, folder: &Path, saved: &Path) -> Result<()> {
+    unmount_below(&folder.join("root"))?;
+    for path in ["changes", "work"].map(|name| folder.join(name)) {
+        fs::remove_dir_all(&path).map_err(LabError::io("remove", &path))?;
+    }
+    copy(saved, &folder.join("changes"))?;
+    mount_root(image, folder).map(drop)
+}
+
+/// With owners, links, times, and what an overlay keeps in attributes.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    run(&["cp", "--archive", &from.to_string_lossy(), &to.to_string_lossy()]).map(drop)
+}
+
 fn make_disk(file: &Path, mebibytes: u32, at: &Path) -> Result<()> {
     make_file_system(file, mebibytes, &[])?;
     mount_file(file, at)

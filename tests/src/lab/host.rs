@@ -273,6 +273,24 @@ impl Host {
         disk::replace(&self.shared.image, &self.folder(), file)
     }
 
+    /// Copies all that it has written, while it is off, for [`Self::load_disk`]. Its further disks are not in it.
+    pub fn save_disk(&self, name: &str) -> Result<PathBuf> {
+        if self.is_running() {
+            return Err(LabError::On(self.name.clone()));
+        }
+        let saved = self.shared.state().folder.join(format!("saved-{name}"));
+        disk::save(&self.folder(), &saved)?;
+        Ok(saved)
+    }
+
+    /// Puts what a host had written, this one earlier or another one, in the place of what it has written, while it is off.
+    pub fn load_disk(&self, saved: &Path) -> Result<()> {
+        if self.is_running() {
+            return Err(LabError::On(self.name.clone()));
+        }
+        disk::load(&self.shared.image, &self.folder(), saved)
+    }
+
     /// Shuts down in order, as `systemctl poweroff` does.
     pub fn shutdown(&self) -> Result<()> {
         let running = self.running()?;

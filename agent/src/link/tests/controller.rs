@@ -30,6 +30,7 @@ pub(super) struct Manner {
     pub(super) protocol: u32,
     pub(super) heartbeat_every_ms: u64,
     pub(super) echoes: bool,
+    pub(super) baton: Vec<u8>,
     pub(super) refuses: Option<Status>,
     /// What it has: blobs, and manifests with their signatures.
     pub(super) blobs: BTreeMap<Digest, Vec<u8>>,
@@ -53,6 +54,7 @@ impl Default for Manner {
             protocol: 1,
             heartbeat_every_ms: 100,
             echoes: true,
+            baton: Vec::new(),
             refuses: None,
             blobs: BTreeMap::new(),
             releases: BTreeMap::new(),
@@ -99,7 +101,8 @@ impl fleet_server::Fleet for Fleet {
         let Some(agent_message::Kind::Hello(hello)) = first else { return Err(Status::invalid_argument("no hello")) };
         let (tell, answers) = mpsc::channel(16);
         let (note, heard) = mpsc::channel(1024);
-        let welcome = v1::Welcome { protocol: manner.protocol, term: 1, heartbeat_every_ms: manner.heartbeat_every_ms };
+        let welcome =
+            v1::Welcome { protocol: manner.protocol, term: 1, heartbeat_every_ms: manner.heartbeat_every_ms, baton: manner.baton };
         tell.send(told(controller_message::Kind::Welcome(welcome))).await.unwrap();
         let echo = tell.clone();
         tokio::spawn(async move {

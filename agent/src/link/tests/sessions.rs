@@ -125,6 +125,25 @@ async fn a_lost_session_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_baton_is_brought_to_the_next_session_and_survives_no_restart() {
+    let mut controller = Controller::start(Manner { echoes: false, baton: vec![7; 16], ..Manner::default() }).await;
+    let agent = Agent::start(&controller);
+    let mut first = opened(&mut controller).await;
+    assert!(first.hello.baton.is_empty());
+    assert!(matches!(heard(&mut first).await, agent_message::Kind::Heartbeat(_)), "it says at once that the baton has arrived");
+    controller.manner.lock().unwrap().baton.clear();
+    drop(first.tell.send(Err(Status::unavailable("restarting"))).await);
+    for _ in 0..2 {
+        let next = opened(&mut controller).await;
+        assert_eq!(next.hello.baton, [7; 16], "a welcome without one leaves it");
+        drop(next.tell.send(Err(Status::unavailable("restarting"))).await);
+    }
+    agent.tasks.stop();
+    let _anew = Agent::start(&controller);
+    while !opened(&mut controller).await.hello.baton.is_empty() {}
+}
+
+#[tokio::test]
 async fn a_silent_controller_is_left() {
     let mut controller = Controller::start(Manner { echoes: false, ..Manner::default() }).await;
     let agent = Agent::start(&controller);

@@ -38,6 +38,26 @@ fn a_failure_in_the_last_batch_takes_the_first_back_too() {
     assert_eq!(fleet.state.hosts[&host_id(2)].stage, Stage::Abandoned);
 }
 
+/// Such as one whose disk was full when the confirmation came: it serves the release all the same.
+#[test]
+fn a_host_that_refused_to_confirm_goes_back_with_the_others() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &environment(Share::Count(3), Share::Count(3), Share::Count(1)), 3));
+    fleet.behaviour.extend((0..3).map(|n| ((host_id(n), Verb::Confirm as u32), Behaviour::StaysSilent)));
+    while !matches!(fleet.state.phase, Phase::Confirming { .. }) {
+        if !fleet.carry_out(0) {
+            fleet.sleep();
+        }
+    }
+    let key = orders(&fleet.state, 1)[&host_id(1)].key();
+    let report = Report::Refused { key, highest: None, why: "no storage space".to_owned() };
+    fleet.event(Event::Report { host: host_id(1), report });
+    assert_eq!(fleet.state.hosts[&host_id(1)].stage, Stage::Failed);
+    fleet.event(Event::Abort { by: "admin:ada".to_owned(), reason: "a test".to_owned() });
+    fleet.run();
+    assert!(fleet.serves.values().all(|s| *s == Some(release("1.0").id)), "{:?}", fleet.serves);
+    assert_eq!(fleet.state.hosts[&host_id(1)].stage, Stage::Reverted);
+}
+
 #[test]
 fn a_host_that_is_away_within_the_budget_holds_up_nobody() {
     let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &environment(Share::Count(1), Share::Count(2), Share::Count(1)), 3));

@@ -33,6 +33,8 @@ fn shown(context: &Context, host: HostRecord) -> v1::Host {
         revoked: host.revoked_at.is_some(),
         facts: Some(host.facts.into()),
         certificate_not_after_ms: host.certificate_not_after.0,
+        locked: host.locked,
+        ahead: context.driver.holds(&host.id),
     }
 }
 

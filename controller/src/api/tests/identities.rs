@@ -206,7 +206,7 @@ async fn a_host_that_is_cut_off_before_its_hello_gets_no_session() {
     let (up, messages) = mpsc::channel(1);
     let mut down = rig.connect(&host).await.fleet().session(ReceiverStream::new(messages)).await.unwrap().into_inner();
     admin.revoke_host(v1::RevokeHostRequest { host: "web-0".into(), reason: "stolen".into() }).await.unwrap();
-    let hello = v1::Hello { protocol: 1, facts: Some(samples::facts(0).into()), outcomes: vec![] };
+    let hello = v1::Hello { protocol: 1, facts: Some(samples::facts(0).into()), outcomes: vec![], baton: vec![] };
     // The stream may have ended already.
     drop(up.send(v1::AgentMessage { kind: Some(agent_message::Kind::Hello(hello)) }).await);
     assert_eq!(down.message().await.unwrap_err().code(), Code::PermissionDenied);

@@ -40,6 +40,18 @@ impl Rig {
         crate::init::init(&settings, &arguments).await.unwrap();
         let again = crate::init::init(&settings, &arguments).await.unwrap_err();
         assert!(again.to_string().contains("not replaced"), "{again}");
+        Self::start_in(folder).await
+    }
+
+    /// Stops, and starts anew with what there is on the disk.
+    pub(super) async fn restart(self) -> Self {
+        self.stopping.cancel();
+        self.serving.await.unwrap();
+        Self::start_in(self.folder).await
+    }
+
+    async fn start_in(folder: tempfile::TempDir) -> Self {
+        let settings = Settings { state: folder.path().join("state"), ..Settings::default() };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stopping = CancellationToken::new();
@@ -134,8 +146,13 @@ impl Connection {
     }
 
     pub(super) async fn session(&self, number: usize) -> (Up, Streaming<v1::ControllerMessage>) {
+        self.session_with(number, vec![]).await
+    }
+
+    /// A session to which the host brings what it was handed in an earlier one.
+    pub(super) async fn session_with(&self, number: usize, baton: Vec<u8>) -> (Up, Streaming<v1::ControllerMessage>) {
         let (up, messages) = mpsc::channel(16);
-        let hello = v1::Hello { protocol: 1, facts: Some(samples::facts(number).into()), outcomes: vec![] };
+        let hello = v1::Hello { protocol: 1, facts: Some(samples::facts(number).into()), outcomes: vec![], baton };
         up.send(v1::AgentMessage { kind: Some(agent_message::Kind::Hello(hello)) }).await.unwrap();
         let down = self.fleet().session(ReceiverStream::new(messages)).await.unwrap().into_inner();
         (up, down)

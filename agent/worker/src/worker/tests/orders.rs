@@ -1,8 +1,12 @@
 //! Orders: once, in order, the newest wins, each app by itself.
 
 use roadstead_model::*;
+use std::sync::Arc;
 
+use crate::clock::WallClock;
+use crate::disk::RealDisk;
 use crate::samples::*;
+use crate::tasks::Tasks;
 use crate::worker::Event;
 
 fn root() -> tempfile::TempDir {
@@ -61,6 +65,39 @@ async fn an_older_fence_is_refused_even_after_a_restart() {
     assert_eq!(rig.hands.log().len(), before);
     let facts = rig.hello().await.facts;
     assert_eq!(facts.apps[&order(5, 2, prepare()).app].highest, Some(order(5, 2, prepare()).fence));
+}
+
+/// As on a host that was off for long, or whose disk was put back to what it was long ago.
+#[tokio::test(start_paused = true)]
+async fn an_order_of_another_day_is_not_carried_on() {
+    let time = order(1, 1, activate()).deadline.0;
+    for (later, ends_as) in [(time / 2, None), (2 * time, Some((StepName::Proof, FailureKind::Cancelled)))] {
+        let root = root();
+        let world = World { waits: [StepName::Proof].into(), ..World::default() };
+        let rig = Rig::start(root.path(), FakeHands::new(world)).await;
+        rig.order(order(1, 1, activate())).await;
+        rig.hands.saw("run erp proof").await;
+        let hands = rig.kill().await;
+        hands.release();
+        let clock = WallClock::new(move || Timestamp(crate::clock::now().0 + later));
+        let rig = Rig::start_on(Arc::new(RealDisk), clock, Tasks::default(), root.path(), hands).await;
+        assert_eq!(failed_at(&rig.outcome().await), ends_as);
+        let undone = rig.hands.log().iter().any(|line| line == "undo erp cutover");
+        assert_eq!(undone, ends_as.is_some(), "{:?}", rig.hands.log());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_way_back_of_another_day_is_finished() {
+    let root = root();
+    let rig = Rig::start(root.path(), FakeHands::new(World { waits: [StepName::Revert].into(), ..World::default() })).await;
+    rig.order(order(1, 1, OrderKind::Revert { from: release(), to: None, condemn: true })).await;
+    rig.hands.saw("run erp revert").await;
+    let hands = rig.kill().await;
+    hands.release();
+    let clock = WallClock::new(|| Timestamp(crate::clock::now().0 + 7 * 24 * 3600 * 1000));
+    let rig = Rig::start_on(Arc::new(RealDisk), clock, Tasks::default(), root.path(), hands).await;
+    assert_eq!(failed_at(&rig.outcome().await), None);
 }
 
 #[tokio::test(start_paused = true)]

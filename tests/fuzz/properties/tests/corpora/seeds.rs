@@ -250,7 +250,7 @@ fn wire() -> Vec<Seed> {
     seeds.extend(orders().map(|(name, order)| ("order", name, v1::Order::from(order).encode_to_vec())));
     seeds.extend(reports().map(|(name, report)| ("report", name, v1::Report::from(report).encode_to_vec())));
     let outcomes = reports().into_iter().take(2).map(|(_, report)| report.into()).collect();
-    let hello = v1::Hello { protocol: 1, facts: Some(facts().into()), outcomes };
+    let hello = v1::Hello { protocol: 1, facts: Some(facts().into()), outcomes, baton: Vec::new() };
     let [(_, prepare), ..] = orders();
     let from_agent = v1::AgentMessage { kind: Some(v1::agent_message::Kind::Hello(hello)) };
     let from_controller = v1::ControllerMessage { kind: Some(v1::controller_message::Kind::Order(prepare.into())) };
