@@ -34,6 +34,7 @@ impl Loop {
         if changed {
             self.tries.forget_host(host);
         }
+        self.busy.hello(host, &facts, &remembered.outcomes);
         self.work.changes.facts.push((host.clone(), facts.clone()));
         self.facts.insert(host.clone(), facts);
         for rollout in self.rollouts_of(host) {
@@ -83,6 +84,11 @@ impl Loop {
             Report::Step(step) => step.key.rollout,
             Report::Order { key, .. } | Report::Refused { key, .. } | Report::WentBack { key, .. } => key.rollout,
         };
+        match &report {
+            Report::Order { key, .. } | Report::WentBack { key, .. } => self.busy.ended(host, *key),
+            Report::Refused { key, .. } => self.busy.refused(host, *key),
+            Report::Step(_) => {}
+        }
         self.learn(host, rollout, &report);
         let is_part = self.running.get(&rollout).is_some_and(|r| r.state().hosts.contains_key(host));
         if is_part {
@@ -138,6 +144,7 @@ impl Loop {
             self.decide(rollout, Event::HostRevoked { host: host.clone() });
         }
         self.facts.remove(host);
+        self.busy.forget(host);
         self.ahead.remove(host);
         // What only one host runs finds another.
         self.work.look_for_level = true;

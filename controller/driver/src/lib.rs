@@ -7,6 +7,7 @@
 
 mod ahead;
 mod announce;
+mod busy;
 mod clock;
 mod fleet;
 mod homes;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use ahead::Ahead;
 pub use announce::Announce;
+use busy::Busy;
 pub use clock::Clock;
 pub use ledger::{Changes, Ledger, LedgerError};
 pub use outputs::{OutputPart, Outputs};
@@ -160,6 +162,7 @@ struct Loop {
     running: BTreeMap<RolloutId, Running>,
     facts: BTreeMap<HostId, HostFacts>,
     ahead: Ahead,
+    busy: Busy,
     /// The ledger's, which changes only while no controller runs.
     forgiven: u64,
     next_rollout: u64,
@@ -217,6 +220,7 @@ impl Loop {
             facts: hosts.into_iter().map(|host| (host.id, host.facts)).collect(),
             next_rollout: parts.ledger.last_rollout().await? + 1,
             ahead: Ahead::default(),
+            busy: Busy::default(),
             forgiven: parts.ledger.forgiven().await?,
             sent: BTreeMap::new(),
             tries: Tries::default(),
@@ -408,6 +412,7 @@ impl Loop {
             let Some((_, sent)) = self.sent.get_mut(&host).filter(|(of_epoch, _)| *of_epoch == epoch) else { continue };
             if sent.insert((rollout, order.fence.sequence)) {
                 tracing::info!(%rollout, %host, verb = order.kind.verb(), "an order goes out");
+                self.busy.ordered(&host, &order.app, order.key());
                 self.parts.sessions.send(&host, Downward::Order(Box::new(order)));
             }
         }

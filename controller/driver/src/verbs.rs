@@ -1,7 +1,7 @@
 //! What operators ask for: start, roll back, abort.
 
 use roadstead_model::{AppName, EnvironmentName, ReleaseId, RolloutId};
-use roadstead_rollout::{Event, InvalidPlan, Phase, Plan, RolloutKind, State};
+use roadstead_rollout::{Contact, Event, InvalidPlan, Phase, Plan, RolloutKind, State};
 
 use super::Loop;
 use super::planning::{all_have, declared, migrates};
@@ -247,8 +247,13 @@ impl Loop {
             let text = format!("the release does not take these variables of the environment: {}", names.join(", "));
             self.work.changes.events.push(line("controller", "variables-unused", text));
         }
-        let sessions = &self.parts.sessions;
-        let state = State::new(plan, self.parts.clock.steady(), |host| sessions.is_open(host));
+        let app = plan.app.clone();
+        let contact = |host: &roadstead_model::HostId| match self.parts.sessions.is_open(host) {
+            false => Contact::Away,
+            true if self.busy.is(host, &app) => Contact::Busy,
+            true => Contact::AtRest,
+        };
+        let state = State::new(plan, self.parts.clock.steady(), contact);
         let Wanted { reason, by, idempotency_key, .. } = wanted;
         let running = Running::new(RolloutRecord { state, reason, started_by: by, idempotency_key });
         self.work.changes.started.push(running.shared());

@@ -208,8 +208,16 @@ fn reported(state: &mut State, id: &HostId, report: Report, now: Timestamp, note
                 None => (FailureKind::Host, "put that right on the host, then deploy again; what serves there goes on serving"),
             };
             let failure = Failure::new(kind, format!("the host refused the order: {why}"), hint);
-            let expected = Verb::of(key).is_some_and(|verb| host_stage(state, id) == Some(stage_during(state, verb)));
-            if expected { lose(state, id, Stage::Failed, failure, now, notes) } else { Ok(()) }
+            let verb = Verb::of(key);
+            let expected = verb.is_some_and(|verb| host_stage(state, id) == Some(stage_during(state, verb)));
+            if !expected {
+                return Ok(());
+            }
+            if verb == Some(Verb::Prepare) {
+                // It may still be ending what an earlier rollout wanted: what it serves was never said in this one.
+                host_mut(state, id)?.current = None;
+            }
+            lose(state, id, Stage::Failed, failure, now, notes)
         }
         Report::WentBack { key, current, why, .. } => {
             belongs(key)?;

@@ -16,7 +16,7 @@ mod waiting;
 pub use decide::{Decision, Event, Note, Rejected, decide};
 pub use orders::{Verb, orders};
 pub use plan::{Candidate, InvalidPlan, Plan, PlannedHost, RolloutKind};
-pub use state::{Host, Outcome, Phase, Stage, State};
+pub use state::{Contact, Host, Outcome, Phase, Stage, State};
 pub use waiting::{Waiting, waiting};
 
 #[cfg(test)]

@@ -163,22 +163,33 @@ impl Stage {
     }
 }
 
+/// How a host can be reached when a rollout begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contact {
+    /// It has no session.
+    Away,
+    /// It has one, and still carries out an earlier order for the app.
+    Busy,
+    /// It has one, and serves what it said.
+    AtRest,
+}
+
 impl State {
-    /// A rollout at its beginning. `connected` names the hosts whose session is open.
+    /// A rollout at its beginning, and how its hosts can be reached then.
     #[must_use]
-    pub fn new(plan: Plan, now: Timestamp, connected: impl Fn(&HostId) -> bool) -> Self {
+    pub fn new(plan: Plan, now: Timestamp, contact: impl Fn(&HostId) -> Contact) -> Self {
         let rollback = plan.kind == crate::RolloutKind::Rollback;
         let target = plan.release.clone();
         let stage = |id: &HostId, planned: &crate::PlannedHost| match rollback {
-            // What a host that is away was heard to serve may not be what it serves.
-            true if planned.current.as_ref() == Some(&target) && connected(id) => Stage::Confirmed,
+            // What a host that is away or busy was heard to serve may not be what it serves.
+            true if planned.current.as_ref() == Some(&target) && contact(id) == Contact::AtRest => Stage::Confirmed,
             true => Stage::Prepared,
             false => Stage::Preparing,
         };
         let host = |id: &HostId, planned: &crate::PlannedHost| Host {
             stage: stage(id, planned),
             since: now,
-            away_since: (!connected(id)).then_some(now),
+            away_since: (contact(id) == Contact::Away).then_some(now),
             current: planned.current.as_ref().map(|r| r.id.clone()),
             step: None,
             times: Vec::new(),

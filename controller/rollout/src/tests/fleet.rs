@@ -65,7 +65,7 @@ impl Fleet {
     pub(crate) fn new(plan: Plan) -> Self {
         let serves = plan.hosts.iter().map(|(id, h)| (id.clone(), h.current.as_ref().map(|r| r.id.clone()))).collect();
         let now = Timestamp(1_000_000);
-        Self { state: State::new(plan, now, |_| true), now, behaviour: BTreeMap::new(), serves, history: Vec::new() }
+        Self { state: State::new(plan, now, |_| Contact::AtRest), now, behaviour: BTreeMap::new(), serves, history: Vec::new() }
     }
 
     pub(crate) fn event(&mut self, event: Event) {

@@ -58,6 +58,20 @@ fn a_host_that_refused_to_confirm_goes_back_with_the_others() {
     assert_eq!(fleet.state.hosts[&host_id(1)].stage, Stage::Reverted);
 }
 
+/// Such as one whose disk is full while it still ends an order of the rollout before.
+#[test]
+fn a_host_that_refuses_to_prepare_has_not_said_what_it_serves() {
+    let mut plan = plan(RolloutKind::Level, &one_by_one(1), 1);
+    let believed = plan.release.clone();
+    plan.hosts.values_mut().for_each(|planned| planned.current = Some(believed.clone()));
+    let mut fleet = Fleet::new(plan);
+    while fleet.state.outcome().is_none() {
+        let key = orders(&fleet.state, 1)[&host_id(0)].key();
+        fleet.event(Event::Report { host: host_id(0), report: Report::Refused { key, highest: None, why: "no storage space".to_owned() } });
+    }
+    assert_eq!((fleet.state.outcome(), fleet.state.hosts[&host_id(0)].stage), (Some(Outcome::Failed), Stage::Failed));
+}
+
 #[test]
 fn a_host_that_is_away_within_the_budget_holds_up_nobody() {
     let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &environment(Share::Count(1), Share::Count(2), Share::Count(1)), 3));
@@ -266,15 +280,17 @@ fn an_abort_during_a_migration_that_fails_or_never_ends_goes_back_too() {
 }
 
 #[test]
-fn a_rollback_believes_nothing_of_a_host_that_is_away() {
+fn a_rollback_believes_nothing_of_a_host_that_is_away_or_busy() {
     let target = release("1.1");
     let environment = one_by_one(1);
     let back = |budget: &EnvironmentSpec| {
         Plan::new(RolloutId(7), RolloutKind::Rollback, budget, target.clone(), None, candidates(2, Some(&target)), false).unwrap()
     };
-    let away = State::new(back(&environment), Timestamp(1), |id| *id == host_id(0));
-    assert_eq!((away.hosts[&host_id(0)].stage, away.hosts[&host_id(1)].stage), (Stage::Confirmed, Stage::Moving));
-    assert!(away.outcome().is_none());
+    for other in [Contact::Away, Contact::Busy] {
+        let state = State::new(back(&environment), Timestamp(1), |id| if *id == host_id(0) { Contact::AtRest } else { other });
+        assert_eq!((state.hosts[&host_id(0)].stage, state.hosts[&host_id(1)].stage), (Stage::Confirmed, Stage::Moving));
+        assert!(state.outcome().is_none());
+    }
     for (budget, outcome) in [(1, Outcome::Done), (0, Outcome::Failed)] {
         let mut fleet = Fleet::new(plan(RolloutKind::Rollback, &one_by_one(budget), 3));
         fleet.event(Event::HostGone { host: host_id(1) });
