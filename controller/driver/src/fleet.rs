@@ -99,6 +99,11 @@ impl Loop {
                 NewEvent::new(self.parts.clock.now(), format!("host:{host}"), "host-went-back", format!("host:{host}"), text).of(rollout);
             self.work.changes.events.push(event);
             self.work.look_for_level = true;
+            // A rollout that runs since had another belief.
+            for rollout in self.rollouts_of(host) {
+                let current = self.current_of(host, rollout);
+                self.decide(rollout, Event::HostSeen { host: host.clone(), current, outcomes: Vec::new(), steps: Vec::new() });
+            }
         }
     }
 
