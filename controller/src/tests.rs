@@ -425,6 +425,33 @@ async fn a_host_that_ends_its_cutover_after_its_rollout_is_confirmed() {
     rig.stop().await;
 }
 
+/// An agent answers an order that comes once more with what became of it, however long ago that was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_report_says_nothing_of_what_serves_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, rollout) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
+    let (host, epoch) = (host_id(0), rig.sessions.epoch(&host_id(0)).unwrap());
+    let why = Failure::new(FailureKind::Deadline, "long ago", "");
+    let report = Report::WentBack { key: OrderKey { rollout, sequence: 3 }, app: app(), current: None, why };
+    rig.driver.tell(Event::Report { host: host.clone(), epoch, sequence: 99, report: Box::new(report) }).await;
+    let told = async {
+        let mut newest = rig.store.newest_event();
+        loop {
+            newest.mark_unchanged();
+            let events = rig.store.events(rollout.0, 0, 1_000).await.unwrap();
+            if events.iter().any(|event| event.kind == "host-went-back") {
+                return;
+            }
+            newest.changed().await.unwrap();
+        }
+    };
+    timeout(LONG, told).await.expect("the history says so");
+    let known = rig.store.host(&host).await.unwrap().unwrap();
+    assert_eq!(known.facts.apps[&app()].current, Some(release("1.0").id()));
+    rig.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_one_rollout_at_a_time_and_it_can_be_aborted() {
     let folder = tempfile::tempdir().unwrap();

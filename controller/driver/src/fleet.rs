@@ -71,10 +71,17 @@ impl Loop {
         let serving = |facts: &HostFacts| -> Vec<_> {
             facts.apps.iter().map(|(app, state)| (app.clone(), state.current.clone(), state.unconfirmed)).collect()
         };
-        // Reports have told what rollouts did. This is of an earlier one, or of nobody's: who was level may not be any more.
-        self.work.look_for_level |= self.facts.get(host).is_none_or(|known| serving(known) != serving(&facts));
+        // Reports have told what rollouts did. This is of an earlier one, or of nobody's: what was believed may not hold any more.
+        let changed = self.facts.get(host).is_none_or(|known| serving(known) != serving(&facts));
         self.work.changes.facts.push((host.clone(), facts.clone()));
         self.facts.insert(host.clone(), facts);
+        if changed {
+            self.work.look_for_level = true;
+            for rollout in self.rollouts_of(host) {
+                let current = self.current_of(host, rollout);
+                self.decide(rollout, Event::HostSeen { host: host.clone(), current, outcomes: Vec::new(), steps: Vec::new() });
+            }
+        }
     }
 
     /// A report: to its rollout, and acknowledged once that is durable.
@@ -97,8 +104,8 @@ impl Loop {
             let text = format!("went back by itself: {}", why.summary);
             let event =
                 NewEvent::new(self.parts.clock.now(), format!("host:{host}"), "host-went-back", format!("host:{host}"), text).of(rollout);
+            // What serves now is among the facts that follow: this may be the answer to an old order that came once more.
             self.work.changes.events.push(event);
-            self.work.look_for_level = true;
         }
     }
 
@@ -113,11 +120,7 @@ impl Loop {
             Report::WentBack { current, .. } => current,
             Report::Step(_) | Report::Refused { .. } => return,
         };
-        let app: AppName = match (report, self.running.get(&rollout)) {
-            (Report::WentBack { app, .. }, _) => app.clone(),
-            (_, Some(running)) => running.state().plan.app.clone(),
-            (_, None) => return,
-        };
+        let Some(app) = self.running.get(&rollout).map(|running| running.state().plan.app.clone()) else { return };
         let Some(facts) = self.facts.get_mut(host) else { return };
         if facts.apps.len() >= APPS_MAX && !facts.apps.contains_key(&app) {
             return;

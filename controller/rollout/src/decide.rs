@@ -357,7 +357,7 @@ fn enter(host: &mut Host, stage: Stage, now: Timestamp) {
 
 fn lose(state: &mut State, id: &HostId, stage: Stage, failure: Failure, now: Timestamp, notes: &mut Vec<Note>) -> Result<(), Rejected> {
     let host = host_mut(state, id)?;
-    if host.stage.is_final() && host.stage != Stage::Confirmed {
+    if host.stage.is_final() && !matches!(host.stage, Stage::Confirmed | Stage::Reverted) {
         return Ok(());
     }
     enter(host, stage, now);
@@ -369,10 +369,16 @@ fn lose(state: &mut State, id: &HostId, stage: Stage, failure: Failure, now: Tim
 
 /// A host that says it serves something else than what it reported went back while nobody listened.
 fn noticed_going_back(state: &mut State, id: &HostId, now: Timestamp, notes: &mut Vec<Note>) -> Result<(), Rejected> {
+    let before = state.plan.hosts.get(id).and_then(|planned| planned.current.as_ref()).map(|release| release.id.clone());
     let release = state.plan.release.id.clone();
     let host = host_mut(state, id)?;
-    let should_serve = matches!(host.stage, Stage::Healthy | Stage::Confirming | Stage::Confirmed);
-    if should_serve && host.current.as_ref() != Some(&release) {
+    let should_serve = match host.stage {
+        Stage::Healthy | Stage::Confirming | Stage::Confirmed => Some(release),
+        // Such as a cutover of the rollout before, which nobody had confirmed.
+        Stage::Reverted => before,
+        _ => return Ok(()),
+    };
+    if host.current != should_serve {
         let serves = host.current.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         let failure = Failure::new(
             FailureKind::Host,

@@ -70,7 +70,7 @@ impl Transfers {
     pub(super) fn send(&self, host: &HostId, blobs: Blobs, wants: Vec<Want>, cut: CancellationToken) -> Taken {
         let (parts, taken) = line::line();
         self.admit(host, &taken);
-        let sending = Sending { blobs, wants: (0..).zip(wants).collect::<Vec<_>>().into_iter(), current: None, parts };
+        let sending = Sending { blobs, wants: (0..).zip(wants).collect::<Vec<_>>().into_iter(), current: None, parts, cut: cut.clone() };
         tokio::spawn(carry(sending, taken.line(), cut, Arc::clone(&self.readers)));
         taken
     }
@@ -130,12 +130,16 @@ struct Sending {
     wants: std::vec::IntoIter<(u32, Want)>,
     current: Option<Source>,
     parts: mpsc::Sender<Sent>,
+    cut: CancellationToken,
 }
 
 impl Sending {
     /// Reads parts while there is room for them. Whether there is more to send.
     fn turn(&mut self) -> bool {
         for _ in 0..PARTS_AT_ONCE {
+            if self.cut.is_cancelled() {
+                return true;
+            }
             let Ok(room) = self.parts.clone().try_reserve_owned() else { return !self.parts.is_closed() };
             let Some(part) = self.next().transpose() else { return false };
             let failed = part.is_err();

@@ -72,6 +72,24 @@ fn a_host_that_refuses_to_prepare_has_not_said_what_it_serves() {
     assert_eq!((fleet.state.outcome(), fleet.state.hosts[&host_id(0)].stage), (Some(Outcome::Failed), Stage::Failed));
 }
 
+/// The cutover of the rollout before was never confirmed, and the controller was away for too long.
+#[test]
+fn a_host_that_was_back_and_went_further_back_by_itself_is_no_success() {
+    let mut plan = plan(RolloutKind::Rollout, &one_by_one(1), 2);
+    let serves = plan.release.clone();
+    plan.hosts.values_mut().for_each(|planned| planned.current = Some(serves.clone()));
+    let mut fleet = Fleet::new(plan);
+    let key = orders(&fleet.state, 1)[&host_id(0)].key();
+    let outcome = OrderOutcome::Done { current: Some(serves.id) };
+    fleet.event(Event::Report { host: host_id(0), report: Report::Order { key, outcome } });
+    fleet.event(Event::Abort { by: "ada".to_owned(), reason: "a test".to_owned() });
+    assert_eq!((fleet.state.hosts[&host_id(0)].stage, fleet.state.outcome()), (Stage::Reverted, None));
+    fleet.event(Event::HostSeen { host: host_id(0), current: None, outcomes: Vec::new(), steps: Vec::new() });
+    let host = &fleet.state.hosts[&host_id(0)];
+    assert_eq!(host.stage, Stage::Failed);
+    assert!(host.failure.as_ref().unwrap().summary.contains("went back by itself and serves nothing"));
+}
+
 #[test]
 fn a_host_that_is_away_within_the_budget_holds_up_nobody() {
     let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &environment(Share::Count(1), Share::Count(2), Share::Count(1)), 3));
