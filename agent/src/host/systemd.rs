@@ -134,6 +134,11 @@ impl UnitState {
         matches!(self.active.as_str(), "" | "inactive" | "failed")
     }
 
+    /// Its main process got SIGKILL from somebody else than systemd and the kernel, who have words of their own for what they kill.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.result == "signal" && self.code == 2 && self.status == 9
+    }
+
     /// Systemd knows nothing of it.
     pub(crate) fn is_unknown(&self) -> bool {
         self.active.is_empty()

@@ -91,7 +91,12 @@ impl Stage<'_> {
         // What was told to stop a moment ago ends its work first: only then can it start again.
         let ending = if state.active == "deactivating" { service.stop_timeout.to_duration() } else { Duration::ZERO };
         let within = service.start_timeout.to_duration() + ending + GRACE;
-        match self.host.systemd.start(unit, within).await {
+        let mut started = self.host.systemd.start(unit, within).await;
+        if started.is_err() && self.host.systemd.unit(unit).await.is_ok_and(|state| state.was_killed()) {
+            tracing::warn!(unit, "it was killed while it started, by nothing of its own; it is started once more");
+            started = self.host.systemd.start(unit, within).await;
+        }
+        match started {
             Ok(()) => Ok(()),
             Err(error @ (SystemdError::Job { .. } | SystemdError::Deadline { .. })) => {
                 Err(self.unit_failure(unit, "did not start").await.unwrap_or_else(|| error.failure()))

@@ -105,3 +105,13 @@ async fn a_unit_that_is_gone_keeps_no_other_from_being_disabled() {
     systemd.disable(&["web.service", GONE, "worker.service"]).await.unwrap();
     systemd.disable(&[GONE]).await.unwrap();
 }
+
+#[test]
+fn only_what_somebody_else_killed_counts_as_killed() {
+    let state = |result: &str, code, status| UnitState { result: result.to_owned(), code, status, ..UnitState::default() };
+    assert!(state("signal", 2, 9).was_killed());
+    for other in [state("timeout", 2, 9), state("oom-kill", 2, 9), state("signal", 2, 11), state("exit-code", 1, 9), state("success", 0, 0)]
+    {
+        assert!(!other.was_killed(), "{other:?}");
+    }
+}
