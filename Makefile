@@ -56,7 +56,7 @@ crash-image: ## the disk of one of those power cuts again: RECORDING, POSITION a
 	cargo run --quiet --bin roadstead-crash -- image $(RECORDING) $(POSITION) $(SEED) $(OUT)
 
 kill-matrix: setup ## kill and cut off everybody before, during and after each step (as root; an hour or more; KILLS=revert,Power: a part)
-	ROADSTEAD_KILLS=$(KILLS) cargo test --workspace --test stories kill_matrix::every -- --nocapture
+	ROADSTEAD_KILLS="$(KILLS)" cargo test --workspace --test stories kill_matrix::every -- --nocapture
 
 mutants: ## show that the simulator finds bugs: plant known mistakes, one after the other (minutes)
 	cargo run --quiet --bin roadstead-mutants
