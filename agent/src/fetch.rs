@@ -49,8 +49,9 @@ pub(crate) trait ReleaseSource: Send + Sync + std::fmt::Debug {
     async fn release(&self, manifest: Digest, called_off: &CancellationToken) -> Result<ReceivedRelease, Failure>;
 
     /// Brings everything below these tree roots that the blob store in the folder `store` lacks; every blob is checked
-    /// against its digest while it streams. Once it is called off it ends soon, and nothing of it writes to the store any more. `bases` are roots of trees that the host has, in the order of `roots` (the
-    /// current release's): files at the same paths serve as dictionaries. May be repeated after any failure: what came is kept.
+    /// against its digest while it streams. `bases` are roots of trees that the host has, in the order of `roots` (the
+    /// current release's): files at the same paths serve as dictionaries. Once it is called off it ends soon, and nothing of
+    /// it writes to the store any more. May be repeated after any failure: what came is kept.
     async fn fetch(
         &self,
         roots: &[Digest],

@@ -96,9 +96,7 @@ impl StepContext {
 
     /// A prepared release by its id.
     fn release_by_id(&self, id: &ReleaseId) -> Result<Release, Failure> {
-        let memory = self.memory()?;
-        let listed = memory.singletons.get(id).map_or(&[][..], Vec::as_slice);
-        Release::load(&self.layout, &self.order.app, id, listed)
+        Release::remembered(&self.layout, &self.states, &self.order.app, id)
     }
 
     /// The release that serves, by the link.

@@ -23,9 +23,7 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Looks at the release that serves.
 pub(crate) async fn run(host: &Host, layout: &Layout, states: &States, app: &AppName) -> Result<(), Failure> {
     let Some(current) = current(layout, app) else { return Ok(()) };
-    let memory = states.read(app)?;
-    let listed = memory.singletons.get(&current).map_or(&[][..], Vec::as_slice);
-    let release = Release::load(layout, app, &current, listed)?;
+    let release = Release::remembered(layout, states, app, &current)?;
     let stage = Stage { host, layout, app, own_units: &[] };
     for (name, service) in release.services() {
         match &service.kind {

@@ -17,9 +17,7 @@ pub(crate) async fn run(host: &Host, layout: &Layout, app: &AppName) -> Result<A
     let states = remembered::states(layout);
     let look = facts::look(layout, &states, app);
     let Some(current) = &look.current else { return Ok(look) };
-    let memory = states.read(app)?;
-    let listed = memory.singletons.get(current).map_or(&[][..], Vec::as_slice);
-    let release = Release::load(layout, app, current, listed)?;
+    let release = Release::remembered(layout, &states, app, current)?;
     let (folders, layout_too, app_too) = (release.clone(), layout.clone(), app.clone());
     disk(move || configure::make_folders(&layout_too, &folders, &super::account::of(&layout_too, &app_too)?)).await?;
     serve(&Stage { host, layout, app, own_units: &[] }, &release, Why::Reconcile).await?;

@@ -4,6 +4,7 @@ use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::spec::{Listen, RelativePath, Service, ServiceKind};
 use roadstead_model::{AppName, Digest, Failure, FailureKind, ReleaseId, ReleaseRef, ServiceName, limits};
 use roadstead_worker::files::read_bounded;
+use roadstead_worker::state::States;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,12 @@ impl Release {
             return Err(damaged("it is of another release".to_owned()));
         }
         Ok(Self { id: id.clone(), manifest, listed: listed.iter().cloned().collect() })
+    }
+
+    /// As [`Self::load`], with the services of chosen hosts that this one is remembered to run.
+    pub(crate) fn remembered(layout: &Layout, states: &States, app: &AppName, id: &ReleaseId) -> Result<Self, Failure> {
+        let memory = states.read(app)?;
+        Self::load(layout, app, id, memory.singletons.get(id).map_or(&[][..], Vec::as_slice))
     }
 
     /// As [`Self::load`], for a release that an order names by its digest too.

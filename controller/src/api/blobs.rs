@@ -70,8 +70,8 @@ impl Transfers {
     pub(super) fn send(&self, host: &HostId, blobs: Blobs, wants: Vec<Want>, cut: CancellationToken) -> Taken {
         let (parts, taken) = line::line();
         self.admit(host, &taken);
-        let sending = Sending { blobs, wants: (0..).zip(wants).collect::<Vec<_>>().into_iter(), current: None, parts, cut: cut.clone() };
-        tokio::spawn(carry(sending, taken.line(), cut, Arc::clone(&self.readers)));
+        let sending = Sending { blobs, wants: (0..).zip(wants).collect::<Vec<_>>().into_iter(), current: None, parts, cut };
+        tokio::spawn(carry(sending, taken.line(), Arc::clone(&self.readers)));
         taken
     }
 
@@ -97,11 +97,11 @@ fn end(line: &Weak<Line>, why: Status) {
 }
 
 /// Carries a transfer to its end.
-async fn carry(mut sending: Sending, line: Weak<Line>, cut: CancellationToken, readers: Arc<Semaphore>) {
+async fn carry(mut sending: Sending, line: Weak<Line>, readers: Arc<Semaphore>) {
     loop {
         let room = tokio::select! {
             biased;
-            () = cut.cancelled() => return end(&line, denied(Denied::Revoked)),
+            () = sending.cut.cancelled() => return end(&line, denied(Denied::Revoked)),
             room = tokio::time::timeout(TAKEN_AT_LEAST_EVERY, sending.parts.reserve()) => room.map(|room| room.map(drop)),
         };
         match room {

@@ -8,10 +8,6 @@ use std::time::Duration;
 
 /// Few releases stay on a host, so that what a restored disk serves is nowhere else any more.
 const POLICY: &str = "\
-[environment]
-name = \"tiny\"
-app = \"tiny\"
-hosts = \"app=tiny\"
 keep = 1
 
 [strategy]
@@ -24,8 +20,7 @@ const STATE: &str = "/var/lib/roadstead-controller";
 #[test]
 fn what_was_restored_moves_nothing_backwards() {
     let fleet = TinyFleet::new("restored", &HostOptions::default()).unwrap();
-    let desk = &fleet.fleet.desk;
-    desk.roadstead(&["env", "apply", "-f", &desk.write("tiny.toml", POLICY).unwrap()]).unwrap();
+    fleet.fleet.policy("tiny", POLICY).unwrap();
     fleet.push("1.0.0", &Twist::default()).unwrap();
     fleet.deploy("1.0.0").unwrap();
     a_host_whose_disk_was_restored_comes_level(&fleet);

@@ -1,5 +1,6 @@
 //! One identity and two machines: neither is let in any more, and an operator lets each in anew.
 
+use roadstead_pki::Credentials;
 use roadstead_proto::v1::{self, agent_message, controller_message};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
@@ -37,6 +38,11 @@ impl Session {
     }
 }
 
+async fn enrolled(rig: &Rig) -> Credentials {
+    let token = rig.host_token(&mut rig.admin().await).await;
+    rig.enroll(&token, 0).await.unwrap()
+}
+
 async fn hosts(rig: &Rig) -> Vec<v1::Host> {
     rig.admin().await.list_hosts(v1::ListHostsRequest::default()).await.unwrap().into_inner().hosts
 }
@@ -48,9 +54,7 @@ fn is_locked(status: &Status) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_machines_with_one_identity_are_both_shut_out() {
     let rig = Rig::start().await;
-    let mut admin = rig.admin().await;
-    let token = rig.host_token(&mut admin).await;
-    let credentials = rig.enroll(&token, 0).await.unwrap();
+    let credentials = enrolled(&rig).await;
     let host = rig.connect(&credentials).await;
 
     // The machine itself, the copy of its disk, and the machine again, which has noticed that its session is over.
@@ -92,9 +96,7 @@ async fn two_machines_with_one_identity_are_both_shut_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_machine_is_let_in_whatever_comes_late() {
     let rig = Rig::start().await;
-    let mut admin = rig.admin().await;
-    let token = rig.host_token(&mut admin).await;
-    let credentials = rig.enroll(&token, 0).await.unwrap();
+    let credentials = enrolled(&rig).await;
     let host = rig.connect(&credentials).await;
     let mut first = Session::open(&host, &[]).await;
     first.speak().await.unwrap();
