@@ -1,5 +1,6 @@
 //! `roadstead-controller init`: the authority, the database, the first admin's credential. Run again, it makes what is missing.
 
+use nix::unistd::{Gid, Uid};
 use roadstead_pki::{ADMIN_LIFETIME, Authority, Credentials, Identity};
 use std::fs;
 use std::io::Write as _;
@@ -118,19 +119,61 @@ fn write_credential(path: &Path, address: &str, credentials: &Credentials) -> Re
 
 /// Gives everything to the daemon's user, when root runs this and there is such a user.
 pub(crate) fn hand_over(state: &Path) -> Result<(), InitError> {
-    if !nix::unistd::geteuid().is_root() {
+    if !Uid::effective().is_root() {
         return Ok(());
     }
     let Ok(Some(user)) = nix::unistd::User::from_name(SERVICE_USER) else { return Ok(()) };
-    let mut paths = vec![state.to_path_buf()];
+    give_away(state, user.uid, user.gid)
+}
+
+/// Gives a folder and all below it to a user. What goes away meanwhile needs no owner: the last connection to a
+/// database removes its log a moment after it was closed.
+fn give_away(folder: &Path, user: Uid, group: Gid) -> Result<(), InitError> {
+    let mut paths = vec![folder.to_path_buf()];
     while let Some(path) = paths.pop() {
-        std::os::unix::fs::lchown(&path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).map_err(io("give away", &path))?;
-        let is_folder = fs::symlink_metadata(&path).map_err(io("look at", &path))?.is_dir();
-        if is_folder {
+        let given = std::os::unix::fs::lchown(&path, Some(user.as_raw()), Some(group.as_raw()));
+        if unless_gone(given).map_err(io("give away", &path))?.is_none() {
+            continue;
+        }
+        let Some(found) = unless_gone(fs::symlink_metadata(&path)).map_err(io("look at", &path))? else { continue };
+        if found.is_dir() {
             for entry in fs::read_dir(&path).map_err(io("list", &path))? {
                 paths.push(entry.map_err(io("list", &path))?.path());
             }
         }
     }
     Ok(())
+}
+
+/// Nothing, for a file that is not there any more.
+fn unless_gone<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn files_that_come_and_go_are_given_away_or_gone() {
+        let state = tempfile::tempdir().unwrap();
+        let log = state.path().join("roadstead.db-wal");
+        let over = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    fs::write(&log, b"frames").unwrap();
+                    fs::remove_file(&log).unwrap();
+                }
+            });
+            let given = (0..20_000).find_map(|_| give_away(state.path(), Uid::effective(), Gid::effective()).err());
+            over.store(true, Ordering::Relaxed);
+            assert!(given.is_none(), "{given:?}");
+        });
+    }
 }
