@@ -12,10 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use roadstead_driver::samples::{app, environment, facts, host_id, host_record, release};
 use roadstead_driver::*;
+use roadstead_rollout::{State, Steer};
 
 use crate::announce::Announcements;
 use crate::clock::{self, RealClock};
 use crate::store::Store;
+
+mod steering;
 
 /// Nothing here takes so long unless it hangs.
 const LONG: Duration = Duration::from_secs(30);
@@ -142,6 +145,26 @@ impl Rig {
         let to = to.map(|version| release(version).id());
         let (environment, reason, by) = (environment().name, "test".to_owned(), "admin:ada".to_owned());
         self.driver.ask(Verb::Rollback { environment, app: app(), to, reason, by }).await
+    }
+
+    async fn steer(&self, rollout: RolloutId, steer: Steer) -> Result<Arc<RolloutRecord>, Refused> {
+        self.driver.ask(Verb::Steer { rollout, steer, reason: "test".to_owned(), by: "admin:ada".to_owned() }).await
+    }
+
+    /// The rollout, as soon as something holds of it.
+    async fn until(&self, rollout: RolloutId, holds: impl Fn(&State) -> bool) -> RolloutRecord {
+        let mut newest = self.store.newest_event();
+        let found = timeout(LONG, async {
+            loop {
+                newest.mark_unchanged();
+                let record = self.store.rollout(rollout).await.unwrap().unwrap();
+                if holds(&record.state) {
+                    return record;
+                }
+                newest.changed().await.unwrap();
+            }
+        });
+        found.await.expect("it comes to that")
     }
 
     async fn end(&self, rollout: RolloutId) -> crate::store::RolloutRecord {
@@ -465,13 +488,10 @@ async fn only_one_rollout_at_a_time_and_it_can_be_aborted() {
     }
     let rollout = rig.deploy("1.0").await.unwrap();
     assert!(matches!(rig.deploy("1.1").await, Err(Refused::Busy(busy, ..)) if busy == rollout));
-    rig.driver.ask(Verb::Abort { rollout, reason: "test".into(), by: "admin:ada".into() }).await.unwrap();
+    rig.steer(rollout, Steer::Abort).await.unwrap();
     let ended = rig.end(rollout).await;
     assert!(ended.state.failure.unwrap().summary.contains("aborted by admin:ada"));
-    assert!(matches!(
-        rig.driver.ask(Verb::Abort { rollout, reason: "test".into(), by: "admin:ada".into() }).await,
-        Err(Refused::NotRunning(_))
-    ));
+    assert!(matches!(rig.steer(rollout, Steer::Abort).await, Err(Refused::NotRunning(_))));
     assert!(rig.store.release(&release("1.0").digest).await.unwrap().unwrap().bad.is_empty(), "nobody said that it is bad");
     rig.stop().await;
 }

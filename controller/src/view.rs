@@ -2,7 +2,7 @@
 
 use roadstead_model::HostId;
 use roadstead_proto::v1;
-use roadstead_rollout::{Host, Phase, RolloutKind, Stage, State, waiting};
+use roadstead_rollout::{Host, Phase, RolloutKind, Stage, Standing, State, waiting};
 
 use crate::store::RolloutRecord;
 
@@ -32,6 +32,7 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
         hosts,
         batches: plan.batches,
         revision: state.revision,
+        on_hold: state.hold.is_some(),
     }
 }
 
@@ -61,6 +62,13 @@ fn host_of(state: &State, id: &HostId, host: &Host) -> v1::RolloutHost {
         step_total,
         failure: host.failure.clone().map(Into::into),
         times: host.times.iter().map(time).collect(),
+        attempt: host.attempt,
+        standing: match host.standing {
+            Standing::Counts => "",
+            Standing::Ignored => "ignored",
+            Standing::Excluded => "excluded",
+        }
+        .to_owned(),
     }
 }
 

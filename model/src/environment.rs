@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{AppName, EnvironmentName, Millis, Selector, VariableName};
+use crate::{AppName, EnvironmentName, Millis, Selector, Strategy, VariableName};
 
 /// An environment of one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct EnvironmentSpec {
     pub hosts: Selector,
     /// How a rollout moves over them.
     #[serde(default)]
-    pub strategy: Rolling,
+    pub strategy: Strategy,
     /// How long old instances stay warm after the last batch, ready to serve again at once.
     #[serde(default = "default_bake")]
     pub bake: Millis,
@@ -41,114 +41,6 @@ const fn default_keep() -> u32 {
     3
 }
 
-/// Rolling through the hosts in batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rolling {
-    /// Hosts moved together.
-    #[serde(default = "default_batch")]
-    pub batch: Share,
-    /// Hosts that may be out at once: moving, failed or away.
-    #[serde(default = "default_unavailable")]
-    pub max_unavailable: Share,
-    /// Hosts that may fail or be away before the rollout goes back.
-    #[serde(default)]
-    pub failure_budget: Share,
-}
-
-const fn default_batch() -> Share {
-    Share::Percent(34)
-}
-
-const fn default_unavailable() -> Share {
-    Share::Percent(34)
-}
-
-impl Default for Rolling {
-    fn default() -> Self {
-        Self { batch: default_batch(), max_unavailable: default_unavailable(), failure_budget: Share::default() }
-    }
-}
-
-/// A number of hosts, or a percentage of all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "ShareText", into = "ShareText")]
-pub enum Share {
-    /// So many hosts.
-    Count(u32),
-    /// So many of a hundred, 0 to 100.
-    Percent(u8),
-}
-
-impl Default for Share {
-    fn default() -> Self {
-        Self::Count(0)
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum ShareText {
-    Number(u32),
-    Text(String),
-}
-
-/// Not a number and not a percentage.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither a number of hosts nor a percentage: write 2 or \"25%\"")]
-pub struct InvalidShare(String);
-
-impl TryFrom<ShareText> for Share {
-    type Error = InvalidShare;
-    fn try_from(text: ShareText) -> Result<Self, InvalidShare> {
-        match text {
-            ShareText::Number(count) => Ok(Self::Count(count)),
-            ShareText::Text(text) => {
-                let percent = text.strip_suffix('%').and_then(|digits| digits.trim().parse::<u8>().ok()).filter(|p| *p <= 100);
-                percent.map(Self::Percent).ok_or_else(|| InvalidShare(text.chars().take(40).collect()))
-            }
-        }
-    }
-}
-
-impl From<Share> for ShareText {
-    fn from(share: Share) -> Self {
-        match share {
-            Share::Count(count) => Self::Number(count),
-            Share::Percent(percent) => Self::Text(format!("{percent}%")),
-        }
-    }
-}
-
-impl Share {
-    /// So many of `total`, a percentage rounded up.
-    #[must_use]
-    pub fn of_rounded_up(self, total: usize) -> usize {
-        match self {
-            Self::Count(count) => usize::try_from(count).unwrap_or(usize::MAX).min(total),
-            Self::Percent(percent) => (total * usize::from(percent)).div_ceil(100),
-        }
-    }
-
-    /// So many of `total`, a percentage rounded down.
-    #[must_use]
-    pub fn of_rounded_down(self, total: usize) -> usize {
-        match self {
-            Self::Count(_) => self.of_rounded_up(total),
-            Self::Percent(percent) => total * usize::from(percent) / 100,
-        }
-    }
-}
-
-impl std::fmt::Display for Share {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Count(count) => write!(f, "{count}"),
-            Self::Percent(percent) => write!(f, "{percent}%"),
-        }
-    }
-}
-
 /// Deadlines of a rollout's parts. Every one has a default; none is infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -163,6 +55,8 @@ pub struct Timeouts {
     pub confirm: Millis,
     /// How long a host that is away is waited for where nothing can go on without it.
     pub away: Millis,
+    /// How long a decision of an operator is waited for, where nothing can go on without one; then the rollout goes back.
+    pub decide: Millis,
 }
 
 impl Default for Timeouts {
@@ -173,22 +67,7 @@ impl Default for Timeouts {
             activate: Millis::from_secs(5 * 60),
             confirm: Millis::from_secs(10 * 60),
             away: Millis::from_secs(60),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shares_round_towards_caution() {
-        assert_eq!(Share::Percent(34).of_rounded_up(3), 2);
-        assert_eq!(Share::Percent(34).of_rounded_down(3), 1);
-        assert_eq!(Share::Count(5).of_rounded_up(3), 3);
-        assert_eq!(Share::try_from(ShareText::Text("25%".into())).unwrap(), Share::Percent(25));
-        for bad in ["", "%", "101%", "x%", "2"] {
-            assert!(Share::try_from(ShareText::Text(bad.into())).is_err(), "{bad}");
+            decide: Millis::from_secs(4 * 3600),
         }
     }
 }

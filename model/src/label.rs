@@ -30,6 +30,37 @@ fn word(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
 }
 
+/// The name of a label, such as `zone`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LabelKey(String);
+
+/// A text that is no name of a label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no name of a label: write letters, digits, '-', '_', '.' and '/', at most 63 characters")]
+pub struct InvalidLabelKey(pub String);
+
+impl LabelKey {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LabelKey {
+    type Error = InvalidLabelKey;
+    fn try_from(text: String) -> Result<Self, InvalidLabelKey> {
+        if word(&text) { Ok(Self(text)) } else { Err(InvalidLabelKey(text.chars().take(80).collect())) }
+    }
+}
+
+impl From<LabelKey> for String {
+    fn from(key: LabelKey) -> Self {
+        key.0
+    }
+}
+
 impl Labels {
     /// Labels from `key=value` texts.
     ///

@@ -13,18 +13,22 @@ pub mod limits;
 pub mod mistake;
 mod order;
 mod report;
+mod share;
 mod step;
+mod strategy;
 mod time;
 
 pub use digest::{Digest, DigestHasher, InvalidDigest};
-pub use environment::{EnvironmentSpec, InvalidShare, Rolling, Share, Timeouts};
+pub use environment::{EnvironmentSpec, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};
 pub use finding::{Finding, Verdict};
 pub use ids::{
     AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RolloutId, ServiceName, VariableName, Version,
 };
-pub use label::{InvalidLabel, InvalidSelector, Labels, Selector};
+pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
 pub use report::{Failure, FailureKind, OrderOutcome, Report, StepReport, StepState};
+pub use share::{InvalidShare, Share};
 pub use step::{InvalidStep, StepName};
+pub use strategy::{CanaryStep, DomainOrder, FailureDomain, InvalidStrategy, OnFailure, Promotion, Strategy};
 pub use time::{Millis, Timestamp};

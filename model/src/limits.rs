@@ -1,9 +1,17 @@
 //! Named limits of everything that comes from outside. Sizes in bytes unless the name says otherwise.
 
+use crate::Millis;
+
 /// Labels of one host, terms of one selector.
 pub const LABELS_MAX: usize = 32;
 /// Hosts in one rollout.
 pub const HOSTS_PER_ROLLOUT_MAX: usize = 10_000;
+/// The longest that any deadline, bake or pause may be: a week.
+pub const SPAN_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
+/// Steps of a canary.
+pub const CANARY_STEPS_MAX: usize = 20;
+/// Attempts of one host in one rollout.
+pub const ATTEMPTS_MAX: u32 = 100;
 /// A `roadstead.toml` or an environment file.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 256 * 1024;
 /// A release's manifest.

@@ -1,7 +1,7 @@
 //! `roadstead env`: environments as they are declared and as they are.
 
 use clap::Subcommand;
-use roadstead_model::EnvironmentSpec;
+use roadstead_model::{CanaryStep, DomainOrder, EnvironmentSpec, FailureDomain, Millis, OnFailure, Promotion, Strategy};
 use roadstead_proto::v1::{ApplyEnvironmentRequest, ApplyEnvironmentResponse, Environment, ListEnvironmentsRequest};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -178,26 +178,47 @@ fn text(environment: &Environment) -> String {
         ["applied".to_owned(), format!("{} by {}", moment(environment.applied_at_ms), environment.applied_by)],
     ];
     if let Ok(spec) = serde_json::from_slice::<EnvironmentSpec>(&environment.spec) {
-        let strategy = spec.strategy;
+        let strategy = &spec.strategy;
         rows.push(["selector".to_owned(), spec.hosts.to_string()]);
         rows.push([
             "strategy".to_owned(),
             format!("batches of {}, at most {} out, {} may fail", strategy.batch, strategy.max_unavailable, strategy.failure_budget),
         ]);
+        rows.extend(strategy_rows(strategy));
         rows.push(["bake".to_owned(), spec.bake.to_string()]);
         rows.push(["keeps".to_owned(), format!("{} beside current and previous", count(spec.keep as usize, "release"))]);
         let timeouts = spec.timeouts;
         rows.push([
             "timeouts".to_owned(),
             format!(
-                "prepare {}, migrate {}, activate {}, confirm {}, away {}",
-                timeouts.prepare, timeouts.migrate, timeouts.activate, timeouts.confirm, timeouts.away
+                "prepare {}, migrate {}, activate {}, confirm {}, away {}, decide {}",
+                timeouts.prepare, timeouts.migrate, timeouts.activate, timeouts.confirm, timeouts.away, timeouts.decide
             ),
         ]);
         let names: Vec<String> = spec.variables.keys().map(ToString::to_string).collect();
         rows.push(["variables".to_owned(), names.join(", ")]);
     }
     table(["", ""], rows.into_iter().filter(|row| !row[1].is_empty()))
+}
+
+/// What a strategy has beyond its batches.
+fn strategy_rows(strategy: &Strategy) -> Vec<[String; 2]> {
+    let step = |step: &CanaryStep| {
+        let promoted = if step.promote == Promotion::Manual { ", then promoted by an operator" } else { "" };
+        ["step".to_owned(), format!("{} of the hosts, baking {}{promoted}", step.hosts, step.bake)]
+    };
+    let mut rows: Vec<[String; 2]> = strategy.steps.iter().map(step).collect();
+    if strategy.batch_bake > Millis(0) {
+        rows.push(["batch bake".to_owned(), strategy.batch_bake.to_string()]);
+    }
+    if let Some(FailureDomain { label, order }) = &strategy.domain {
+        let order = if *order == DomainOrder::Striped { "batches of all of them" } else { "one after the other" };
+        rows.push(["domains".to_owned(), format!("by {}, {order}", label.as_str())]);
+    }
+    if strategy.on_failure == OnFailure::Ask {
+        rows.push(["on failure".to_owned(), "an operator is asked".to_owned()]);
+    }
+    rows
 }
 
 fn json(environment: &Environment) -> serde_json::Value {

@@ -1,18 +1,20 @@
-//! `roadstead rollout`: look at rollouts, follow one, end one.
+//! `roadstead rollout`: look at rollouts, follow one, steer one.
+
+mod steer;
 
 use clap::Subcommand;
-use roadstead_proto::v1::{AbortRolloutRequest, GetRolloutRequest, ListRolloutsRequest, Rollout};
+use roadstead_proto::v1::{GetRolloutRequest, ListRolloutsRequest, Rollout};
 
-use crate::args::Wait;
 use crate::failure::Result;
 use crate::output::{Output, table};
 use crate::remote::rollout_view::{picture, span};
-use crate::remote::watch::{self, Wanted};
+use crate::remote::watch;
 use crate::remote::{Controller, moment, now_ms};
 
-/// Looks at rollouts, follows one, or ends one.
+/// Looks at rollouts, follows one, or steers one.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  roadstead rollout list\n  roadstead rollout watch r-17\n  roadstead rollout abort r-17")]
+#[command(after_help = "Examples:\n  roadstead rollout list\n  roadstead rollout watch r-17\n  \
+    roadstead rollout pause r-17 --reason 'the queue grows'")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -44,17 +46,8 @@ enum Action {
         /// Such as r-17.
         rollout: roadstead_model::RolloutId,
     },
-    /// Ends a rollout: hosts that moved go back, the others clear up.
-    #[command(after_help = "Example:\n  roadstead rollout abort r-17 --reason 'wrong release'")]
-    Abort {
-        /// Such as r-17.
-        rollout: roadstead_model::RolloutId,
-        /// Why, for the history.
-        #[arg(long, default_value = "", hide_default_value = true)]
-        reason: String,
-        #[command(flatten)]
-        wait: Wait,
-    },
+    #[command(flatten)]
+    Steer(steer::Action),
 }
 
 /// Runs the action.
@@ -68,15 +61,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
             Ok(())
         }
         Action::Watch { rollout } => watch::watch(&controller, get(&controller, *rollout)?, output),
-        Action::Abort { rollout, reason, wait } => {
-            let request = AbortRolloutRequest { rollout: rollout.0, reason: reason.clone() };
-            let aborted = controller.call(async |mut client| Ok(client.abort_rollout(request).await?.into_inner()))?;
-            if !wait.is_wanted() {
-                output.result(&watch::summary(&aborted), || format!("{rollout} is ending"));
-                return Ok(());
-            }
-            watch::follow(&controller, aborted, Wanted::Back, output)
-        }
+        Action::Steer(action) => steer::run(&controller, action, output),
     }
 }
 

@@ -1,13 +1,13 @@
 //! `env/*.toml`: the policy of an environment as people write it, with durations in words and errors with line and column.
 
 use roadstead_model::mistake;
-use roadstead_model::{AppName, EnvironmentName, EnvironmentSpec, Millis, Rolling, Selector, Share, Timeouts, VariableName, limits};
+use roadstead_model::{AppName, EnvironmentName, EnvironmentSpec, Millis, Selector, Timeouts, VariableName, limits};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use toml::Spanned;
 
-use super::spans;
+use super::spans::Span;
+use super::strategy_section::StrategySection;
 
 /// Why an environment file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub(crate) enum InvalidEnvironmentFile {
 struct File {
     environment: Environment,
     #[serde(default)]
-    strategy: Strategy,
+    strategy: StrategySection,
     #[serde(default)]
     timeouts: FileTimeouts,
     #[serde(default)]
@@ -67,41 +67,13 @@ const fn default_keep() -> u32 {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Strategy {
-    kind: Option<StrategyKind>,
-    batch: Option<Spanned<Share>>,
-    max_unavailable: Option<Spanned<Share>>,
-    failure_budget: Option<Share>,
-    bake: Option<Duration>,
-}
-
-#[derive(Deserialize, Clone, Copy)]
-#[serde(rename_all = "kebab-case")]
-enum StrategyKind {
-    Rolling,
-    AllAtOnce,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct FileTimeouts {
-    prepare: Option<Duration>,
-    migrate: Option<Duration>,
-    activate: Option<Duration>,
-    confirm: Option<Duration>,
-    away: Option<Duration>,
-}
-
-/// `90s`, `5m`, `1h`, `250ms`.
-#[derive(Deserialize, Clone, Copy)]
-#[serde(try_from = "String")]
-struct Duration(Millis);
-
-impl TryFrom<String> for Duration {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        spans::parse(&text).map(Self)
-    }
+    prepare: Option<Span>,
+    migrate: Option<Span>,
+    activate: Option<Span>,
+    confirm: Option<Span>,
+    away: Option<Span>,
+    decide: Option<Span>,
 }
 
 /// Reads an environment file.
@@ -122,15 +94,15 @@ pub(crate) fn read(path: &Path) -> Result<EnvironmentSpec, InvalidEnvironmentFil
 fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     let wrong = |at: usize, what: &str| mistake::located(text, at, what);
     let file: File = toml::from_str(text).map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
-    let strategy = strategy(&file.strategy).map_err(|(at, what)| wrong(at, &what))?;
-    let given = |duration: Option<Duration>, default: Millis| duration.map_or(default, |d| d.0);
+    let strategy = file.strategy.read().map_err(|(at, what)| wrong(at, &what))?;
+    let given = |duration: Option<Span>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
     Ok(EnvironmentSpec {
         name: file.environment.name,
         app: file.environment.app,
         hosts: file.environment.hosts,
         strategy,
-        bake: given(file.strategy.bake, Millis::from_secs(60)),
+        bake: given(file.strategy.bake(), Millis::from_secs(60)),
         keep: file.environment.keep,
         timeouts: Timeouts {
             prepare: given(file.timeouts.prepare, default.prepare),
@@ -138,43 +110,22 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
             activate: given(file.timeouts.activate, default.activate),
             confirm: given(file.timeouts.confirm, default.confirm),
             away: given(file.timeouts.away, default.away),
+            decide: given(file.timeouts.decide, default.decide),
         },
         variables: file.env,
-    })
-}
-
-/// How a rollout moves over the hosts, or the place of a mistake and what it is.
-fn strategy(file: &Strategy) -> Result<Rolling, (usize, String)> {
-    let defaults = Rolling::default();
-    let everything = Share::Percent(100);
-    let all_at_once = matches!(file.kind, Some(StrategyKind::AllAtOnce));
-    if let (true, Some(batch)) = (all_at_once, &file.batch) {
-        return Err((batch.span().start, "batch makes no sense with kind = \"all-at-once\": remove one of the two".to_owned()));
-    }
-    for (key, share) in [("batch", &file.batch), ("max-unavailable", &file.max_unavailable)] {
-        if let Some(share) = share.as_ref().filter(|share| matches!(share.get_ref(), Share::Count(0) | Share::Percent(0))) {
-            return Err((share.span().start, format!("{key} is 0: no host could ever move")));
-        }
-    }
-    let or = |given: &Option<Spanned<Share>>, default: Share| {
-        given.as_ref().map_or(if all_at_once { everything } else { default }, |share| *share.get_ref())
-    };
-    Ok(Rolling {
-        batch: or(&file.batch, defaults.batch),
-        max_unavailable: or(&file.max_unavailable, defaults.max_unavailable),
-        failure_budget: file.failure_budget.unwrap_or(defaults.failure_budget),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use roadstead_model::{CanaryStep, DomainOrder, OnFailure, Promotion, Share, Strategy};
 
     #[test]
     fn a_short_file_has_sensible_defaults() {
         let spec = parse("[environment]\nname = \"staging\"\napp = \"erp\"\nhosts = \"role=web\"\n").unwrap();
         assert_eq!(spec.bake, Millis::from_secs(60));
-        assert_eq!(spec.strategy, Rolling::default());
+        assert_eq!(spec.strategy, Strategy::default());
         assert_eq!(spec.hosts.to_string(), "role=web");
     }
 
@@ -203,6 +154,33 @@ ALLOWED_HOSTS = "erp.example.org"
     }
 
     #[test]
+    fn a_canary_has_steps() {
+        let text = r#"
+[environment]
+name = "production"
+app = "erp"
+[strategy]
+kind = "canary"
+steps = [{ hosts = 1, bake = "10m", promote = "manual" }, { hosts = "25%" }]
+batch = "25%"
+batch-bake = "1m"
+domain = "zone"
+domain-order = "one-by-one"
+on-failure = "ask"
+[timeouts]
+decide = "1h"
+"#;
+        let spec = parse(text).unwrap();
+        let first = CanaryStep { hosts: Share::Count(1), bake: Millis::from_secs(600), promote: Promotion::Manual };
+        let second = CanaryStep { hosts: Share::Percent(25), bake: Millis(0), promote: Promotion::Automatic };
+        assert_eq!(spec.strategy.steps, [first, second]);
+        assert_eq!(spec.strategy.batch_bake, Millis::from_secs(60));
+        let domain = spec.strategy.domain.unwrap();
+        assert_eq!((domain.label.as_str(), domain.order), ("zone", DomainOrder::OneByOne));
+        assert_eq!((spec.strategy.on_failure, spec.timeouts.decide), (OnFailure::Ask, Millis::from_secs(3600)));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place_and_what_was_meant() {
         let head = "[environment]\nname = \"staging\"\napp = \"erp\"\n";
         let told = |tail: &str| parse(&format!("{head}{tail}")).unwrap_err();
@@ -215,6 +193,15 @@ ALLOWED_HOSTS = "erp.example.org"
                 told("[strategy]\nbatch = \"120%\"\n"),
                 told("[strategy]\nbatch = 0\n"),
                 told("[strategy]\nkind = \"all-at-once\"\nbatch = 1\n"),
+                told("[strategy]\nkind = \"all-at-once\"\nbatch-bake = \"1m\"\n"),
+                told("[strategy]\nkind = \"canary\"\n"),
+                told("[strategy]\nsteps = [{ hosts = 1 }]\n"),
+                told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = 2 }, { hosts = 2 }]\n"),
+                told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = 2, promote = \"me\" }]\n"),
+                told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = \"0%\" }]\n"),
+                told("[strategy]\ndomain-order = \"striped\"\n"),
+                told("[strategy]\ndomain = \"the zone\"\n"),
+                told("[strategy]\non-failure = \"pause\"\n"),
                 told("[timeouts]\nprepare = 15\n"),
                 told("[timeout]\nprepare = \"15m\"\n"),
                 told("[env]\n\"LD PRELOAD\" = \"x\"\n"),

@@ -2,6 +2,7 @@
 
 use roadstead_proto::v1::{Rollout, RolloutHost};
 
+use super::rollout_table::state as shown;
 use super::rollout_view::{span, waiting};
 
 /// With more hosts only their states are told, not their steps.
@@ -10,14 +11,15 @@ const HOSTS_WITH_STEPS_MAX: usize = 10;
 /// The lines between two views; all that there is when nothing was seen before.
 pub(crate) fn changes(before: Option<&Rollout>, now: &Rollout, now_ms: u64) -> Vec<String> {
     let mut lines = Vec::new();
-    if before.is_none_or(|before| before.phase != now.phase) {
+    if before.is_none_or(|before| (&before.phase, before.on_hold) != (&now.phase, now.on_hold)) {
         let waits = waiting(now, now_ms).map(|waiting| format!(": waits for {waiting}")).unwrap_or_default();
-        lines.push(format!("{}{waits}", now.phase));
+        let on_hold = if now.on_hold { ", on hold" } else { "" };
+        lines.push(format!("{}{on_hold}{waits}", now.phase));
     }
     for host in &now.hosts {
         let earlier = before.and_then(|before| before.hosts.iter().find(|earlier| earlier.host_id == host.host_id));
         if now.hosts.len() <= HOSTS_WITH_STEPS_MAX {
-            let seen = earlier.map_or(0, |earlier| earlier.times.len());
+            let seen = earlier.filter(|earlier| earlier.attempt == host.attempt).map_or(0, |earlier| earlier.times.len());
             lines.extend(host.times.iter().skip(seen).map(|time| {
                 let note = if time.note.is_empty() { String::new() } else { format!(" ({})", time.note) };
                 format!("{}: {} took {}{note}", host.host_name, time.step, span(time.took_ms))
@@ -29,12 +31,12 @@ pub(crate) fn changes(before: Option<&Rollout>, now: &Rollout, now_ms: u64) -> V
 }
 
 fn state(earlier: Option<&RolloutHost>, host: &RolloutHost) -> Option<String> {
-    let known = earlier.is_some_and(|earlier| earlier.state == host.state && earlier.failure == host.failure);
+    let known = earlier.is_some_and(|earlier| shown(earlier) == shown(host) && earlier.failure == host.failure);
     if known {
         return None;
     }
     let why = host.failure.as_ref().map(|failure| format!(": {}", failure.summary)).unwrap_or_default();
-    Some(format!("{}: {}{why}", host.host_name, host.state))
+    Some(format!("{}: {}{why}", host.host_name, shown(host)))
 }
 
 #[cfg(test)]
@@ -60,11 +62,18 @@ mod tests {
         let mut third = rollout("reverting", vec![second.hosts[0].clone(), host("web-2", "failed", &[])]);
         third.hosts[1].failure =
             Some(Failure { summary: "verify: no trusted key signed the release, 1 must".into(), ..Default::default() });
+        let mut fourth = third.clone();
+        (fourth.on_hold, fourth.waiting_for) = (true, "an operator to retry, ignore or exclude hosts".into());
+        let mut fifth = fourth.clone();
+        fifth.hosts[0] = RolloutHost { attempt: 1, ..host("web-1", "preparing", &["preflight"]) };
+        fifth.hosts[1].standing = "ignored".into();
         let told = [
             changes(None, &first, 0),
             changes(Some(&first), &second, 0),
             changes(Some(&second), &third, 0),
             changes(Some(&third), &third, 0),
+            changes(Some(&third), &fourth, 0),
+            changes(Some(&fourth), &fifth, 0),
         ];
         insta::assert_snapshot!(told.map(|lines| lines.join("\n")).join("\n--\n"));
     }

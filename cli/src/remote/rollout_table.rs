@@ -98,11 +98,23 @@ fn drawn(rollout: &Rollout, columns: &[Column]) -> String {
     let head = ["host", "batch", "state"].into_iter().chain(columns.iter().map(|column| column.title));
     let rows = rollout.hosts.iter().map(|host| {
         let batch = if host.batch < rollout.batches { (host.batch + 1).to_string() } else { String::new() };
-        let fixed = [host.host_name.clone(), batch, host.state.clone()];
+        let fixed = [host.host_name.clone(), batch, state(host)];
         fixed.into_iter().chain(columns.iter().map(|column| cell(host, column))).collect::<Vec<String>>()
     });
     let mut text = table(head, rows);
     text.push('\n');
+    text
+}
+
+/// Where a host stands, what an operator made of it, and which attempt this is.
+pub(super) fn state(host: &RolloutHost) -> String {
+    let mut text = host.state.clone();
+    if !host.standing.is_empty() {
+        text.push_str(&format!(", {}", host.standing));
+    }
+    if host.attempt > 0 {
+        text.push_str(&format!(", attempt {}", u64::from(host.attempt) + 1));
+    }
     text
 }
 

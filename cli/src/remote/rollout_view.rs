@@ -30,7 +30,8 @@ pub(crate) fn head(rollout: &Rollout, now_ms: u64) -> String {
     let Rollout { id, kind, app, release, environment, phase, .. } = rollout;
     let end = if rollout.ended_at_ms == 0 { now_ms } else { rollout.ended_at_ms };
     let took = span(end.saturating_sub(rollout.started_at_ms));
-    let mut text = format!("r-{id}  {kind} of {app} {release} to {environment}: {phase} after {took}\n");
+    let on_hold = if rollout.on_hold { ", on hold," } else { "" };
+    let mut text = format!("r-{id}  {kind} of {app} {release} to {environment}: {phase}{on_hold} after {took}\n");
     if let Some(waiting) = waiting(rollout, now_ms) {
         let _infallible = writeln!(text, "      waits for {}", waiting.replace("; then ", "\n      then "));
     }

@@ -1,6 +1,19 @@
 //! Spans of time on the command line and in environment files: `250ms`, `90s`, `5m`, `1h`.
 
 use roadstead_model::Millis;
+use serde::Deserialize;
+
+/// A span in a file.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Span(pub(crate) Millis);
+
+impl TryFrom<String> for Span {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        parse(&text).map(Self)
+    }
+}
 
 /// Reads a span.
 ///

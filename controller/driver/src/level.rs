@@ -1,12 +1,12 @@
 //! Hosts that were away or are new come level with what their environment runs.
 
-use roadstead_model::{AppName, HostId, ReleaseId, RolloutId};
-use roadstead_rollout::{Plan, RolloutKind, Stage, State};
+use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId};
+use roadstead_rollout::{Candidate, Plan, RolloutKind, Stage, Standing, State};
 
 use super::Loop;
 use super::planning::declared;
 use super::running::not_again;
-use crate::{EnvironmentRecord, LedgerError};
+use crate::{EnvironmentRecord, LedgerError, ReleaseRecord};
 
 impl Loop {
     /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
@@ -25,6 +25,7 @@ impl Loop {
             let failed = match host.stage {
                 // It did not come to it.
                 Stage::Abandoned | Stage::Reverted if state.gives_way => false,
+                _ if host.standing == Standing::Excluded => false,
                 stage => not_again(stage),
             };
             if failed {
@@ -64,6 +65,7 @@ impl Loop {
                 behind.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
             }
         }
+        self.leave_out_the_excluded(spec, &release, &mut behind).await?;
         if behind.is_empty() {
             return Ok(());
         }
@@ -84,6 +86,24 @@ impl Loop {
                 self.begin_level(plan, &others);
             }
             Err(error) => tracing::warn!(%error, "hosts are not brought level"),
+        }
+        Ok(())
+    }
+
+    /// An operator took hosts out of the rollout that brought a release: they do not get it by themselves. One that has it all the same,
+    /// because it was away when it should have gone back, is confirmed as any other.
+    async fn leave_out_the_excluded(
+        &self,
+        spec: &EnvironmentSpec,
+        release: &ReleaseRecord,
+        behind: &mut Vec<Candidate>,
+    ) -> Result<(), LedgerError> {
+        if behind.is_empty() {
+            return Ok(());
+        }
+        if let Some(brought) = self.brought(&spec.name, &spec.app, &release.reference()).await? {
+            let excluded = |id: &HostId| brought.hosts.get(id).is_some_and(|known| known.standing == Standing::Excluded);
+            behind.retain(|host| host.current.as_ref() == Some(&brought.plan.release) || !excluded(&host.id));
         }
         Ok(())
     }

@@ -303,7 +303,7 @@ impl Loop {
     /// How long until a rollout has to be looked at.
     fn wake(&self) -> Duration {
         let now = self.parts.clock.steady();
-        let waiting = self.running.values().filter_map(|r| roadstead_rollout::waiting(r.state())).map(|w| w.until);
+        let waiting = self.running.values().filter_map(|running| roadstead_rollout::wake(running.state()));
         let next = waiting.chain(self.parked.iter().map(|parked| parked.until)).chain(self.tries.next()).min();
         match next {
             None => Duration::from_secs(3600),
@@ -316,7 +316,7 @@ impl Loop {
 
     fn tick(&mut self) {
         let now = self.parts.clock.steady();
-        let due = |r: &Running| roadstead_rollout::waiting(r.state()).is_none_or(|w| w.until <= now);
+        let due = |running: &Running| roadstead_rollout::wake(running.state()).is_none_or(|wake| wake <= now);
         let due: Vec<RolloutId> = self.running.iter().filter(|(_, r)| due(r)).map(|(id, _)| *id).collect();
         for rollout in due {
             self.decide(rollout, roadstead_rollout::Event::Tick);

@@ -60,6 +60,6 @@ fn wants_another(verb: &Verb) -> Option<(&EnvironmentName, &AppName, &str)> {
         Verb::Start(StartRequest { environment, app, by, .. }) | Verb::Rollback { environment, app, by, .. } => {
             Some((environment, app, by))
         }
-        Verb::Abort { .. } => None,
+        Verb::Steer { .. } => None,
     }
 }

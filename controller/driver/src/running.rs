@@ -1,7 +1,7 @@
 //! One unfinished rollout in memory: what is saved of it, and deciding about it.
 
 use roadstead_model::{AppName, Digest, EnvironmentName, HostId, ReleaseRef, RolloutId, Timestamp};
-use roadstead_rollout::{Event, Note, Outcome, RolloutKind, Stage, State, decide};
+use roadstead_rollout::{Event, Note, Outcome, Rejected, RolloutKind, Stage, State, decide};
 use std::sync::Arc;
 
 use super::{Loop, Work};
@@ -37,26 +37,29 @@ impl Running {
 }
 
 impl Loop {
-    /// Decides what an event does to a rollout, and notes what is to be saved. Deadlines go by the clock that does not jump, the history
-    /// by the one that people read.
+    /// Decides what an event does to a rollout, and notes what is to be saved. What does not fit changes nothing.
     pub(super) fn decide(&mut self, rollout: RolloutId, event: Event) {
+        if let Err(rejected) = self.try_decide(rollout, event) {
+            tracing::warn!(%rollout, why = %rejected, "an event does not fit the rollout");
+        }
+    }
+
+    /// As [`Self::decide`]. Deadlines go by the clock that does not jump, the history by the one that people read.
+    pub(super) fn try_decide(&mut self, rollout: RolloutId, event: Event) -> Result<(), Rejected> {
         let lightly = is_progress(&event);
         let (now, steady) = (self.parts.clock.now(), self.parts.clock.steady());
-        let Some(running) = self.running.get_mut(&rollout) else { return };
-        match decide(running.state(), event, steady) {
-            Ok(decision) => {
-                if decision.state == *running.state() {
-                    return;
-                }
-                let notes = decision.notes;
-                running.set(decision.state);
-                let touched = if lightly && notes.is_empty() { &mut self.work.lightly } else { &mut self.work.touched };
-                touched.insert(rollout);
-                let record = running.shared();
-                self.work.changes.events.extend(notes.into_iter().map(|note| told(&record.state, note, now)));
-            }
-            Err(rejected) => tracing::warn!(%rollout, why = %rejected, "an event does not fit the rollout"),
+        let Some(running) = self.running.get_mut(&rollout) else { return Ok(()) };
+        let decision = decide(running.state(), event, steady)?;
+        if decision.state == *running.state() {
+            return Ok(());
         }
+        let notes = decision.notes;
+        running.set(decision.state);
+        let touched = if lightly && notes.is_empty() { &mut self.work.lightly } else { &mut self.work.touched };
+        touched.insert(rollout);
+        let record = running.shared();
+        self.work.changes.events.extend(notes.into_iter().map(|note| told(&record.state, note, now)));
+        Ok(())
     }
 
     /// Adds the touched rollouts to what is to be saved, and says which of them have ended.

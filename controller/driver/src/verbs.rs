@@ -1,7 +1,7 @@
-//! What operators ask for: start, roll back, abort.
+//! What operators ask for: start, roll back, steer.
 
 use roadstead_model::{AppName, EnvironmentName, ReleaseId, RolloutId};
-use roadstead_rollout::{Contact, Event, InvalidPlan, Phase, Plan, RolloutKind, State};
+use roadstead_rollout::{Contact, Event, InvalidPlan, Plan, Rejected, RolloutKind, State, Steer};
 
 use super::Loop;
 use super::planning::{all_have, declared, migrates};
@@ -26,10 +26,12 @@ pub enum Verb {
         /// Who.
         by: String,
     },
-    /// End a rollout and go back.
-    Abort {
+    /// Steer a rollout that runs.
+    Steer {
         /// Which.
         rollout: RolloutId,
+        /// How.
+        steer: Steer,
         /// Why.
         reason: String,
         /// Who.
@@ -86,9 +88,9 @@ pub enum Refused {
     /// There is no such rollout, or it has ended.
     #[error("{0} does not run")]
     NotRunning(RolloutId),
-    /// A rollback cannot be ended before it is through.
-    #[error("{0} is a rollback: it goes on to its end")]
-    IsRollback(RolloutId),
+    /// It does not fit to where the rollout stands.
+    #[error(transparent)]
+    Unfit(#[from] Rejected),
     /// Hosts have heard of more than the ledger knows.
     #[error("{0}: heard of rollouts that this controller does not know: its database is older than the fleet")]
     Behind(String),
@@ -101,6 +103,19 @@ pub enum Refused {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+}
+
+/// What was done, as a word of the history.
+const fn steered(steer: &Steer) -> &'static str {
+    match steer {
+        Steer::Abort => "rollout-aborted",
+        Steer::Pause { .. } => "rollout-paused",
+        Steer::Resume => "rollout-resumed",
+        Steer::Promote { .. } => "rollout-promoted",
+        Steer::Retry(_) => "host-retried",
+        Steer::Ignore(_) => "host-ignored",
+        Steer::Exclude(_) => "host-excluded",
+    }
 }
 
 /// What is wanted of a new rollout.
@@ -117,7 +132,7 @@ impl Loop {
         match verb {
             Verb::Start(request) => self.start(request).await,
             Verb::Rollback { environment, app, to, reason, by } => self.rollback(environment, app, to, reason, by).await,
-            Verb::Abort { rollout, reason, by } => self.abort(rollout, reason, by),
+            Verb::Steer { rollout, steer, reason, by } => self.steer(rollout, steer, reason, by),
         }
     }
 
@@ -156,7 +171,7 @@ impl Loop {
     ) -> Result<RolloutId, Refused> {
         if let Some(busy) = self.unfinished(&environment, &app) {
             return match self.running.get(&busy).map(|r| r.state().plan.kind) {
-                Some(RolloutKind::Rollout) if to.is_none() => self.abort(busy, reason, by),
+                Some(RolloutKind::Rollout) if to.is_none() => self.steer(busy, Steer::Abort, reason, by),
                 _ => Err(Refused::Busy(busy, app, environment)),
             };
         }
@@ -183,18 +198,18 @@ impl Loop {
         self.begin(&known, &target, wanted).await
     }
 
-    fn abort(&mut self, rollout: RolloutId, reason: String, by: String) -> Result<RolloutId, Refused> {
+    fn steer(&mut self, rollout: RolloutId, steer: Steer, reason: String, by: String) -> Result<RolloutId, Refused> {
         let running = self.running.get(&rollout).ok_or(Refused::NotRunning(rollout))?;
-        if running.state().plan.kind == RolloutKind::Rollback {
-            return Err(Refused::IsRollback(rollout));
-        }
-        if matches!(running.state().phase, Phase::Ended { .. }) {
-            return Err(Refused::NotRunning(rollout));
-        }
         let now = self.parts.clock.now();
-        let event = NewEvent::new(now, by.clone(), "rollout-aborted", rollout.to_string(), &reason).of(rollout);
-        self.work.changes.events.push(event);
-        self.decide(rollout, Event::Abort { by, reason });
+        let host = steer.host().and_then(|host| running.state().plan.hosts.get(host));
+        let text = host.map_or_else(|| reason.clone(), |host| format!("{}: {reason}", host.name));
+        let event = NewEvent::new(now, by.clone(), steered(&steer), rollout.to_string(), text).of(rollout);
+        let before = self.work.changes.events.len();
+        self.try_decide(rollout, Event::Steered { steer, by, reason })?;
+        // Who did it comes before what it brought about.
+        self.work.changes.events.insert(before, event);
+        // Even when nothing moved, what was done is in the history.
+        self.work.touched.insert(rollout);
         Ok(rollout)
     }
 

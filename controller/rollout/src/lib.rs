@@ -7,17 +7,24 @@
 //!
 //! No I/O, no clock, no randomness, no async: the driver of the controller brings those.
 
+mod batches;
 mod decide;
+mod ending;
+mod hold;
 mod orders;
 mod plan;
+mod settle;
 mod state;
+mod steer;
 mod waiting;
 
 pub use decide::{Decision, Event, Note, Rejected, decide};
+pub use hold::{Hold, HoldCause};
 pub use orders::{Verb, orders};
-pub use plan::{Candidate, InvalidPlan, Plan, PlannedHost, RolloutKind};
-pub use state::{Contact, Host, Outcome, Phase, Stage, State};
-pub use waiting::{Waiting, waiting};
+pub use plan::{Bake, Candidate, InvalidPlan, Plan, PlannedHost, RolloutKind};
+pub use state::{Contact, Host, Outcome, Phase, Stage, Standing, State};
+pub use steer::Steer;
+pub use waiting::{Waiting, waiting, wake};
 
 #[cfg(test)]
 mod tests;

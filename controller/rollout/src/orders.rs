@@ -1,6 +1,6 @@
 //! What every host should have been told by now, as a function of the state.
 //!
-//! A host's orders are numbered by their verb, so that the same order always has the same key: sending it again is harmless.
+//! A host's orders are numbered by its attempt and their verb, so that the same order always has the same key: sending it again is harmless.
 
 use roadstead_model::{Fence, HostId, Order, OrderKey, OrderKind, ReleaseRef};
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ impl Verb {
     /// The verb of an order of this rollout, by its key.
     #[must_use]
     pub const fn of(key: OrderKey) -> Option<Self> {
-        match key.sequence {
+        match key.sequence % PER_ATTEMPT {
             1 => Some(Self::Prepare),
             2 => Some(Self::Migrate),
             3 => Some(Self::Activate),
@@ -39,6 +39,14 @@ impl Verb {
             _ => None,
         }
     }
+}
+
+/// Numbers of each attempt of a host: one that is tried again gets new orders, which are newer than those before.
+const PER_ATTEMPT: u32 = 8;
+
+/// The attempt that an order is of, from 0.
+pub(crate) const fn attempt_of(key: OrderKey) -> u32 {
+    key.sequence / PER_ATTEMPT
 }
 
 /// The outstanding order of each host that has one, for a controller of this term.
@@ -82,7 +90,8 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
         | Stage::Abandoned
         | Stage::Stuck => return None,
     };
-    let fence = Fence { term, rollout: plan.rollout, sequence: verb as u32 };
+    let sequence = host.attempt.saturating_mul(PER_ATTEMPT).saturating_add(verb as u32);
+    let fence = Fence { term, rollout: plan.rollout, sequence };
     Some(Order { fence, environment: plan.environment.clone(), app: plan.app.clone(), kind, deadline })
 }
 

@@ -1,11 +1,13 @@
 //! The plan: fixed when the rollout is created, it leaves no choices to execution.
 
 use roadstead_model::{
-    AppName, EnvironmentName, EnvironmentSpec, HostId, HostName, Labels, Millis, ReleaseRef, RolloutId, ServiceName, Timeouts,
-    VariableName, limits,
+    AppName, EnvironmentName, EnvironmentSpec, HostId, HostName, Labels, Millis, OnFailure, Promotion, ReleaseRef, RolloutId, ServiceName,
+    Timeouts, VariableName, limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+
+use crate::batches::{Batches, batches};
 
 /// What a rollout does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,20 +40,33 @@ pub struct Plan {
     pub hosts: BTreeMap<HostId, PlannedHost>,
     /// The number of batches.
     pub batches: u32,
+    /// How each batch bakes, the last one included. One that is not named here does not bake.
+    #[serde(default)]
+    pub bakes: Vec<Bake>,
     /// Whether the database migrations run.
     pub migrate: bool,
     /// Hosts that may be out at once.
     pub max_unavailable: usize,
-    /// Hosts that may fail or be away before the rollout goes back.
+    /// Hosts that may fail or be away.
     pub failure_budget: usize,
-    /// How long old instances stay warm after the last batch.
-    pub bake: Millis,
+    /// What becomes of it when more do.
+    #[serde(default)]
+    pub on_failure: OnFailure,
     /// Releases that stay on disk beside current and previous.
     pub keep: u32,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Values of variables.
     pub variables: BTreeMap<VariableName, String>,
+}
+
+/// What is waited for after a batch has moved: old instances stay warm meanwhile.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bake {
+    /// For how long.
+    pub time: Millis,
+    /// Who says that it goes on then.
+    pub promotion: Promotion,
 }
 
 /// A host's place in a plan.
@@ -101,9 +116,10 @@ pub enum InvalidPlan {
 }
 
 impl Plan {
-    /// Fixes a rollout: sorts the hosts by name into batches and turns shares into numbers.
+    /// Fixes a rollout: sorts the hosts into batches and turns shares into numbers.
     ///
-    /// A rollback is one batch of all hosts: its cutover is a rename. `candidates` outside of the environment's selector are left out.
+    /// A rollback is one batch of all hosts: its cutover is a rename. Hosts that come level are no canary: they move as those of a batch
+    /// do. `candidates` outside of the environment's selector are left out.
     ///
     /// # Errors
     /// [`InvalidPlan`] when there is no host to move or there are too many.
@@ -116,29 +132,22 @@ impl Plan {
         candidates: Vec<Candidate>,
         migrate: bool,
     ) -> Result<Self, InvalidPlan> {
-        let mut chosen: Vec<_> = candidates.into_iter().filter(|c| environment.hosts.matches(&c.labels)).collect();
-        chosen.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
-        let mut seen = BTreeSet::new();
-        chosen.retain(|c| seen.insert(c.id.clone()));
+        let chosen = chosen(environment, candidates)?;
         let total = chosen.len();
-        if total == 0 {
-            return Err(InvalidPlan::NoHosts { environment: environment.name.clone(), selector: environment.hosts.to_string() });
-        }
-        if total > limits::HOSTS_PER_ROLLOUT_MAX {
-            return Err(InvalidPlan::TooManyHosts(total));
-        }
-        let strategy = environment.strategy;
+        let strategy = &environment.strategy;
         let max_unavailable = strategy.max_unavailable.of_rounded_up(total).max(1);
-        let batch_size = match kind {
-            RolloutKind::Rollback => total,
-            RolloutKind::Rollout | RolloutKind::Level => strategy.batch.of_rounded_up(total).clamp(1, max_unavailable),
+        let Batches { of_host, mut bakes } = match kind {
+            RolloutKind::Rollback => Batches { of_host: vec![0; total], bakes: vec![Bake::default()] },
+            RolloutKind::Rollout => batches(strategy, &strategy.steps, &chosen, max_unavailable),
+            RolloutKind::Level => batches(strategy, &[], &chosen, max_unavailable),
         };
-        let batch_of = |index: usize| u32::try_from(index / batch_size).unwrap_or(u32::MAX);
-        let hosts = chosen
-            .into_iter()
-            .enumerate()
-            .map(|(index, c)| (c.id, PlannedHost { name: c.name, batch: batch_of(index), current: c.current, singletons: c.singletons }))
-            .collect();
+        match (kind, bakes.last_mut()) {
+            (RolloutKind::Rollout, Some(last)) => last.time = last.time.max(environment.bake),
+            _ => bakes.fill(Bake::default()),
+        }
+        let planned =
+            |(c, batch): (Candidate, u32)| (c.id, PlannedHost { name: c.name, batch, current: c.current, singletons: c.singletons });
+        let count = of_host.iter().max().map_or(1, |last| last + 1);
         Ok(Self {
             rollout,
             kind,
@@ -146,15 +155,35 @@ impl Plan {
             app: environment.app.clone(),
             release,
             previous,
-            hosts,
-            batches: batch_of(total - 1) + 1,
+            hosts: chosen.into_iter().zip(of_host).map(planned).collect(),
+            batches: count,
+            bakes,
             migrate: migrate && kind == RolloutKind::Rollout,
             max_unavailable,
             failure_budget: strategy.failure_budget.of_rounded_down(total),
-            bake: if kind == RolloutKind::Rollout { environment.bake } else { Millis(0) },
+            on_failure: if kind == RolloutKind::Rollout { strategy.on_failure } else { OnFailure::GoBack },
             keep: environment.keep,
             timeouts: environment.timeouts,
             variables: environment.variables.clone(),
         })
+    }
+
+    /// How a batch bakes.
+    #[must_use]
+    pub fn bake_after(&self, batch: u32) -> Bake {
+        usize::try_from(batch).ok().and_then(|batch| self.bakes.get(batch)).copied().unwrap_or_default()
+    }
+}
+
+/// The hosts that take part, each once, by their names.
+fn chosen(environment: &EnvironmentSpec, candidates: Vec<Candidate>) -> Result<Vec<Candidate>, InvalidPlan> {
+    let mut chosen: Vec<_> = candidates.into_iter().filter(|c| environment.hosts.matches(&c.labels)).collect();
+    chosen.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    let mut seen = BTreeSet::new();
+    chosen.retain(|c| seen.insert(c.id.clone()));
+    match chosen.len() {
+        0 => Err(InvalidPlan::NoHosts { environment: environment.name.clone(), selector: environment.hosts.to_string() }),
+        total if total > limits::HOSTS_PER_ROLLOUT_MAX => Err(InvalidPlan::TooManyHosts(total)),
+        _ => Ok(chosen),
     }
 }

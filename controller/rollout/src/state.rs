@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::Plan;
+use crate::hold::Hold;
 
 /// A rollout: its plan and how far it has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,12 @@ pub struct State {
     /// Whether it moves no more hosts, because another rollout is waited for.
     #[serde(default)]
     pub gives_way: bool,
+    /// Why nothing further begins until an operator says so.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    /// Whether an operator wants all batches without bakes between them.
+    #[serde(default)]
+    pub skips_bakes: bool,
     /// When it began.
     pub started_at: Timestamp,
     /// When it changed last.
@@ -54,9 +61,19 @@ pub enum Phase {
         /// When it began.
         since: Timestamp,
     },
-    /// All batches have moved; old instances are warm.
+    /// A batch has moved, perhaps the last one; old instances are warm.
     Baking {
+        /// Which batch.
+        #[serde(default)]
+        batch: u32,
         /// When it began.
+        since: Timestamp,
+    },
+    /// A batch has baked, and an operator is to promote it.
+    Baked {
+        /// Which batch.
+        batch: u32,
+        /// Since when.
         since: Timestamp,
     },
     /// Hosts let their old instances go.
@@ -107,6 +124,33 @@ pub struct Host {
     pub times: Vec<(StepName, Millis, String)>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// How often it was tried again.
+    #[serde(default)]
+    pub attempt: u32,
+    /// Whether an operator has set it aside.
+    #[serde(default)]
+    pub standing: Standing,
+}
+
+/// What a host means to its rollout.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It is one of the hosts that are to serve the release.
+    #[default]
+    Counts,
+    /// It is lost, and does not count against the failure budget.
+    Ignored,
+    /// It has left the rollout, goes on serving what it served, and does not come level with this release by itself.
+    Excluded,
+}
+
+impl Host {
+    /// Whether it counts against the failure budget.
+    #[must_use]
+    pub fn counts_as_lost(&self) -> bool {
+        self.stage.is_lost() && self.standing == Standing::Counts
+    }
 }
 
 /// Where a host stands.
@@ -194,14 +238,27 @@ impl State {
             step: None,
             times: Vec::new(),
             failure: None,
+            attempt: 0,
+            standing: Standing::Counts,
         };
         let hosts = plan.hosts.iter().map(|(id, planned)| (id.clone(), host(id, planned))).collect();
         let phase = if rollback { Phase::Moving { batch: 0, since: now } } else { Phase::Preparing { since: now } };
         // A release that the environment already runs is never condemned by bringing hosts level with it.
         let condemn = plan.kind == crate::RolloutKind::Rollout && plan.previous.as_ref() != Some(&plan.release);
-        let mut state =
-            Self { plan, phase, hosts, failure: None, condemn, gives_way: false, started_at: now, changed_at: now, revision: 0 };
-        crate::decide::settle(&mut state, now, &mut Vec::new());
+        let mut state = Self {
+            plan,
+            phase,
+            hosts,
+            failure: None,
+            condemn,
+            gives_way: false,
+            hold: None,
+            skips_bakes: false,
+            started_at: now,
+            changed_at: now,
+            revision: 0,
+        };
+        crate::settle::settle(&mut state, now, &mut Vec::new());
         state
     }
 
@@ -214,10 +271,14 @@ impl State {
             Phase::Preparing { since }
             | Phase::Migrating { since, .. }
             | Phase::Moving { since, .. }
-            | Phase::Baking { since }
+            | Phase::Baking { since, .. }
+            | Phase::Baked { since, .. }
             | Phase::Confirming { since }
             | Phase::Reverting { since } => shift(since),
             Phase::Ended { .. } => {}
+        }
+        if let Some(hold) = &mut self.hold {
+            shift(&mut hold.since);
         }
         for host in self.hosts.values_mut() {
             shift(&mut host.since);
@@ -234,10 +295,12 @@ impl State {
         }
     }
 
-    /// Hosts that are out now: moving, failed, stuck, or of unknown state because they are away.
+    /// Hosts that are out now: moving, stuck, or of unknown state because they are away. Those that an operator has excluded are not the
+    /// rollout's any more.
     #[must_use]
     pub fn out(&self) -> usize {
         let out = |host: &&Host| match host.stage {
+            _ if host.standing == Standing::Excluded => false,
             Stage::Moving | Stage::Left | Stage::Stuck => true,
             _ => host.away_since.is_some(),
         };
@@ -247,7 +310,7 @@ impl State {
     /// Hosts that count against the failure budget.
     #[must_use]
     pub fn lost(&self) -> usize {
-        self.hosts.values().filter(|host| host.stage.is_lost()).count()
+        self.hosts.values().filter(|host| host.counts_as_lost()).count()
     }
 }
 
@@ -260,6 +323,7 @@ impl Phase {
             Self::Migrating { .. } => "migrating",
             Self::Moving { .. } => "moving",
             Self::Baking { .. } => "baking",
+            Self::Baked { .. } => "baked",
             Self::Confirming { .. } => "confirming",
             Self::Reverting { .. } => "reverting",
             Self::Ended { outcome: Outcome::Done, .. } => "done",

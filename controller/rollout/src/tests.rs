@@ -2,4 +2,5 @@
 
 mod fleet;
 mod histories;
+mod steering;
 mod stories;

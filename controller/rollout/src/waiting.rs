@@ -1,7 +1,9 @@
 //! What a rollout waits for, since when, until when, and what will happen then. No state but the last is without an answer.
 
-use roadstead_model::{Timeouts, Timestamp};
+use roadstead_model::{Promotion, Timeouts, Timestamp};
 
+use crate::hold::HoldCause;
+use crate::settle::bake_of;
 use crate::{Host, Phase, Stage, State};
 
 /// What is awaited.
@@ -21,6 +23,9 @@ pub struct Waiting {
 #[must_use]
 pub fn waiting(state: &State) -> Option<Waiting> {
     let timeouts = &state.plan.timeouts;
+    if let Some(on_hold) = on_hold(state) {
+        return Some(on_hold);
+    }
     let total = state.hosts.len();
     let count = |stage: Stage| state.hosts.values().filter(|h| h.stage == stage).count();
     let (what, since, own, then) = match &state.phase {
@@ -45,14 +50,12 @@ pub fn waiting(state: &State) -> Option<Waiting> {
         Phase::Moving { batch, since } => {
             let open = count(Stage::Moving);
             let until = since.plus(timeouts.away).plus(timeouts.activate);
-            let what = format!("{} of batch {} of {} to serve the release", hosts(open), batch + 1, state.plan.batches);
+            let what = format!("{} of {} to serve the release", hosts(open), place(state, *batch));
             // Without a moving host only the phase's own deadline is left.
             (what, *since, (open == 0).then_some(until), "late hosts count as lost")
         }
-        Phase::Baking { since } => {
-            let until = if state.gives_way { *since } else { since.plus(state.plan.bake) };
-            ("the bake to end: old instances stay warm".to_owned(), *since, Some(until), "the release is confirmed")
-        }
+        Phase::Baking { batch, since } => return Some(bake(state, *batch, *since)),
+        Phase::Baked { batch, since } => return Some(promotion(state, *batch, *since)),
         Phase::Confirming { since } => {
             let open = count(Stage::Confirming);
             (format!("{} to let their old instances go", hosts(open)), *since, None, "late hosts are left")
@@ -65,6 +68,46 @@ pub fn waiting(state: &State) -> Option<Waiting> {
     let of_hosts = state.hosts.values().filter_map(|host| host_deadline(host, timeouts)).map(|deadline| deadline.until);
     let until = of_hosts.chain(own).min().unwrap_or_else(|| since.plus(timeouts.activate));
     Some(Waiting { what, since, until, then })
+}
+
+/// When the rollout is to be looked at again: the first deadline of all; `None` when it has ended.
+#[must_use]
+pub fn wake(state: &State) -> Option<Timestamp> {
+    let waiting = waiting(state)?;
+    let of_hosts = state.hosts.values().filter_map(|host| host_deadline(host, &state.plan.timeouts)).map(|deadline| deadline.until);
+    of_hosts.chain([waiting.until]).min()
+}
+
+/// An operator, where nothing further begins without one. A migration goes on all the same, and so does the way back.
+fn on_hold(state: &State) -> Option<Waiting> {
+    let hold = state.hold.as_ref().filter(|_| !matches!(state.phase, Phase::Migrating { .. }))?;
+    let what = match &hold.cause {
+        HoldCause::Paused { by, reason } => format!("an operator to resume it: {by} paused it, {reason}"),
+        HoldCause::Losses { failure } => format!("an operator to retry, ignore or exclude hosts: {}", failure.summary),
+    };
+    Some(Waiting { what, since: hold.since, until: hold.until(), then: "it goes back" })
+}
+
+/// The end of a bake.
+fn bake(state: &State, batch: u32, since: Timestamp) -> Waiting {
+    let bake = bake_of(state, batch);
+    let until = if state.gives_way { since } else { since.plus(bake.time) };
+    let then = match bake.promotion {
+        Promotion::Manual => "an operator is asked to promote it",
+        Promotion::Automatic if batch + 1 < state.plan.batches => "the next batch moves",
+        Promotion::Automatic => "the release is confirmed",
+    };
+    Waiting { what: format!("the bake of {} to end: old instances stay warm", place(state, batch)), since, until, then }
+}
+
+/// An operator who promotes what has baked.
+fn promotion(state: &State, batch: u32, since: Timestamp) -> Waiting {
+    let until = since.plus(state.plan.timeouts.decide);
+    Waiting { what: format!("an operator to promote {}, which has baked", place(state, batch)), since, until, then: "it goes back" }
+}
+
+fn place(state: &State, batch: u32) -> String {
+    format!("batch {} of {}", batch + 1, state.plan.batches)
 }
 
 fn hosts(number: usize) -> String {

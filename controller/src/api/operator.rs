@@ -148,9 +148,9 @@ impl Operator for OperatorCalls {
         rollouts::start(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
-    async fn abort_rollout(&self, request: Request<v1::AbortRolloutRequest>) -> Answer<v1::Rollout> {
+    async fn steer_rollout(&self, request: Request<v1::SteerRolloutRequest>) -> Answer<v1::Rollout> {
         let admin = self.admin(&request)?;
-        rollouts::abort(&self.0, &admin, request.into_inner()).await.map(Response::new)
+        rollouts::steer(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
     async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Answer<v1::Rollout> {

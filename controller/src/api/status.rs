@@ -94,7 +94,10 @@ pub(super) fn refused(refused: Refused) -> Status {
         Refused::NeverServed(..) => not_now(text, "bring it there with `roadstead deploy`"),
         Refused::RunsAlready(..) => not_now(text, "see `roadstead env list`"),
         Refused::NotRunning(_) => not_now(text, "see `roadstead rollout list`"),
-        Refused::IsRollback(_) => not_now(text, "wait for its end, then deploy what you want"),
+        Refused::Unfit(roadstead_rollout::Rejected::NotNow { rollout, .. }) => {
+            not_now(text, &format!("see `roadstead rollout show {rollout}`"))
+        }
+        Refused::Unfit(_) => invalid(text),
         Refused::Behind(_) => not_now(
             text,
             "after restoring a backup, stop the controller, run `roadstead-controller restored` there, and start it; a host that does not \

@@ -1660,11 +1660,51 @@ pub struct StartRolloutRequest {
     pub idempotency_key: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct AbortRolloutRequest {
+pub struct SteerRolloutRequest {
     #[prost(uint64, tag = "1")]
     pub rollout: u64,
+    /// Never empty: it is kept in the history.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    #[prost(oneof = "steer_rollout_request::Steer", tags = "3, 4, 5, 6, 7, 8, 9")]
+    pub steer: ::core::option::Option<steer_rollout_request::Steer>,
+}
+/// Nested message and enum types in `SteerRolloutRequest`.
+pub mod steer_rollout_request {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Abort {}
+    /// It goes back when nobody resumes it within this time; 0: the environment's `decide`.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Pause {
+        #[prost(uint64, tag = "1")]
+        pub within_ms: u64,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Resume {}
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Promote {
+        /// No batch before the last bakes any more.
+        #[prost(bool, tag = "1")]
+        pub all: bool,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Steer {
+        #[prost(message, tag = "3")]
+        Abort(Abort),
+        #[prost(message, tag = "4")]
+        Pause(Pause),
+        #[prost(message, tag = "5")]
+        Resume(Resume),
+        #[prost(message, tag = "6")]
+        Promote(Promote),
+        /// A host of the rollout, by its id or its name.
+        #[prost(string, tag = "7")]
+        Retry(::prost::alloc::string::String),
+        #[prost(string, tag = "8")]
+        Ignore(::prost::alloc::string::String),
+        #[prost(string, tag = "9")]
+        Exclude(::prost::alloc::string::String),
+    }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RollbackRequest {
@@ -1710,7 +1750,7 @@ pub struct Rollout {
     /// `rollout` or `rollback`.
     #[prost(string, tag = "6")]
     pub kind: ::prost::alloc::string::String,
-    /// preparing, migrating, moving, baking, confirming, reverting, done, rolled-back, failed.
+    /// preparing, migrating, moving, baking, baked, confirming, reverting, done, rolled-back, failed.
     #[prost(string, tag = "7")]
     pub phase: ::prost::alloc::string::String,
     /// What it waits for, in words.
@@ -1739,6 +1779,9 @@ pub struct Rollout {
     /// What happens when the wait is over, in words.
     #[prost(string, tag = "18")]
     pub waiting_then: ::prost::alloc::string::String,
+    /// Nothing further begins until an operator says so.
+    #[prost(bool, tag = "19")]
+    pub on_hold: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RolloutHost {
@@ -1761,6 +1804,12 @@ pub struct RolloutHost {
     pub failure: ::core::option::Option<Failure>,
     #[prost(message, repeated, tag = "9")]
     pub times: ::prost::alloc::vec::Vec<StepTime>,
+    /// How often it was tried again.
+    #[prost(uint32, tag = "10")]
+    pub attempt: u32,
+    /// `ignored`, `excluded`, or empty.
+    #[prost(string, tag = "11")]
+    pub standing: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StepTime {
@@ -2223,9 +2272,10 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("roadstead.v1.Operator", "StartRollout"));
             self.inner.unary(req, path, codec).await
         }
-        pub async fn abort_rollout(
+        /// Pause, resume, promote, abort; retry, ignore or exclude a host. Refused, with the reason, where it does not fit.
+        pub async fn steer_rollout(
             &mut self,
-            request: impl tonic::IntoRequest<super::AbortRolloutRequest>,
+            request: impl tonic::IntoRequest<super::SteerRolloutRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status> {
             self.inner
                 .ready()
@@ -2237,11 +2287,11 @@ pub mod operator_client {
                 })?;
             let codec = crate::codec::SmallCodec::default();
             let path = http::uri::PathAndQuery::from_static(
-                "/roadstead.v1.Operator/AbortRollout",
+                "/roadstead.v1.Operator/SteerRollout",
             );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("roadstead.v1.Operator", "AbortRollout"));
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "SteerRollout"));
             self.inner.unary(req, path, codec).await
         }
         /// Back to the previous good release: ends a running rollout that way, or starts a new one.
@@ -2555,9 +2605,10 @@ pub mod operator_server {
             &self,
             request: tonic::Request<super::StartRolloutRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status>;
-        async fn abort_rollout(
+        /// Pause, resume, promote, abort; retry, ignore or exclude a host. Refused, with the reason, where it does not fit.
+        async fn steer_rollout(
             &self,
-            request: tonic::Request<super::AbortRolloutRequest>,
+            request: tonic::Request<super::SteerRolloutRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status>;
         /// Back to the previous good release: ends a running rollout that way, or starts a new one.
         async fn rollback(
@@ -3160,13 +3211,13 @@ pub mod operator_server {
                     };
                     Box::pin(fut)
                 }
-                "/roadstead.v1.Operator/AbortRollout" => {
+                "/roadstead.v1.Operator/SteerRollout" => {
                     #[allow(non_camel_case_types)]
-                    struct AbortRolloutSvc<T: Operator>(pub Arc<T>);
+                    struct SteerRolloutSvc<T: Operator>(pub Arc<T>);
                     impl<
                         T: Operator,
-                    > tonic::server::UnaryService<super::AbortRolloutRequest>
-                    for AbortRolloutSvc<T> {
+                    > tonic::server::UnaryService<super::SteerRolloutRequest>
+                    for SteerRolloutSvc<T> {
                         type Response = super::Rollout;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
@@ -3174,11 +3225,11 @@ pub mod operator_server {
                         >;
                         fn call(
                             &mut self,
-                            request: tonic::Request<super::AbortRolloutRequest>,
+                            request: tonic::Request<super::SteerRolloutRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as Operator>::abort_rollout(&inner, request).await
+                                <T as Operator>::steer_rollout(&inner, request).await
                             };
                             Box::pin(fut)
                         }
@@ -3189,7 +3240,7 @@ pub mod operator_server {
                     let max_encoding_message_size = self.max_encoding_message_size;
                     let inner = self.inner.clone();
                     let fut = async move {
-                        let method = AbortRolloutSvc(inner);
+                        let method = SteerRolloutSvc(inner);
                         let codec = crate::codec::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -159,6 +159,7 @@ impl SimLedger {
         for record in changes.started.iter().chain(&changes.moved) {
             let id = record.state.plan.rollout;
             promises::of_history(&self.witness, tables.rollouts.get(&id).map(AsRef::as_ref), record);
+            promises::of_level(&self.witness, &tables, record);
             tables.rollouts.insert(id, Arc::clone(record));
         }
         promises::of_tables(&self.witness, &tables);

@@ -1,9 +1,10 @@
 //! What must hold at every moment, whatever goes wrong. Each promise has a name; a broken one ends the run.
 
 use roadstead_driver::RolloutRecord;
-use roadstead_model::{HostId, Order};
-use roadstead_rollout::{Host, Outcome, Phase, RolloutKind, Stage, State, Verb};
+use roadstead_model::{HostId, Order, ReleaseRef};
+use roadstead_rollout::{Host, Outcome, Phase, RolloutKind, Stage, Standing, State, Verb};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::ledger::Tables;
 use crate::witness::Witness;
@@ -26,6 +27,7 @@ pub(crate) fn of_history(witness: &Witness, before: Option<&RolloutRecord>, now:
         witness.broken("a plan is fixed", format!("the plan of {id} changed"));
     }
     of_moves(witness, &before.state, &now.state);
+    of_operators(witness, &before.state, &now.state);
     of_budget(witness, &now.state);
 }
 
@@ -42,22 +44,65 @@ fn of_moves(witness: &Witness, before: &State, now: &State) {
     // Whoever went away after they were told to move was there when that was decided.
     let unknown = |host: &Host| host.away_since.is_some_and(|since| since < moved_at);
     let is_out = |host: &&Host| matches!(host.stage, Stage::Moving | Stage::Left | Stage::Stuck) || unknown(host);
-    let out = now.hosts.values().filter(is_out).count();
+    let out = now.hosts.values().filter(|host| host.standing != Standing::Excluded).filter(is_out).count();
     if out > plan.max_unavailable {
         let text = format!("{} of {} hosts are out or unknown, {} may be", out, plan.rollout, plan.max_unavailable);
         witness.broken("unknown hosts count as out", text);
     }
-    let waits = |id: &HostId| now.hosts.get(id).is_some_and(|host| matches!(host.stage, Stage::Preparing | Stage::Prepared));
+    // One that is tried again had its turn.
+    let waits =
+        |id: &HostId| now.hosts.get(id).is_some_and(|host| matches!(host.stage, Stage::Preparing | Stage::Prepared) && host.attempt == 0);
     if let Some((early, _)) = plan.hosts.iter().find(|(id, planned)| planned.batch < batch && waits(id)) {
         witness.broken("no batch before its turn", format!("batch {batch} of {} moves while {early} waits", plan.rollout));
     }
 }
 
-/// A rollout that has lost too many hosts goes back.
+/// What operators have said is heeded: nothing begins on hold, and whoever is excluded does not move.
+fn of_operators(witness: &Witness, before: &State, now: &State) {
+    let rollout = now.plan.rollout;
+    let begins = |id: &HostId, stage: Stage| {
+        let is = |state: &State| state.hosts.get(id).is_some_and(|host| host.stage == stage);
+        is(now) && !is(before)
+    };
+    let began = now.hosts.iter().find(|(id, _)| begins(id, Stage::Moving) || begins(id, Stage::Migrating));
+    if let (Some((id, _)), Some(_), Some(hold)) = (began, &before.hold, &now.hold) {
+        witness.broken("nothing further begins on hold", format!("{id} moves in {rollout}, which is on hold: {:?}", hold.cause));
+    }
+    let is_excluded = |host: &Host| host.standing == Standing::Excluded;
+    if let Some((id, _)) = now.hosts.iter().find(|(id, host)| is_excluded(host) && begins(id, Stage::Moving)) {
+        witness.broken("whoever is excluded does not move", format!("{id} moves in {rollout}"));
+    }
+}
+
+/// Hosts are brought level: nobody who was taken out of the rollout that brought the release, unless it serves it all the same.
+pub(crate) fn of_level(witness: &Witness, tables: &Tables, now: &RolloutRecord) {
+    let plan = &now.state.plan;
+    if plan.kind != RolloutKind::Level {
+        return;
+    }
+    for (id, host) in &plan.hosts {
+        if excluded(tables, &plan.release, id) && host.current.as_ref() != Some(&plan.release) {
+            witness.broken("whoever is excluded does not come level", format!("{id} is brought level in {}", plan.rollout));
+        }
+    }
+}
+
+/// Whether an operator took a host out of the rollout that brought a release.
+pub(crate) fn excluded(tables: &Tables, release: &ReleaseRef, host: &HostId) -> bool {
+    let brought = |record: &&Arc<RolloutRecord>| {
+        let (plan, done) = (&record.state.plan, record.state.outcome() == Some(Outcome::Done));
+        done && plan.kind == RolloutKind::Rollout && plan.release == *release
+    };
+    let brought = tables.rollouts.values().rev().find(brought);
+    brought.and_then(|record| record.state.hosts.get(host)).is_some_and(|known| known.standing == Standing::Excluded)
+}
+
+/// A rollout that has lost too many hosts goes back, or asks.
 fn of_budget(witness: &Witness, now: &State) {
     let plan = &now.plan;
-    let lost = now.hosts.values().filter(|host| matches!(host.stage, Stage::Failed | Stage::Left | Stage::Stuck)).count();
-    let goes_on = matches!(now.phase, Phase::Moving { .. } | Phase::Baking { .. });
+    let is_lost = |host: &&Host| matches!(host.stage, Stage::Failed | Stage::Left | Stage::Stuck) && host.standing == Standing::Counts;
+    let lost = now.hosts.values().filter(is_lost).count();
+    let goes_on = matches!(now.phase, Phase::Moving { .. } | Phase::Baking { .. } | Phase::Baked { .. }) && now.hold.is_none();
     if plan.kind != RolloutKind::Rollback && goes_on && lost > plan.failure_budget {
         witness.broken("a failure budget is kept", format!("{} goes on with {lost} lost, {} may be", plan.rollout, plan.failure_budget));
     }

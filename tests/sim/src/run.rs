@@ -1,7 +1,7 @@
 //! One run: a fleet made from a seed, some hours of trouble, then peace, in which everything must come to rest.
 
 use roadstead_driver::{ReleaseRecord, samples};
-use roadstead_model::{Digest, EnvironmentSpec, Timeouts};
+use roadstead_model::{Digest, EnvironmentSpec, HostId, Timeouts};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -108,13 +108,12 @@ fn unrest(stage: &Stage) -> Option<String> {
         return None;
     }
     let app = &current.manifest.app;
-    let waits = |host: &roadstead_model::HostId| {
-        tables.hosts.get(host).and_then(|known| known.facts.apps.get(app)).is_some_and(|state| state.unconfirmed)
-    };
+    let waits = |host: &HostId| tables.hosts.get(host).and_then(|known| known.facts.apps.get(app)).is_some_and(|state| state.unconfirmed);
     if let Some(agent) = stage.agents.iter().find(|agent| waits(&agent.host)) {
         return Some(format!("{} waits for a confirmation", agent.name));
     }
-    stage.agents.iter().find_map(|agent| {
+    let left_out = |agent: &&Arc<Agent>| promises::excluded(&tables, &current.reference(), &agent.host);
+    stage.agents.iter().filter(|agent| !left_out(agent)).find_map(|agent| {
         let machine = stage.world.machine(&agent.host);
         let condemned = machine.bad.contains(&current.id());
         (machine.current != Some(current.id()) && !condemned)

@@ -1,8 +1,9 @@
-//! What people and fate do during a run: operators deploy, roll back, abort and change their mind at bad moments; machines, the network
+//! What people and fate do during a run: operators deploy, roll back, steer and change their mind at bad moments; machines, the network
 //! and the controller's disk fail.
 
 use roadstead_driver::{Refused, StartRequest, Verb};
-use roadstead_model::{EnvironmentSpec, Millis, ReleaseId, Share};
+use roadstead_model::{CanaryStep, EnvironmentSpec, HostId, Millis, OnFailure, Promotion, ReleaseId, RolloutId, Share};
+use roadstead_rollout::{Host, Steer};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
         let by = format!("admin:operator-{number}");
         let (environment, app) = (stage.environment.name.clone(), stage.environment.app.clone());
         let reason = "a run".to_owned();
-        let verb = match chance.number(0, 9) {
+        let verb = match chance.number(0, 14) {
             0..=5 => {
                 let release = releases[chance.index(releases.len())].clone();
                 Verb::Start(StartRequest {
@@ -50,10 +51,9 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
                 })
             }
             6..=7 => Verb::Rollback { environment, app, to: None, reason, by },
-            8 => {
-                let newest = stage.world.ledger.tables().rollouts.keys().next_back().copied();
-                let Some(rollout) = newest else { continue };
-                Verb::Abort { rollout, reason, by }
+            8..=13 => {
+                let Some((rollout, steer)) = steer(&stage, &mut chance) else { continue };
+                Verb::Steer { rollout, steer, reason, by }
             }
             _ => {
                 let spec = policy(&stage.environment, &mut chance);
@@ -72,6 +72,28 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
     }
 }
 
+/// Something that could be done to the newest rollout: what fits is as likely as what does not.
+fn steer(stage: &Stage, chance: &mut Chance) -> Option<(RolloutId, Steer)> {
+    let tables = stage.world.ledger.tables();
+    let (rollout, record) = tables.rollouts.iter().next_back()?;
+    let hosts: Vec<(&HostId, &Host)> = record.state.hosts.iter().collect();
+    let lost: Vec<&HostId> = hosts.iter().filter(|(_, host)| host.stage.is_lost()).map(|(id, _)| *id).collect();
+    let host = match lost.len() {
+        some if some > 0 && chance.percent(80) => lost[chance.index(some)].clone(),
+        _ => hosts[chance.index(hosts.len())].0.clone(),
+    };
+    let steer = match chance.number(0, 9) {
+        0 => Steer::Abort,
+        1..=2 => Steer::Pause { within: Millis(chance.number(1, 40) * 60_000) },
+        3..=4 => Steer::Resume,
+        5 => Steer::Promote { all: chance.percent(30) },
+        6..=7 => Steer::Retry(host),
+        8 => Steer::Ignore(host),
+        _ => Steer::Exclude(host),
+    };
+    Some((*rollout, steer))
+}
+
 /// Another policy for the same hosts.
 pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> EnvironmentSpec {
     let mut spec = before.clone();
@@ -79,6 +101,17 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
     spec.strategy.batch = share(chance, 1, 4);
     spec.strategy.max_unavailable = share(chance, 1, 3);
     spec.strategy.failure_budget = share(chance, 0, 2);
+    spec.strategy.batch_bake = Millis(chance.number(0, 1) * 60_000);
+    spec.strategy.on_failure = if chance.percent(40) { OnFailure::Ask } else { OnFailure::GoBack };
+    let steps = if chance.percent(30) { chance.number(1, 2) } else { 0 };
+    spec.strategy.steps = (1..=steps)
+        .map(|step| CanaryStep {
+            hosts: Share::Count(u32::try_from(step).unwrap_or(1)),
+            bake: Millis(chance.number(0, 10) * 60_000),
+            promote: if chance.percent(50) { Promotion::Manual } else { Promotion::Automatic },
+        })
+        .collect();
+    spec.timeouts.decide = Millis(chance.number(5, 30) * 60_000);
     spec.bake = Millis(chance.number(0, 4) * 60_000);
     spec
 }

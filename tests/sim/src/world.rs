@@ -2,6 +2,7 @@
 //! users would see, whatever anybody believes.
 
 use roadstead_model::{Fence, HostId, Order, OrderKey, ReleaseId, RolloutId, StepName};
+use roadstead_rollout::Standing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -156,8 +157,9 @@ impl World {
         if plan.migrate && !self.database().migrated.contains(&rollout) {
             self.witness.broken("nobody moves before the migration", format!("{host} moves in {rollout}"));
         }
-        let out = self.machines.values().filter(|machine| machine.lock().unwrap_or_else(PoisonError::into_inner).out == Some(rollout));
-        let out = out.count();
+        // Whoever was excluded while it moved is out by an operator's will.
+        let counts = |host: &HostId| record.state.hosts.get(host).is_some_and(|known| known.standing != Standing::Excluded);
+        let out = self.machines.keys().filter(|host| counts(host) && self.machine(host).out == Some(rollout)).count();
         if out > plan.max_unavailable {
             self.witness.broken("no more hosts are out than may be", format!("{out} are, in {rollout}, {} may be", plan.max_unavailable));
         }

@@ -19,7 +19,7 @@ pub(crate) fn environment(batch: Share, max_unavailable: Share, failure_budget: 
         name: EnvironmentName::parse("staging").unwrap(),
         app: AppName::parse("erp").unwrap(),
         hosts: Selector::default(),
-        strategy: Rolling { batch, max_unavailable, failure_budget },
+        strategy: Strategy { batch, max_unavailable, failure_budget, ..Strategy::default() },
         bake: Millis::from_secs(60),
         keep: 3,
         timeouts: Timeouts::default(),
@@ -77,6 +77,31 @@ impl Fleet {
         }
     }
 
+    /// An operator steers it.
+    pub(crate) fn steer(&mut self, steer: Steer) -> Result<(), Rejected> {
+        let event = Event::Steered { steer, by: "ada".to_owned(), reason: "a test".to_owned() };
+        let decision = decide(&self.state, event.clone(), self.now);
+        self.event(event);
+        decision.map(|_| ())
+    }
+
+    pub(crate) fn abort(&mut self, by: &str, reason: &str) {
+        self.event(Event::Steered { steer: Steer::Abort, by: by.to_owned(), reason: reason.to_owned() });
+    }
+
+    /// Goes on until something holds.
+    pub(crate) fn until(&mut self, holds: impl Fn(&State) -> bool) {
+        for _ in 0..10_000 {
+            if holds(&self.state) {
+                return;
+            }
+            if !self.carry_out(0) {
+                self.sleep();
+            }
+        }
+        panic!("it does not come to that: {:?}\n{}", self.state.phase, self.history.join("\n"));
+    }
+
     pub(crate) fn outcome(&mut self, host: &HostId, order: &Order, behaviour: Behaviour) -> Option<OrderOutcome> {
         let current = self.serves.get(host).cloned().flatten();
         let failure = Failure::new(FailureKind::Check, "it did not work", "look");
@@ -112,8 +137,8 @@ impl Fleet {
 
     /// Sleeps until the rollout wants to be woken.
     pub(crate) fn sleep(&mut self) {
-        if let Some(waiting) = waiting(&self.state) {
-            self.now = self.now.max(waiting.until);
+        if let Some(wake) = wake(&self.state) {
+            self.now = self.now.max(wake);
             self.event(Event::Tick);
         }
     }

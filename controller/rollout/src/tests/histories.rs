@@ -1,6 +1,6 @@
 //! Random histories: hosts fail, fall silent, come and go, operators abort. The invariants hold after every event.
 
-use proptest::prelude::*;
+use proptest::prelude::{Just, ProptestConfig, Strategy as _, any, prop, prop_oneof, proptest};
 use roadstead_model::*;
 
 use super::fleet::*;
@@ -14,12 +14,18 @@ enum Move {
     WentBack(usize),
     Abort,
     GiveWay,
+    Pause(u64),
+    Resume,
+    Promote(bool),
+    Retry(usize),
+    Ignore(usize),
+    Exclude(usize),
     Sleep,
     Repeat(usize),
     Resumed(u64),
 }
 
-fn moves() -> impl Strategy<Value = Vec<Move>> {
+fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
     let one = prop_oneof![
         12 => (0..64usize).prop_map(Move::CarryOut),
         2 => (0..64usize).prop_map(Move::Gone),
@@ -27,6 +33,12 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => (0..64usize).prop_map(Move::WentBack),
         1 => Just(Move::Abort),
         1 => Just(Move::GiveWay),
+        1 => (1..400u64).prop_map(Move::Pause),
+        1 => Just(Move::Resume),
+        1 => any::<bool>().prop_map(Move::Promote),
+        2 => (0..64usize).prop_map(Move::Retry),
+        1 => (0..64usize).prop_map(Move::Ignore),
+        1 => (0..64usize).prop_map(Move::Exclude),
         2 => Just(Move::Sleep),
         2 => (0..64usize).prop_map(Move::Repeat),
         1 => (0..48u64).prop_map(Move::Resumed),
@@ -34,7 +46,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     prop::collection::vec(one, 0..120)
 }
 
-fn behaviours() -> impl Strategy<Value = Vec<(usize, u32, Behaviour)>> {
+fn behaviours() -> impl proptest::strategy::Strategy<Value = Vec<(usize, u32, Behaviour)>> {
     let behaviour = prop_oneof![Just(Behaviour::Fails), Just(Behaviour::GetsStuck), Just(Behaviour::StaysSilent)];
     prop::collection::vec((0..9usize, 1..=6u32, behaviour), 0..4)
 }
@@ -44,6 +56,7 @@ struct Watch {
     migrated: bool,
     ended: Option<State>,
     before: std::collections::BTreeMap<HostId, Stage>,
+    held: bool,
 }
 
 impl Watch {
@@ -66,6 +79,13 @@ impl Watch {
         if state.plan.kind != RolloutKind::Rollback {
             assert!(moving <= state.plan.max_unavailable, "{moving} hosts move at once");
         }
+        let excluded = |id: &HostId| state.hosts[id].standing == Standing::Excluded;
+        let told_to_move = orders.iter().find(|(id, order)| excluded(id) && matches!(order.kind, OrderKind::Activate { .. }));
+        assert!(told_to_move.is_none(), "a host that was excluded does not move: {told_to_move:?}");
+        let held = state.hold.is_some() && self.held;
+        let began = state.hosts.iter().find(|(id, host)| host.stage == Stage::Moving && self.before.get(*id) != Some(&Stage::Moving));
+        assert!(!held || began.is_none(), "nothing further begins on hold: {began:?}");
+        self.held = state.hold.is_some();
         if let Phase::Moving { batch, .. } = state.phase {
             let early = state.hosts.iter().any(|(id, h)| state.plan.hosts[id].batch > batch && h.stage.may_serve());
             assert!(!early, "no batch before its turn");
@@ -101,13 +121,19 @@ proptest! {
         unavailable in 1..4u32,
         budget in 0..3u32,
         kind in prop_oneof![4 => Just(RolloutKind::Rollout), 1 => Just(RolloutKind::Level)],
+        steps in prop::collection::vec((0..300u64, prop_oneof![Just(Promotion::Automatic), Just(Promotion::Manual)]), 0..3),
+        on_failure in prop_oneof![Just(OnFailure::GoBack), Just(OnFailure::Ask)],
         behaviours in behaviours(),
         moves in moves(),
     ) {
-        let environment = environment(Share::Count(batch), Share::Count(unavailable), Share::Count(budget));
+        let mut environment = environment(Share::Count(batch), Share::Count(unavailable), Share::Count(budget));
+        environment.strategy.on_failure = on_failure;
+        environment.strategy.steps = (1..).zip(steps).map(|(hosts, (seconds, promote))| CanaryStep {
+            hosts: Share::Count(hosts), bake: Millis::from_secs(seconds), promote
+        }).collect();
         let mut fleet = Fleet::new(plan(kind, &environment, hosts));
         fleet.behaviour.extend(behaviours.into_iter().map(|(n, verb, b)| ((host_id(n), verb), b)));
-        let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None, before: Default::default() };
+        let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None, before: Default::default(), held: false };
         for step in moves {
             act(&mut fleet, &step);
             watch.migrated |= fleet.history.iter().any(|line| line.starts_with("migrated"));
@@ -122,6 +148,15 @@ proptest! {
         fleet.run();
         watch.migrated = true;
         watch.check(&fleet);
+    }
+}
+
+/// What does not fit is refused with a reason and changes nothing.
+fn steer(fleet: &mut Fleet, steer: Steer) {
+    let before = fleet.state.clone();
+    if let Err(rejected) = fleet.steer(steer) {
+        assert!(rejected.to_string().contains(": "), "{rejected}");
+        assert_eq!(fleet.state, before);
     }
 }
 
@@ -151,8 +186,14 @@ fn act(fleet: &mut Fleet, step: &Move) {
                 fleet.event(Event::Report { host, report: Report::WentBack { key, app, current: old, why } });
             }
         }
-        Move::Abort => fleet.event(Event::Abort { by: "ada".into(), reason: "test".into() }),
+        Move::Abort => fleet.abort("ada", "test"),
         Move::GiveWay => fleet.event(Event::GiveWay { by: "ada".into() }),
+        Move::Pause(seconds) => steer(fleet, Steer::Pause { within: Millis::from_secs(*seconds) }),
+        Move::Resume => steer(fleet, Steer::Resume),
+        Move::Promote(all) => steer(fleet, Steer::Promote { all: *all }),
+        Move::Retry(n) => steer(fleet, Steer::Retry(host(fleet, *n))),
+        Move::Ignore(n) => steer(fleet, Steer::Ignore(host(fleet, *n))),
+        Move::Exclude(n) => steer(fleet, Steer::Exclude(host(fleet, *n))),
         Move::Sleep => fleet.sleep(),
         Move::Resumed(hour) => {
             // another start, with whatever the clock says then

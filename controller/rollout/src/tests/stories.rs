@@ -52,7 +52,7 @@ fn a_host_that_refused_to_confirm_goes_back_with_the_others() {
     let report = Report::Refused { key, highest: None, why: "no storage space".to_owned() };
     fleet.event(Event::Report { host: host_id(1), report });
     assert_eq!(fleet.state.hosts[&host_id(1)].stage, Stage::Failed);
-    fleet.event(Event::Abort { by: "admin:ada".to_owned(), reason: "a test".to_owned() });
+    fleet.abort("admin:ada", "a test");
     fleet.run();
     assert!(fleet.serves.values().all(|s| *s == Some(release("1.0").id)), "{:?}", fleet.serves);
     assert_eq!(fleet.state.hosts[&host_id(1)].stage, Stage::Reverted);
@@ -82,7 +82,7 @@ fn a_host_that_was_back_and_went_further_back_by_itself_is_no_success() {
     let key = orders(&fleet.state, 1)[&host_id(0)].key();
     let outcome = OrderOutcome::Done { current: Some(serves.id) };
     fleet.event(Event::Report { host: host_id(0), report: Report::Order { key, outcome } });
-    fleet.event(Event::Abort { by: "ada".to_owned(), reason: "a test".to_owned() });
+    fleet.abort("ada", "a test");
     assert_eq!((fleet.state.hosts[&host_id(0)].stage, fleet.state.outcome()), (Stage::Reverted, None));
     fleet.event(Event::HostSeen { host: host_id(0), current: None, outcomes: Vec::new(), steps: Vec::new() });
     let host = &fleet.state.hosts[&host_id(0)];
@@ -140,7 +140,7 @@ fn an_abort_while_baking_takes_all_back_and_condemns_nothing() {
     while !matches!(fleet.state.phase, Phase::Baking { .. }) {
         assert!(fleet.carry_out(0), "{:?}", fleet.state.phase);
     }
-    fleet.event(Event::Abort { by: "ada".into(), reason: "wrong day".into() });
+    fleet.abort("ada", "wrong day");
     assert_eq!(fleet.run(), Outcome::RolledBack);
     assert!(fleet.serves.values().all(|s| *s == Some(release("1.0").id)));
     assert!(!fleet.state.condemn);
@@ -273,8 +273,8 @@ fn an_abort_does_not_interrupt_a_migration() {
     }
     let migration = orders(&fleet.state, 1);
     assert!(migration.values().all(|order| matches!(order.kind, OrderKind::Migrate { .. })), "{migration:?}");
-    fleet.event(Event::Abort { by: "ada".into(), reason: "it takes too long".into() });
-    fleet.event(Event::Abort { by: "bob".into(), reason: "indeed".into() });
+    fleet.abort("ada", "it takes too long");
+    fleet.abort("bob", "indeed");
     assert_eq!(orders(&fleet.state, 1), migration, "the host goes on with what it does");
     assert!(waiting(&fleet.state).unwrap().what.contains("then it goes back"));
     assert_eq!(fleet.run(), Outcome::Failed);
@@ -291,7 +291,7 @@ fn an_abort_during_a_migration_that_fails_or_never_ends_goes_back_too() {
             fleet.carry_out(0);
         }
         fleet.behaviour.insert((host_id(0), Verb::Migrate as u32), behaviour);
-        fleet.event(Event::Abort { by: "ada".into(), reason: "it takes too long".into() });
+        fleet.abort("ada", "it takes too long");
         assert_eq!(fleet.run(), Outcome::Failed, "{behaviour:?}");
         assert!(!fleet.state.condemn);
     }

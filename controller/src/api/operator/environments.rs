@@ -10,9 +10,6 @@ use super::Admin;
 use crate::clock;
 use crate::store::{Applied, EnvironmentRecord};
 
-/// The longest that any deadline or bake may be: a week.
-const SPAN_MAX: u64 = 7 * 24 * 3600 * 1000;
-
 pub(super) async fn apply(
     context: &Context,
     admin: &Admin,
@@ -33,6 +30,7 @@ pub(super) async fn apply(
 }
 
 fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
+    spec.strategy.check().map_err(invalid)?;
     if spec.variables.len() > limits::VARIABLES_MAX {
         return Err(invalid(format!("{} variables are more than an environment may have", spec.variables.len())));
     }
@@ -46,9 +44,12 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
         ("timeouts.activate", timeouts.activate, 1),
         ("timeouts.confirm", timeouts.confirm, 1),
         ("timeouts.away", timeouts.away, 1),
+        ("timeouts.decide", timeouts.decide, 1),
         ("bake", spec.bake, 0),
+        ("strategy.batch_bake", spec.strategy.batch_bake, 0),
     ];
-    match spans.into_iter().find(|(_, span, least)| !(*least..=SPAN_MAX).contains(&span.0)) {
+    let steps = spec.strategy.steps.iter().map(|step| ("strategy.steps.bake", step.bake, 0));
+    match spans.into_iter().chain(steps).find(|(_, span, least)| !(*least..=limits::SPAN_MAX.0).contains(&span.0)) {
         Some((name, span, _)) => Err(invalid(format!("{name} = {span}: it is more than nothing and at most a week"))),
         None => Ok(()),
     }

@@ -1,6 +1,6 @@
-//! Rollouts: starting, ending, going back, watching.
+//! Rollouts: starting, steering, going back, watching.
 
-use roadstead_model::{AppName, EnvironmentName, ReleaseId, RolloutId};
+use roadstead_model::{AppName, EnvironmentName, HostId, Millis, ReleaseId, RolloutId, limits};
 use roadstead_proto::v1;
 use std::sync::Arc;
 use tonic::Status;
@@ -11,6 +11,7 @@ use super::releases::{meant, reason};
 use super::{Admin, Lines, put};
 use crate::view::view_of;
 use roadstead_driver::{StartRequest, Verb};
+use roadstead_rollout::{Plan, PlannedHost, Steer};
 
 /// Rollouts that one answer shows.
 const SHOWN_MAX: u32 = 200;
@@ -56,9 +57,47 @@ async fn ask(context: &Context, verb: Verb) -> Result<v1::Rollout, Status> {
     Ok(view_of(&record))
 }
 
-pub(super) async fn abort(context: &Context, admin: &Admin, request: v1::AbortRolloutRequest) -> Result<v1::Rollout, Status> {
+pub(super) async fn steer(context: &Context, admin: &Admin, request: v1::SteerRolloutRequest) -> Result<v1::Rollout, Status> {
+    use v1::steer_rollout_request::Steer as Asked;
     let rollout = RolloutId(request.rollout);
-    ask(context, Verb::Abort { rollout, reason: reason(&request.reason)?, by: admin.actor() }).await
+    if request.reason.trim().is_empty() {
+        return Err(invalid("the history keeps why a rollout is steered: give a reason"));
+    }
+    let asked = request.steer.ok_or_else(|| invalid("the request does not say what is to be done with the rollout"))?;
+    let record = context.store.rollout(rollout).await.map_err(stored)?;
+    let record = record.ok_or_else(|| no_rollout(request.rollout))?;
+    let plan = &record.state.plan;
+    let steer = match asked {
+        Asked::Abort(_) => Steer::Abort,
+        Asked::Pause(v1::steer_rollout_request::Pause { within_ms: 0 }) => Steer::Pause { within: plan.timeouts.decide },
+        Asked::Pause(pause) if pause.within_ms > limits::SPAN_MAX.0 => return Err(invalid("a rollout is paused for at most a week")),
+        Asked::Pause(pause) => Steer::Pause { within: Millis(pause.within_ms) },
+        Asked::Resume(_) => Steer::Resume,
+        Asked::Promote(promote) => Steer::Promote { all: promote.all },
+        Asked::Retry(host) => Steer::Retry(host_of(plan, &host)?),
+        Asked::Ignore(host) => Steer::Ignore(host_of(plan, &host)?),
+        Asked::Exclude(host) => Steer::Exclude(host_of(plan, &host)?),
+    };
+    ask(context, Verb::Steer { rollout, steer, reason: reason(&request.reason)?, by: admin.actor() }).await
+}
+
+/// The host of a plan that is meant, by its id or its name.
+fn host_of(plan: &Plan, text: &str) -> Result<HostId, Status> {
+    let meant = |(id, planned): &(&HostId, &PlannedHost)| id.as_str() == text || planned.name.as_str() == text;
+    let mut found = plan.hosts.iter().filter(meant).map(|(id, _)| id);
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        (None, _) => {
+            let text: String = text.chars().take(100).collect();
+            let hint = format!("see `roadstead rollout show {}`", plan.rollout);
+            Err(unknown(format!("{text:?} is no host of {}", plan.rollout), &hint))
+        }
+        (Some(_), Some(_)) => Err(invalid(format!("{text} is the name of several hosts: give the id"))),
+    }
+}
+
+fn no_rollout(rollout: u64) -> Status {
+    unknown(format!("there is no rollout r-{rollout}"), "see `roadstead rollout list`")
 }
 
 pub(super) async fn rollback(context: &Context, admin: &Admin, request: v1::RollbackRequest) -> Result<v1::Rollout, Status> {
@@ -81,7 +120,7 @@ pub(super) async fn get(context: &Context, rollout: u64) -> Result<v1::Rollout, 
         return Ok(running.borrow().as_ref().clone());
     }
     let record = context.store.rollout(RolloutId(rollout)).await.map_err(stored)?;
-    let record = record.ok_or_else(|| unknown(format!("there is no rollout r-{rollout}"), "see `roadstead rollout list`"))?;
+    let record = record.ok_or_else(|| no_rollout(rollout))?;
     Ok(view_of(&record))
 }
 

@@ -60,7 +60,7 @@ macro_rules! operator_calls {
             apply_environment(v1::ApplyEnvironmentRequest::default()),
             list_environments(v1::ListEnvironmentsRequest::default()),
             start_rollout(v1::StartRolloutRequest::default()),
-            abort_rollout(v1::AbortRolloutRequest::default()),
+            steer_rollout(v1::SteerRolloutRequest::default()),
             rollback(v1::RollbackRequest::default()),
             list_rollouts(v1::ListRolloutsRequest::default()),
             get_rollout(v1::GetRolloutRequest::default()),

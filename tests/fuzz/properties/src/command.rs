@@ -8,6 +8,8 @@ pub(crate) mod environment_file;
 pub(crate) mod settings;
 #[path = "../../../../cli/src/remote/spans.rs"]
 pub(crate) mod spans;
+#[path = "../../../../cli/src/remote/strategy_section.rs"]
+pub(crate) mod strategy_section;
 
 /// What `init` reads of a project's settings is in them: whatever Python it is, and also when it is none.
 pub fn django_settings(bytes: &[u8]) {

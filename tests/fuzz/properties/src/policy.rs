@@ -24,6 +24,7 @@ pub fn policy(bytes: &[u8]) {
                 assert!(!matches!(share, Share::Count(0) | Share::Percent(0)), "nobody could ever move");
                 assert!((1..=100).all(|total| (1..=total).contains(&share.of_rounded_up(total))));
             }
+            assert_eq!(spec.strategy.check(), Ok(()), "the controller would refuse it");
             arrives(&spec);
         }
         Err(error) => {

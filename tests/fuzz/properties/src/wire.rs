@@ -64,7 +64,7 @@ pub fn message(bytes: &[u8]) {
         only::<v1::PublishReleaseRequest>,
         only::<v1::ApplyEnvironmentRequest>,
         only::<v1::StartRolloutRequest>,
-        only::<v1::AbortRolloutRequest>,
+        only::<v1::SteerRolloutRequest>,
         only::<v1::RollbackRequest>,
         only::<v1::ListEventsRequest>,
         only::<v1::StepOutputRequest>,

@@ -12,7 +12,10 @@ pub(crate) struct Mutant {
     pub(crate) within: u64,
 }
 
-const DECIDE: &str = "controller/rollout/src/decide.rs";
+const SETTLE: &str = "controller/rollout/src/settle.rs";
+const ENDING: &str = "controller/rollout/src/ending.rs";
+const STEER: &str = "controller/rollout/src/steer.rs";
+const ORDERS: &str = "controller/rollout/src/orders.rs";
 const STATE: &str = "controller/rollout/src/state.rs";
 const DRIVER: &str = "controller/driver/src/lib.rs";
 const HISTORY: &str = "agent/deployment/src/history.rs";
@@ -65,52 +68,87 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "nobody waits for the migration",
-        file: DECIDE,
+        file: SETTLE,
         from: "    if !state.plan.migrate {",
         to: "    if state.plan.batches > 0 {",
         within: 50,
     },
     Mutant {
         name: "every prepared host migrates",
-        file: DECIDE,
+        file: SETTLE,
         from: "    if let Some(host) = state.hosts.get_mut(&first) {\n        enter(host, Stage::Migrating, now);\n    }",
         to: "    for host in state.hosts.values_mut().filter(|host| host.stage == Stage::Prepared) {\n        enter(host, Stage::Migrating, now);\n    }",
         within: 100,
     },
     Mutant {
         name: "a batch does not wait for the one before",
-        file: DECIDE,
-        from: "    if open > 0 {",
-        to: "    if open > 1_000 {",
+        file: SETTLE,
+        from: "    if state.hosts.iter().any(|(id, host)| has_turn(id) && unfinished(host)) {",
+        to: "    if state.hosts.iter().any(|(id, host)| has_turn(id) && unfinished(host) && state.hosts.len() > 1_000) {",
         within: 100,
     },
     Mutant {
         name: "the failure budget is not looked at",
-        file: DECIDE,
-        from: "    if lost <= state.plan.failure_budget {",
-        to: "    if lost <= 1_000 {",
+        file: SETTLE,
+        from: "    if lost <= state.plan.failure_budget {\n        return state.hold.is_some();",
+        to: "    if lost <= 1_000 {\n        return state.hold.is_some();",
         within: 100,
     },
     Mutant {
         name: "more hosts move than may be out",
-        file: DECIDE,
+        file: SETTLE,
         from: "state.plan.max_unavailable.saturating_sub(state.out())",
         to: "state.plan.max_unavailable",
         within: 200,
     },
     Mutant {
         name: "a rollout that goes back does not wait for its hosts",
-        file: DECIDE,
+        file: SETTLE,
         from: "    if state.hosts.values().any(|h| matches!(h.stage, Stage::Reverting | Stage::Abandoning)) {\n        return;\n    }",
         to: "",
         within: 2000,
     },
     Mutant {
         name: "hosts that moved are told to clear up, not to go back",
-        file: DECIDE,
+        file: ENDING,
         from: "        Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,",
         to: "        Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Abandoning,",
         within: 400,
+    },
+    Mutant {
+        name: "a rollout on hold goes on",
+        file: SETTLE,
+        from: "        return state.hold.is_some();",
+        to: "        return false;",
+        within: 200,
+    },
+    Mutant {
+        name: "nobody ends a hold that is forgotten",
+        file: "controller/rollout/src/hold.rs",
+        from: "    if !can_end || now < hold.until() {",
+        to: "    if can_end || now < hold.until() {",
+        within: 400,
+    },
+    Mutant {
+        name: "a host that is tried again gets the orders that it had",
+        file: ORDERS,
+        from: "    let sequence = host.attempt.saturating_mul(PER_ATTEMPT).saturating_add(verb as u32);",
+        to: "    let sequence = verb as u32;",
+        within: 400,
+    },
+    Mutant {
+        name: "a host that is excluded while it moves is told to clear up",
+        file: STEER,
+        from: "    let stage = way_out(&plan, id, host);",
+        to: "    let _ = way_out(&plan, id, host);\n    let stage = Stage::Abandoning;",
+        within: 2000,
+    },
+    Mutant {
+        name: "a host that was excluded comes level all the same",
+        file: "controller/driver/src/level.rs",
+        from: "        self.leave_out_the_excluded(spec, &release, &mut behind).await?;",
+        to: "",
+        within: 2000,
     },
     Mutant {
         name: "an agent obeys orders that are older than the newest",

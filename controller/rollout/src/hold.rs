@@ -1,0 +1,90 @@
+//! A rollout on hold: nothing further begins until an operator says so. What has begun goes on, hosts that are lost count as before, and
+//! a hold that nobody ends is ended by going back.
+
+use roadstead_model::{Failure, FailureKind, Millis, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::ending::go_back;
+use crate::{Note, Phase, State};
+
+/// Why nothing further begins, and until when an operator is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why.
+    pub cause: HoldCause,
+    /// Since when.
+    pub since: Timestamp,
+    /// For how long; then it goes back.
+    pub within: Millis,
+}
+
+/// Why a rollout is on hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "cause")]
+pub enum HoldCause {
+    /// An operator paused it.
+    Paused {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// More hosts are lost than may be, and the environment's policy is to ask.
+    Losses {
+        /// What went wrong, with the numbers.
+        failure: Failure,
+    },
+}
+
+impl Hold {
+    /// When it goes back.
+    #[must_use]
+    pub const fn until(&self) -> Timestamp {
+        self.since.plus(self.within)
+    }
+}
+
+/// More hosts are lost than may be: an operator is asked.
+pub(crate) fn ask(state: &mut State, failure: Failure, now: Timestamp, notes: &mut Vec<Note>) {
+    if matches!(&state.hold, Some(Hold { cause: HoldCause::Losses { .. }, .. })) {
+        return;
+    }
+    notes.push(Note { host: None, kind: "asking", text: format!("it is paused: {}", failure.summary) });
+    state.hold = Some(Hold { cause: HoldCause::Losses { failure }, since: now, within: state.plan.timeouts.decide });
+}
+
+/// Ends a hold whose cause is gone, and one that nobody has ended in time.
+pub(crate) fn look(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
+    let Some(hold) = &state.hold else { return };
+    let losses = matches!(hold.cause, HoldCause::Losses { .. });
+    if losses && state.lost() <= state.plan.failure_budget {
+        notes.push(Note { host: None, kind: "resumed", text: "it goes on: no more hosts are lost than may be".to_owned() });
+        return resume(state, now);
+    }
+    // A migration is never cut off; what comes after it is on hold still, and ends then.
+    let can_end = matches!(state.phase, Phase::Preparing { .. } | Phase::Moving { .. } | Phase::Baking { .. } | Phase::Baked { .. });
+    if !can_end || now < hold.until() {
+        return;
+    }
+    let within = hold.within;
+    let failure = match hold.cause.clone() {
+        HoldCause::Losses { mut failure } => {
+            failure.summary = format!("{}; nobody decided within {within}", failure.summary);
+            failure
+        }
+        HoldCause::Paused { by, reason } => {
+            state.condemn = false;
+            let summary = format!("nobody resumed it within {within} after {by} paused it: {reason}");
+            Failure::new(FailureKind::Deadline, summary, "deploy it again when you are ready")
+        }
+    };
+    go_back(state, failure, now, notes);
+}
+
+/// It goes on. What could not begin meanwhile is waited for from now on.
+pub(crate) fn resume(state: &mut State, now: Timestamp) {
+    state.hold = None;
+    if let Phase::Moving { since, .. } | Phase::Baked { since, .. } = &mut state.phase {
+        *since = now;
+    }
+}

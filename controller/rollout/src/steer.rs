@@ -1,0 +1,221 @@
+//! What operators do to a rollout that runs.
+
+use roadstead_model::{Failure, FailureKind, HostId, Millis, Promotion, Timestamp, limits};
+
+use crate::decide::{enter, host_mut};
+use crate::ending::{go_back, way_out};
+use crate::hold::{Hold, HoldCause, resume};
+use crate::settle::{bake_ends, bake_of};
+use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State};
+
+/// How an operator steers a rollout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Steer {
+    /// It ends, and goes back.
+    Abort,
+    /// Nothing further begins.
+    Pause {
+        /// For how long; then it goes back.
+        within: Millis,
+    },
+    /// It goes on.
+    Resume,
+    /// The bake of the batch that has moved is over.
+    Promote {
+        /// And no batch before the last bakes any more.
+        all: bool,
+    },
+    /// A host that is lost is tried again, from its preparation on.
+    Retry(HostId),
+    /// A host that is lost does not count against the failure budget.
+    Ignore(HostId),
+    /// A host leaves the rollout, and goes on serving what it served.
+    Exclude(HostId),
+}
+
+impl Steer {
+    /// What has been done, in a word, such as `paused`.
+    #[must_use]
+    pub const fn done(&self) -> &'static str {
+        match self {
+            Self::Abort => "aborted",
+            Self::Pause { .. } => "paused",
+            Self::Resume => "resumed",
+            Self::Promote { .. } => "promoted",
+            Self::Retry(_) => "retried",
+            Self::Ignore(_) => "ignored",
+            Self::Exclude(_) => "excluded",
+        }
+    }
+
+    /// The host that it is about.
+    #[must_use]
+    pub const fn host(&self) -> Option<&HostId> {
+        match self {
+            Self::Retry(host) | Self::Ignore(host) | Self::Exclude(host) => Some(host),
+            Self::Abort | Self::Pause { .. } | Self::Resume | Self::Promote { .. } => None,
+        }
+    }
+}
+
+/// Does it, or says why it cannot be done now.
+pub(crate) fn steered(
+    state: &mut State,
+    steer: &Steer,
+    by: &str,
+    reason: &str,
+    now: Timestamp,
+    notes: &mut Vec<Note>,
+) -> Result<(), Rejected> {
+    let rollout = state.plan.rollout;
+    let done = match fits(state, steer) {
+        Err(why) => Err(why),
+        Ok(()) => match steer {
+            Steer::Abort => {
+                abort(state, by, reason, now, notes);
+                Ok(())
+            }
+            Steer::Pause { within } => {
+                let cause = HoldCause::Paused { by: by.to_owned(), reason: reason.to_owned() };
+                state.hold = Some(Hold { cause, since: now, within: *within });
+                Ok(())
+            }
+            Steer::Resume => again(state, now),
+            Steer::Promote { all } => promote(state, *all, now),
+            Steer::Retry(host) => retry(state, host, now)?,
+            Steer::Ignore(host) => ignore(state, host)?,
+            Steer::Exclude(host) => exclude(state, host, now)?,
+        },
+    };
+    done.map_err(|why| Rejected::NotNow { rollout, what: steer.done(), why })
+}
+
+/// Why something cannot be done, for people.
+type Unfit = String;
+
+/// Whether the phase lets an operator do that.
+fn fits(state: &State, steer: &Steer) -> Result<(), Unfit> {
+    if state.plan.kind == RolloutKind::Rollback && state.outcome().is_none() {
+        return Err("it is a rollback, which goes on to its end".to_owned());
+    }
+    match (&state.phase, steer) {
+        (Phase::Ended { .. }, _) => Err(format!("it has ended: {}", state.phase.word())),
+        (_, Steer::Abort) => Ok(()),
+        (Phase::Reverting { .. }, _) => Err("it goes back already".to_owned()),
+        (Phase::Confirming { .. }, Steer::Retry(_) | Steer::Ignore(_)) => Ok(()),
+        (Phase::Confirming { .. }, _) => {
+            Err("its hosts let their old instances go, and nothing is left to decide; abort it to go back".to_owned())
+        }
+        _ if state.gives_way => Err("it gives way to another rollout".to_owned()),
+        (Phase::Migrating { .. }, _) if state.failure.is_some() => Err("it goes back when the migration has ended".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn abort(state: &mut State, by: &str, reason: &str, now: Timestamp, notes: &mut Vec<Note>) {
+    if matches!(state.phase, Phase::Reverting { .. }) {
+        return;
+    }
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let failure = Failure::new(FailureKind::Cancelled, format!("aborted by {by}{why}"), "start it again when you are ready");
+    state.condemn = false;
+    if !matches!(state.phase, Phase::Migrating { .. }) {
+        return go_back(state, failure, now, notes);
+    }
+    // Half of a migration may be worse than all of it: the host is let through, and then nobody moves.
+    if state.failure.is_none() {
+        let text = format!("{}; it goes back when the migration has ended", failure.summary);
+        notes.push(Note { host: None, kind: "aborting", text });
+        state.failure = Some(failure);
+    }
+}
+
+fn again(state: &mut State, now: Timestamp) -> Result<(), Unfit> {
+    match &state.hold {
+        None => Err("it is not paused".to_owned()),
+        Some(Hold { cause: HoldCause::Losses { failure }, .. }) => {
+            Err(format!("{}; retry, ignore or exclude hosts until no more are lost than may be, or abort it", failure.summary))
+        }
+        Some(Hold { cause: HoldCause::Paused { .. }, .. }) => {
+            resume(state, now);
+            Ok(())
+        }
+    }
+}
+
+fn promote(state: &mut State, all: bool, now: Timestamp) -> Result<(), Unfit> {
+    if state.hold.is_some() {
+        return Err("it is paused: resume it first".to_owned());
+    }
+    match state.phase {
+        Phase::Baking { batch, .. } | Phase::Baked { batch, .. } => bake_ends(state, batch, now),
+        Phase::Moving { batch, .. } if all && (batch..state.plan.batches.saturating_sub(1)).any(|batch| waits(state, batch)) => {}
+        Phase::Moving { batch, .. } => {
+            return Err(format!("batch {} of {} moves still, and has not begun to bake", batch + 1, state.plan.batches));
+        }
+        _ => return Err("no batch has moved yet".to_owned()),
+    }
+    state.skips_bakes |= all;
+    Ok(())
+}
+
+/// Whether something is waited for after a batch.
+fn waits(state: &State, batch: u32) -> bool {
+    let bake = bake_of(state, batch);
+    bake.time > Millis(0) || bake.promotion == Promotion::Manual
+}
+
+fn retry(state: &mut State, id: &HostId, now: Timestamp) -> Result<Result<(), Unfit>, Rejected> {
+    let release = state.plan.release.id.clone();
+    let confirms = matches!(state.phase, Phase::Confirming { .. });
+    let host = host_mut(state, id)?;
+    if !host.stage.is_lost() {
+        return Ok(Err(format!("the host is {}, not lost", host.stage.word())));
+    }
+    if host.attempt >= limits::ATTEMPTS_MAX {
+        return Ok(Err(format!("the host was tried {} times: deploy the release again", limits::ATTEMPTS_MAX)));
+    }
+    let stage = match (confirms, host.current.as_ref() == Some(&release)) {
+        (false, _) => Stage::Preparing,
+        (true, true) => Stage::Confirming,
+        (true, false) => {
+            return Ok(Err("the others let their old instances go already; the host comes level when the rollout has ended".to_owned()));
+        }
+    };
+    enter(host, stage, now);
+    host.attempt += 1;
+    host.failure = None;
+    host.standing = Standing::Counts;
+    host.times.clear();
+    if let Phase::Baking { batch, .. } | Phase::Baked { batch, .. } = state.phase {
+        // The bake begins again when this host has moved, too.
+        state.phase = Phase::Moving { batch, since: now };
+    }
+    Ok(Ok(()))
+}
+
+fn ignore(state: &mut State, id: &HostId) -> Result<Result<(), Unfit>, Rejected> {
+    let host = host_mut(state, id)?;
+    if !host.counts_as_lost() {
+        return Ok(Err(format!("the host is {} and does not count against the failure budget", host.stage.word())));
+    }
+    host.standing = Standing::Ignored;
+    Ok(Ok(()))
+}
+
+fn exclude(state: &mut State, id: &HostId, now: Timestamp) -> Result<Result<(), Unfit>, Rejected> {
+    let plan = state.plan.clone();
+    let host = host_mut(state, id)?;
+    if host.stage == Stage::Migrating {
+        return Ok(Err("the host runs the migrations, which are not cut off".to_owned()));
+    }
+    if host.standing == Standing::Excluded {
+        return Ok(Err("the host is excluded already".to_owned()));
+    }
+    let stage = way_out(&plan, id, host);
+    if stage != host.stage {
+        enter(host, stage, now);
+    }
+    host.standing = Standing::Excluded;
+    Ok(Ok(()))
+}
