@@ -1,5 +1,7 @@
-//! A fleet moves by halves; and an operator who ends rollouts while hosts prepare, while the database moves, between
-//! batches and during the bake. Nobody who uses the application notices any of it.
+//! A fleet moves by halves; an operator ends rollouts while hosts prepare, while the database moves, between batches and during the
+//! bake, and steers others to their end. Nobody who uses the application notices any of it.
+
+mod by_hand;
 
 use crate::SOON;
 use roadstead_tests::fleet::{Fleet, FleetOptions, Project};
@@ -20,7 +22,7 @@ class Migration(migrations.Migration):
 ";
 
 #[test]
-fn a_rollout_is_ended_in_each_of_its_phases() {
+fn a_rollout_is_steered_and_ended_in_each_of_its_phases() {
     let fleet = Fleet::new("steering", &FleetOptions::default().hosts(4).policy(&format!("{HALVES}bake = \"1s\"\n"))).unwrap();
     fleet.deploy("1.0.0").unwrap();
     by_halves(&fleet);
@@ -34,6 +36,7 @@ fn a_rollout_is_ended_in_each_of_its_phases() {
     while_the_database_moves(&fleet);
     between_batches(&fleet);
     during_the_bake(&fleet);
+    by_hand::a_rollout_is_steered_to_its_end(&fleet);
 
     for load in loads {
         load.wait_for_more(50, SOON).unwrap();

@@ -1,0 +1,152 @@
+//! What an operator does to a rollout that goes on: a canary is paused, survives its controller and is promoted; hosts that are lost are
+//! tried again, ignored, taken out.
+
+use crate::SOON;
+use roadstead_tests::fleet::Fleet;
+use roadstead_tests::lab::{Execution, Host, wait_until};
+use serde_json::Value;
+
+const CANARY: &str = "\
+[strategy]
+kind = \"canary\"
+steps = [{ hosts = 1, promote = \"manual\" }]
+batch = 3
+max-unavailable = 3
+bake = \"1s\"
+";
+/// Somebody is asked as soon as one host is lost, and a host that is away is waited for a few seconds.
+const ASKING: &str = "\
+[strategy]
+kind = \"all-at-once\"
+on-failure = \"ask\"
+bake = \"1s\"
+[timeouts]
+away = \"5s\"
+";
+
+/// The fleet serves 1.0.0 before, and 1.1.0 after it.
+pub(super) fn a_rollout_is_steered_to_its_end(fleet: &Fleet) {
+    a_canary_waits_for_its_promotion(fleet);
+    fleet.apply(ASKING).unwrap();
+    a_host_is_tried_again(fleet);
+    a_host_is_taken_out(fleet);
+    a_host_that_is_away_is_ignored(fleet);
+}
+
+fn a_canary_waits_for_its_promotion(fleet: &Fleet) {
+    fleet.apply(CANARY).unwrap();
+    let rollout = fleet.begin(&["deploy", "staging", "1.3.0"]).unwrap();
+    fleet.wait_for_phase(&rollout, "baked", SOON * 2).unwrap();
+    assert_eq!(serving(fleet, "1.3.0"), 1);
+    steer(fleet, &["pause", &rollout]);
+    let refused = try_steer(fleet, &["promote", &rollout]);
+    assert!(refused.code == Some(3) && refused.stderr.contains("cannot be promoted: it is paused"), "{}", refused.stderr);
+
+    fleet.controller.systemctl(&["kill", "-s", "KILL", "roadstead-controller"]).unwrap();
+    let mut shown = Value::Null;
+    let answers = || {
+        shown = fleet.rollout(&rollout).unwrap_or_default();
+        !shown.is_null()
+    };
+    wait_until("the controller to answer again", SOON, answers).unwrap();
+    assert!(shown["on_hold"] == true && shown["phase"] == "baked", "{shown:#}");
+    let awaited = shown["waiting"]["for"].as_str().unwrap();
+    assert_eq!(awaited, "an operator to resume it: admin:ada paused it, a story");
+    assert_eq!(serving(fleet, "1.3.0"), 1);
+
+    steer(fleet, &["resume", &rollout]);
+    steer(fleet, &["promote", &rollout]);
+    done(fleet, &rollout);
+    assert_eq!(serving(fleet, "1.3.0"), 4);
+    for kind in ["rollout-paused", "rollout-resumed", "rollout-promoted"] {
+        let told = fleet.desk.history(kind).unwrap();
+        assert_eq!(told, [(rollout.clone(), "a story".to_owned())], "{kind}");
+    }
+}
+
+/// Its secrets are gone, which is found out while it prepares: nobody moves until they are back.
+fn a_host_is_tried_again(fleet: &Fleet) {
+    let host = &fleet.hosts[1];
+    host.sh("mv /etc/roadstead/apps/erp.env /root/").unwrap();
+    let rollout = fleet.begin(&["deploy", "staging", "1.1.0"]).unwrap();
+    let shown = asks(fleet, &rollout);
+    assert_eq!((state(&shown, host), serving(fleet, "1.3.0")), ("failed".to_owned(), 4));
+    host.sh("mv /root/erp.env /etc/roadstead/apps/").unwrap();
+    steer(fleet, &["retry", &rollout, host.name()]);
+    done(fleet, &rollout);
+    let shown = fleet.rollout(&rollout).unwrap();
+    assert_eq!((of(&shown, host)["attempt"].as_u64(), serving(fleet, "1.1.0")), (Some(2), 4), "{shown:#}");
+}
+
+/// It serves what it served, is not brought level behind its operator's back, and comes along with the next deployment.
+fn a_host_is_taken_out(fleet: &Fleet) {
+    let host = &fleet.hosts[2];
+    let rollout = fleet.begin(&["deploy", "staging", "1.3.0"]).unwrap();
+    steer(fleet, &["exclude", &rollout, host.name()]);
+    done(fleet, &rollout);
+    let shown = fleet.rollout(&rollout).unwrap();
+    assert_eq!((&of(&shown, host)["standing"], serving(fleet, "1.3.0"), serving(fleet, "1.1.0")), (&"excluded".into(), 3, 1), "{shown:#}");
+    // Hosts that are behind are looked for when one connects.
+    let seen = || fleet.desk.history("host-connected").unwrap().len();
+    let before = seen();
+    host.systemctl(&["restart", "roadstead-agent"]).unwrap();
+    wait_until("its agent to connect again", SOON, || seen() > before).unwrap();
+    // What is asked for is answered when all that came before was decided.
+    let answer = fleet.desk.try_roadstead(&["rollback", "staging", "--to", "1.3.0", "--reason", "a story"]).unwrap();
+    assert_eq!(answer.code, Some(3), "{}", answer.stderr);
+    assert_eq!(fleet.desk.json(&["rollout", "list", "--limit", "1"]).unwrap()[0]["rollout"], rollout.as_str());
+    fleet.desk.roadstead(&["deploy", "staging", "1.3.0", "--reason", "all of them"]).unwrap();
+    assert_eq!(serving(fleet, "1.3.0"), 4);
+}
+
+fn a_host_that_is_away_is_ignored(fleet: &Fleet) {
+    let host = &fleet.hosts[3];
+    host.systemctl(&["stop", "roadstead-agent"]).unwrap();
+    let rollout = fleet.begin(&["deploy", "staging", "1.1.0"]).unwrap();
+    let shown = asks(fleet, &rollout);
+    assert_eq!(state(&shown, host), "level-later", "{shown:#}");
+    steer(fleet, &["ignore", &rollout, host.name()]);
+    done(fleet, &rollout);
+    assert_eq!((serving(fleet, "1.1.0"), serving(fleet, "1.3.0")), (3, 1));
+    host.systemctl(&["start", "roadstead-agent"]).unwrap();
+    wait_until("it to come level by itself", SOON * 2, || serving(fleet, "1.1.0") == 4).unwrap();
+}
+
+fn try_steer(fleet: &Fleet, words: &[&str]) -> Execution {
+    fleet.desk.try_roadstead(&[&["rollout"], words, &["--reason", "a story"]].concat()).unwrap()
+}
+
+fn steer(fleet: &Fleet, words: &[&str]) {
+    let done = try_steer(fleet, words);
+    assert!(done.success(), "{words:?}: {}{}", done.stdout, done.stderr);
+}
+
+/// The rollout, once it waits for an operator.
+fn asks(fleet: &Fleet, rollout: &str) -> Value {
+    let mut shown = Value::Null;
+    let asks = || {
+        shown = fleet.rollout(rollout).unwrap();
+        shown["on_hold"] == true
+    };
+    wait_until("the operator to be asked", SOON * 2, asks).unwrap();
+    let awaited = shown["waiting"]["for"].as_str().unwrap();
+    assert!(awaited.starts_with("an operator to retry, ignore or exclude hosts: 1 of 4 hosts lost, 0 may be"), "{awaited}");
+    shown
+}
+
+fn done(fleet: &Fleet, rollout: &str) {
+    let watched = fleet.watch(rollout).unwrap();
+    assert!(watched.success(), "{}{}", watched.stdout, watched.stderr);
+}
+
+fn serving(fleet: &Fleet, version: &str) -> usize {
+    fleet.serving().unwrap().iter().filter(|serves| *serves == version).count()
+}
+
+fn of<'a>(rollout: &'a Value, host: &Host) -> &'a Value {
+    super::hosts(rollout).find(|shown| shown["host"] == host.name()).unwrap()
+}
+
+fn state(rollout: &Value, host: &Host) -> String {
+    of(rollout, host)["state"].as_str().unwrap().to_owned()
+}
