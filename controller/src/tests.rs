@@ -1,5 +1,7 @@
 //! The driver with fake hosts: a rollout to its end, one that goes back, a restart in the middle, a rollback, one that comes level.
 
+mod removal;
+
 use roadstead_model::{
     Failure, FailureKind, HostFacts, HostId, Order, OrderKey, OrderKind, OrderOutcome, ReleaseId, Report, RolloutId, StepName,
 };

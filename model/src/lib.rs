@@ -3,6 +3,7 @@
 //! This crate is what two strangers share. It holds plain data with its validity rules ("parse, do not validate") and
 //! nothing else: no I/O, no clock, no randomness, no wire format, no policy.
 
+mod difference;
 mod digest;
 mod environment;
 mod facts;
@@ -16,6 +17,7 @@ mod report;
 mod step;
 mod time;
 
+pub use difference::{Difference, differences};
 pub use digest::{Digest, DigestHasher, InvalidDigest};
 pub use environment::{EnvironmentSpec, InvalidShare, Rolling, Share, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};

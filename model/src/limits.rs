@@ -6,6 +6,8 @@ pub const LABELS_MAX: usize = 32;
 pub const HOSTS_PER_ROLLOUT_MAX: usize = 10_000;
 /// A `roadstead.toml` or an environment file.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// Environment files that are applied together.
+pub const ENVIRONMENT_FILES_MAX: usize = 1000;
 /// A release's manifest.
 pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
 /// One folder of a release's tree, encoded.

@@ -1,7 +1,7 @@
 //! The database as the driver's ledger.
 
 use async_trait::async_trait;
-use roadstead_driver::{Ledger, LedgerError};
+use roadstead_driver::{Ledger, LedgerError, NotRemoved, Removal};
 use roadstead_model::{AppName, Digest, EnvironmentName, HostId, ReleaseId, RolloutId, ServiceName};
 
 use super::{Changes, EnvironmentRecord, HostRecord, OutputRecord, ReleaseRecord, RolloutRecord, Store, StoreError};
@@ -75,5 +75,9 @@ impl Ledger for Store {
 
     async fn save(&self, changes: Changes) -> Result<(), LedgerError> {
         Ok(Self::save(self, changes).await?)
+    }
+
+    async fn remove_environment(&self, removal: Removal) -> Result<(), NotRemoved> {
+        Self::remove_environment(self, removal).await.map_err(LedgerError::from)?
     }
 }
