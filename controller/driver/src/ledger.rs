@@ -35,6 +35,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError>;
     /// The newest rollouts of an environment, newest first.
     async fn rollouts(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError>;
+    /// The last rollout of a removed environment of this name and app; 0 when there was none.
+    async fn removed_up_to(&self, environment: &EnvironmentName, app: &AppName) -> Result<RolloutId, LedgerError>;
     /// Rollouts that have not ended, oldest first.
     async fn unfinished_rollouts(&self) -> Result<Vec<RolloutRecord>, LedgerError>;
     /// The rollout that a request with this key made; none for an empty key.

@@ -45,6 +45,10 @@ impl Ledger for Store {
         Ok(Self::rollouts(self, environment.as_str(), limit).await?)
     }
 
+    async fn removed_up_to(&self, environment: &EnvironmentName, app: &AppName) -> Result<RolloutId, LedgerError> {
+        Ok(Self::removed_up_to(self, environment, app).await?)
+    }
+
     async fn unfinished_rollouts(&self) -> Result<Vec<RolloutRecord>, LedgerError> {
         Ok(Self::unfinished_rollouts(self).await?)
     }

@@ -112,6 +112,10 @@ impl Ledger for SimLedger {
         Ok(of_environment.take(limit as usize).map(|record| record.as_ref().clone()).collect())
     }
 
+    async fn removed_up_to(&self, _environment: &EnvironmentName, _app: &AppName) -> Result<RolloutId, LedgerError> {
+        Ok(RolloutId(0))
+    }
+
     async fn unfinished_rollouts(&self) -> Result<Vec<RolloutRecord>, LedgerError> {
         let tables = self.tables();
         Ok(tables.rollouts.values().filter(|record| record.state.outcome().is_none()).map(|record| record.as_ref().clone()).collect())
