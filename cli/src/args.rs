@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    admin, build, bundle, completions, deploy, doctor, env, history, host, init, key, login, logs, man, push, release, rollback, rollout,
-    status,
+    admin, apply, build, bundle, completions, deploy, diff, doctor, env, history, host, init, key, login, logs, man, push, release,
+    rollback, rollout, status,
 };
 use crate::output::Format;
 
@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Push(push::Arguments),
     Login(login::Arguments),
     Host(host::Arguments),
+    Apply(apply::Arguments),
+    Diff(diff::Arguments),
     Env(env::Arguments),
     Release(release::Arguments),
     Deploy(deploy::Arguments),

@@ -1,10 +1,12 @@
 //! The commands, one file each: arguments and `run`.
 
 pub(crate) mod admin;
+pub(crate) mod apply;
 pub(crate) mod build;
 pub(crate) mod bundle;
 pub(crate) mod completions;
 pub(crate) mod deploy;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod history;
@@ -34,6 +36,8 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         Command::Push(arguments) => push::run(&arguments, output),
         Command::Login(arguments) => login::run(&arguments, output),
         Command::Host(arguments) => host::run(&arguments, output),
+        Command::Apply(arguments) => apply::run(&arguments, output),
+        Command::Diff(arguments) => diff::run(&arguments, output),
         Command::Env(arguments) => env::run(&arguments, output),
         Command::Release(arguments) => release::run(&arguments, output),
         Command::Deploy(arguments) => deploy::run(&arguments, output),

@@ -7,6 +7,7 @@
 mod args;
 mod build;
 mod commands;
+mod declared;
 mod doctor;
 mod failure;
 mod init;

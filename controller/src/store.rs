@@ -10,6 +10,7 @@ mod hosts;
 mod ledger;
 mod outputs;
 mod releases;
+mod removal;
 mod rollouts;
 mod schema;
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The driver with fake hosts: a rollout to its end, one that goes back, a restart in the middle, a rollback, one that comes level.
 
+mod removal;
+mod steering;
+
 use roadstead_model::{
     Failure, FailureKind, HostFacts, HostId, Order, OrderKey, OrderKind, OrderOutcome, ReleaseId, Report, RolloutId, StepName,
 };
@@ -17,8 +20,6 @@ use roadstead_rollout::{State, Steer};
 use crate::announce::Announcements;
 use crate::clock::{self, RealClock};
 use crate::store::Store;
-
-mod steering;
 
 /// Nothing here takes so long unless it hangs.
 const LONG: Duration = Duration::from_secs(30);

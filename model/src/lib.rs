@@ -3,6 +3,7 @@
 //! This crate is what two strangers share. It holds plain data with its validity rules ("parse, do not validate") and
 //! nothing else: no I/O, no clock, no randomness, no wire format, no policy.
 
+mod difference;
 mod digest;
 mod environment;
 mod facts;
@@ -18,6 +19,7 @@ mod step;
 mod strategy;
 mod time;
 
+pub use difference::{Difference, differences};
 pub use digest::{Digest, DigestHasher, InvalidDigest};
 pub use environment::{EnvironmentSpec, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};

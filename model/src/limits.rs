@@ -14,6 +14,8 @@ pub const CANARY_STEPS_MAX: usize = 20;
 pub const ATTEMPTS_MAX: u32 = 100;
 /// A `roadstead.toml` or an environment file.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 256 * 1024;
+/// Environment files that are applied together.
+pub const ENVIRONMENT_FILES_MAX: usize = 1000;
 /// A release's manifest.
 pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
 /// One folder of a release's tree, encoded.

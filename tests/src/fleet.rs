@@ -146,7 +146,7 @@ impl Fleet {
     pub fn apply(&self, policy: &str) -> Result<()> {
         let text = format!("[environment]\nname = \"staging\"\napp = \"erp\"\nhosts = \"role=web\"\n\n{policy}\n");
         let file = self.desk.write("staging.toml", &text)?;
-        self.desk.roadstead(&["env", "apply", "-f", &file]).map(drop)
+        self.desk.roadstead(&["apply", "-f", &file]).map(drop)
     }
 
     /// Makes a plain host one of the fleet's: the agent, the keys that it believes, the app's secrets, nginx.

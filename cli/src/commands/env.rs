@@ -1,18 +1,18 @@
-//! `roadstead env`: environments as they are declared and as they are.
+//! `roadstead env`: environments as they are, and one beside another.
+
+mod beside;
 
 use clap::Subcommand;
 use roadstead_model::{CanaryStep, DomainOrder, EnvironmentSpec, FailureDomain, Millis, OnFailure, Promotion, Strategy};
-use roadstead_proto::v1::{ApplyEnvironmentRequest, ApplyEnvironmentResponse, Environment, ListEnvironmentsRequest};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use roadstead_proto::v1::{Environment, ListEnvironmentsRequest};
 
-use crate::failure::{self, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::output::{Output, count, table};
-use crate::remote::{Controller, environment_file, moment};
+use crate::remote::{Controller, moment};
 
-/// Declares environments, or looks at them.
+/// Looks at environments; `roadstead apply` declares them.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  roadstead env apply -f env/staging.toml\n  roadstead env list\n  roadstead env show staging")]
+#[command(after_help = "Examples:\n  roadstead env list\n  roadstead env show staging\n  roadstead env diff staging production")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -20,15 +20,6 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Makes an environment what its file says. Applying the same file again changes nothing.
-    ///
-    /// Prints what is different now. All files are read before the first is applied: a mistake in one of them changes nothing.
-    #[command(after_help = "Examples:\n  roadstead env apply -f env/staging.toml\n  roadstead env apply -f env/")]
-    Apply {
-        /// An environment's file, or a folder of such files (*.toml); may be given several times.
-        #[arg(short, long = "file", required = true, value_name = "FILE|FOLDER")]
-        files: Vec<PathBuf>,
-    },
     /// Lists the environments.
     #[command(after_help = "Example:\n  roadstead env list --output json")]
     List,
@@ -41,12 +32,22 @@ enum Action {
         #[arg(long, default_value = "", hide_default_value = true)]
         app: String,
     },
+    /// Shows what differs between two environments: policy, variables, what they run, and their hosts.
+    #[command(after_help = "Examples:\n  roadstead env diff staging production\n  roadstead env diff staging production --output json")]
+    Diff {
+        /// One of them.
+        left: String,
+        /// The other.
+        right: String,
+        /// The app, where both environments have several.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        app: String,
+    },
 }
 
 /// Runs the action.
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     match &arguments.action {
-        Action::Apply { files } => apply(files, output),
         Action::List => {
             let found = environments("")?;
             let json: Vec<_> = found.iter().map(json).collect();
@@ -58,6 +59,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
             output.result(&json(&found), || text(&found));
             Ok(())
         }
+        Action::Diff { left, right, app } => beside::run(left, right, app, output),
     }
 }
 
@@ -73,78 +75,6 @@ fn one(mut found: Vec<Environment>, name: &str, app: &str) -> Result<Environment
             Err(Failure::usage(format!("{name} is an environment of several apps")).hint(hint))
         }
     }
-}
-
-fn apply(paths: &[PathBuf], output: &Output) -> Result<()> {
-    // All files are read before the first is sent: a mistake in the last must not leave half of them applied.
-    let specs = read_all(paths)?;
-    let controller = Controller::of_user()?;
-    let mut all = Vec::new();
-    for spec in &specs {
-        let bytes = serde_json::to_vec(spec).map_err(|error| Failure::failed("cannot encode the environment").because(&error))?;
-        let request = ApplyEnvironmentRequest { spec: bytes };
-        let applied = controller.call(async |mut client| Ok(client.apply_environment(request).await?.into_inner()))?;
-        if !output.is_json() {
-            output.stdout(&told(spec, &applied));
-        }
-        all.push(serde_json::json!({ "environment": spec.name, "app": spec.app, "result": applied.result, "changes": applied.changes }));
-    }
-    if output.is_json() {
-        output.result(&all, String::new);
-    }
-    Ok(())
-}
-
-/// Reads files, and the files of folders; every mistake is told at once.
-fn read_all(paths: &[PathBuf]) -> Result<Vec<EnvironmentSpec>> {
-    let (mut specs, mut mistakes, mut seen) = (Vec::new(), Vec::new(), BTreeMap::new());
-    for file in files(paths)? {
-        match environment_file::read(&file) {
-            Ok(spec) => {
-                let place = (spec.name.clone(), spec.app.clone());
-                if let Some(other) = seen.insert(place, file.clone()) {
-                    mistakes.push(format!("{} and {} both say what {} of {} is", other.display(), file.display(), spec.name, spec.app));
-                }
-                specs.push(spec);
-            }
-            Err(error) => mistakes.push(error.to_string()),
-        }
-    }
-    if mistakes.is_empty() {
-        Ok(specs)
-    } else {
-        Err(Failure::usage(mistakes.join("\n")).hint("nothing was applied: see docs/configuration.md"))
-    }
-}
-
-/// The files that are meant, those of a folder by name.
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let unreadable = |error| failure::file("list", path, &error);
-        let mut inside = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(unreadable)? {
-            let file = entry.map_err(unreadable)?.path();
-            if file.extension().is_some_and(|extension| extension == "toml") && file.is_file() {
-                inside.push(file);
-            }
-        }
-        if inside.is_empty() {
-            return Err(Failure::usage(format!("{} holds no *.toml", path.display())));
-        }
-        inside.sort();
-        files.append(&mut inside);
-    }
-    Ok(files)
-}
-
-fn told(spec: &EnvironmentSpec, applied: &ApplyEnvironmentResponse) -> String {
-    let head = format!("{} of {}: {}", spec.name, spec.app, applied.result);
-    std::iter::once(head).chain(applied.changes.iter().map(|change| format!("  {change}"))).collect::<Vec<_>>().join("\n")
 }
 
 fn environments(name: &str) -> Result<Vec<Environment>> {

@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let rows: Vec<Row> = environments.iter().flat_map(|environment| rows(environment, &hosts)).collect();
     output.result(&rows, || {
         if rows.is_empty() {
-            return "nothing yet: `roadstead env apply` makes an environment, `roadstead host token` lets hosts in".to_owned();
+            return "nothing yet: `roadstead apply` makes an environment, `roadstead host token` lets hosts in".to_owned();
         }
         table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE"], rows.iter().map(cells))
     });

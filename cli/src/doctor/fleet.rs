@@ -85,7 +85,7 @@ pub(super) fn all(fleet: &Fleet, now: u64) -> Vec<Finding> {
 
 fn environments(fleet: &Fleet) -> Vec<Finding> {
     if fleet.environments.is_empty() {
-        let hint = "declare one: `roadstead env apply -f env/staging.toml` (docs/configuration.md)";
+        let hint = "declare one: `roadstead apply -f env/staging.toml` (docs/configuration.md)";
         return vec![Finding::warning("environments", "there is no environment yet", hint)];
     }
     let mut findings: Vec<Finding> =

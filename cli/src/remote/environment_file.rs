@@ -4,6 +4,7 @@ use roadstead_model::mistake;
 use roadstead_model::{AppName, EnvironmentName, EnvironmentSpec, Millis, Selector, Timeouts, VariableName, limits};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::spans::Span;
@@ -21,12 +22,10 @@ pub(crate) enum InvalidEnvironmentFile {
         source: std::io::Error,
     },
     /// It is larger than any such file should be.
-    #[error("{path} has {bytes} bytes; an environment file has at most {max}", max = limits::CONFIG_FILE_BYTES_MAX)]
+    #[error("{path} is too large: an environment file has at most {max} bytes", max = limits::CONFIG_FILE_BYTES_MAX)]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
-        bytes: u64,
     },
     /// It is no valid TOML, or holds something that is not known or does not fit.
     #[error("{path}:{message}")]
@@ -82,11 +81,14 @@ struct FileTimeouts {
 /// [`InvalidEnvironmentFile`], with line and column where it is the text that is wrong.
 pub(crate) fn read(path: &Path) -> Result<EnvironmentSpec, InvalidEnvironmentFile> {
     let unreadable = |source| InvalidEnvironmentFile::Unreadable { path: path.to_owned(), source };
-    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > limits::CONFIG_FILE_BYTES_MAX {
-        return Err(InvalidEnvironmentFile::TooLarge { path: path.to_owned(), bytes });
+    // What is no plain file may have no size and no end: it is read to the limit, and a byte more tells that there is more.
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = Vec::new();
+    file.take(limits::CONFIG_FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > limits::CONFIG_FILE_BYTES_MAX {
+        return Err(InvalidEnvironmentFile::TooLarge { path: path.to_owned() });
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text = String::from_utf8(text).map_err(|error| unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
     parse(&text).map_err(|message| InvalidEnvironmentFile::Invalid { path: path.to_owned(), message })
 }
 

@@ -5,6 +5,7 @@ use roadstead_model::{AppName, Digest, EnvironmentName, HostFacts, HostId, Relea
 use std::sync::Arc;
 
 use crate::records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord};
+use crate::removal::{NotRemoved, Removal};
 
 /// Why the ledger does not do as told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +35,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError>;
     /// The newest rollouts of an environment, newest first.
     async fn rollouts(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError>;
+    /// The last rollout of a removed environment of this name and app; 0 when there was none.
+    async fn removed_up_to(&self, environment: &EnvironmentName, app: &AppName) -> Result<RolloutId, LedgerError>;
     /// Rollouts that have not ended, oldest first.
     async fn unfinished_rollouts(&self) -> Result<Vec<RolloutRecord>, LedgerError>;
     /// The rollout that a request with this key made; none for an empty key.
@@ -50,6 +53,9 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn keep_outputs(&self, rollout: RolloutId, outputs: Vec<OutputRecord>) -> Result<(), LedgerError>;
     /// Saves what was decided: all of it or nothing.
     async fn save(&self, changes: Changes) -> Result<(), LedgerError>;
+    /// Removes an environment of an app and says so in the history, in one transaction with looking whether a rollout has not ended in
+    /// it, or hosts belong to it that were not cut off.
+    async fn remove_environment(&self, removal: Removal) -> Result<(), NotRemoved>;
 }
 
 /// What the driver saves in one transaction.

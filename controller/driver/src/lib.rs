@@ -17,6 +17,7 @@ mod outputs;
 mod parked;
 mod planning;
 mod records;
+mod removal;
 mod running;
 pub mod samples;
 mod sessions;
@@ -38,6 +39,7 @@ pub use ledger::{Changes, Ledger, LedgerError};
 pub use outputs::{OutputPart, Outputs};
 use parked::Parked;
 pub use records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, SignatureRecord, printable};
+pub use removal::{NotRemoved, Removal};
 use running::Running;
 pub use sessions::{Downward, Epoch, Opened, Sessions};
 use tries::Tries;
@@ -103,6 +105,13 @@ pub enum Event {
         verb: Verb,
         /// Where the answer goes.
         answer: oneshot::Sender<Result<Arc<RolloutRecord>, Refused>>,
+    },
+    /// Someone wants an environment to go.
+    Remove {
+        /// Which.
+        removal: Removal,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<(), NotRemoved>>,
     },
 }
 
@@ -288,6 +297,7 @@ impl Loop {
                 }
                 self.finish_round(stopping).await;
             }
+            Event::Remove { removal, answer } => self.remove(removal, answer, stopping).await,
         }
     }
 

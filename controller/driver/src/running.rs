@@ -116,17 +116,20 @@ impl Loop {
         Ok(brought.and_then(|state| state.plan.previous).map(|release| release.manifest))
     }
 
-    /// The newest rollout that brought a release to an environment and ended well.
+    /// The newest rollout that brought a release to an environment and ended well. Those of a removed environment of the same name say
+    /// nothing of this one, nor of its database.
     pub(super) async fn brought(
         &self,
         environment: &EnvironmentName,
         app: &AppName,
         release: &ReleaseRef,
     ) -> Result<Option<State>, LedgerError> {
+        let removed = self.parts.ledger.removed_up_to(environment, app).await?;
         let earlier = self.parts.ledger.rollouts(environment, EARLIER_MAX).await?;
         Ok(earlier.into_iter().map(|record| record.state).find(|state| {
             let plan = &state.plan;
-            plan.app == *app && plan.kind == RolloutKind::Rollout && plan.release == *release && state.outcome() == Some(Outcome::Done)
+            let here = plan.app == *app && plan.rollout > removed;
+            here && plan.kind == RolloutKind::Rollout && plan.release == *release && state.outcome() == Some(Outcome::Done)
         }))
     }
 }

@@ -138,6 +138,16 @@ impl Operator for OperatorCalls {
         environments::apply(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
+    async fn diff_environment(&self, request: Request<v1::ApplyEnvironmentRequest>) -> Answer<v1::ApplyEnvironmentResponse> {
+        self.admin(&request)?;
+        environments::diff(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn remove_environment(&self, request: Request<v1::RemoveEnvironmentRequest>) -> Answer<v1::RemoveEnvironmentResponse> {
+        let admin = self.admin(&request)?;
+        environments::remove(&self.0, &admin, request.into_inner()).await.map(Response::new)
+    }
+
     async fn list_environments(&self, request: Request<v1::ListEnvironmentsRequest>) -> Answer<v1::ListEnvironmentsResponse> {
         self.admin(&request)?;
         environments::list(&self.0, request.into_inner()).await.map(Response::new)

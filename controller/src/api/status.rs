@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use crate::access::Denied;
 use crate::store::{StoreError, TokenRefused};
-use roadstead_driver::{LedgerError, Refused};
+use roadstead_driver::{LedgerError, NotRemoved, Refused};
 
 /// The metadata key of the hint.
 const HINT: &str = "roadstead-hint";
@@ -80,11 +80,29 @@ pub(super) fn token_refused(refused: TokenRefused) -> Status {
     status(Code::PermissionDenied, refused.to_string(), "make a new one with `roadstead host token` or `roadstead admin token`")
 }
 
+/// An environment stays.
+pub(super) fn not_removed(refused: NotRemoved) -> Status {
+    let text = refused.to_string();
+    match refused {
+        NotRemoved::NoEnvironment(..) => unknown(text, "see `roadstead env list`"),
+        NotRemoved::Busy { rollout, .. } => {
+            not_now(text, &format!("wait for its end, or end it with `roadstead rollout abort {rollout}`; then remove the environment"))
+        }
+        NotRemoved::Hosts { .. } => not_now(
+            text,
+            "cut them off (`roadstead host revoke HOST`) when they are to go; when other apps go on running on them, first apply a selector \
+             that matches none of them",
+        ),
+        NotRemoved::Ledger(LedgerError::Stopping) => stored(StoreError::Stopping),
+        NotRemoved::Ledger(error) => internal(error),
+    }
+}
+
 /// The driver does not do it.
 pub(super) fn refused(refused: Refused) -> Status {
     let text = refused.to_string();
     match refused {
-        Refused::NoEnvironment(..) => unknown(text, "see `roadstead env list`; `roadstead env apply -f FILE` makes one"),
+        Refused::NoEnvironment(..) => unknown(text, "see `roadstead env list`; `roadstead apply -f FILE` makes one"),
         Refused::NoRelease(..) => unknown(text, "see `roadstead release list`; `roadstead push` brings one"),
         Refused::Bad { .. } => not_now(text, "build and push a corrected release"),
         Refused::Busy(rollout, ..) => {

@@ -1,6 +1,7 @@
 //! The whole daemon over real connections: who is let in, what is taken, how hosts and admins are cut off.
 
 mod clones;
+mod environments;
 mod identities;
 mod rig;
 mod transfers;

@@ -1,6 +1,6 @@
 //! Environments: their policy as it was applied, and what they run.
 
-use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, Timestamp};
+use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, Timestamp, differences};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -16,6 +16,18 @@ pub(crate) enum Applied {
     Changed(Vec<String>),
     /// Nothing is different.
     Unchanged,
+}
+
+impl Applied {
+    /// What applying a policy does, or would do, where this one was applied before.
+    fn over(before: Option<&EnvironmentRecord>, after: &EnvironmentSpec) -> Result<Self, StoreError> {
+        let Some(before) = before else { return Ok(Self::Created) };
+        if before.spec == *after {
+            return Ok(Self::Unchanged);
+        }
+        let changes = differences(&before.spec, after).map_err(|e| StoreError::damaged("environment", e))?;
+        Ok(Self::Changed(changes.iter().map(ToString::to_string).collect()))
+    }
 }
 
 pub(super) fn digest(row: &SqliteRow, column: &str) -> Result<Option<Digest>, StoreError> {
@@ -56,6 +68,14 @@ impl Store {
         row.as_ref().map(EnvironmentRecord::of_row).transpose()
     }
 
+    /// What applying a policy would do now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn foresee(&self, spec: &EnvironmentSpec) -> Result<Applied, StoreError> {
+        Applied::over(self.environment(&spec.name, &spec.app).await?.as_ref(), spec)
+    }
+
     /// Applies a policy.
     ///
     /// # Errors
@@ -67,11 +87,10 @@ impl Store {
                 let sql = "SELECT * FROM environments WHERE name = ? AND app = ?";
                 let before = sqlx::query(sql).bind(name).bind(app).fetch_optional(batch.connection().await?).await?;
                 let before = before.as_ref().map(EnvironmentRecord::of_row).transpose()?;
-                let applied = match &before {
-                    None => Applied::Created,
-                    Some(before) if before.spec == spec => return Ok(Applied::Unchanged),
-                    Some(before) => Applied::Changed(differences(&before.spec, &spec)?),
-                };
+                let applied = Applied::over(before.as_ref(), &spec)?;
+                if applied == Applied::Unchanged {
+                    return Ok(applied);
+                }
                 sqlx::query(
                     "INSERT INTO environments (name, app, spec, applied_at, applied_by) VALUES (?1, ?2, ?3, ?4, ?5) \
                      ON CONFLICT (name, app) DO UPDATE SET spec = ?3, applied_at = ?4, applied_by = ?5",
@@ -93,36 +112,4 @@ impl Store {
         })
         .await
     }
-}
-
-/// What differs between two policies, by the names of their fields. Values of variables are not shown.
-fn differences(before: &EnvironmentSpec, after: &EnvironmentSpec) -> Result<Vec<String>, StoreError> {
-    let value = |spec: &EnvironmentSpec| serde_json::to_value(spec).map_err(|e| StoreError::damaged("environment", e));
-    let (before, after) = (value(before)?, value(after)?);
-    let mut changes = Vec::new();
-    collect("", &before, &after, &mut changes);
-    Ok(changes)
-}
-
-fn collect(path: &str, before: &serde_json::Value, after: &serde_json::Value, changes: &mut Vec<String>) {
-    use serde_json::Value::{Null, Object};
-    if before == after {
-        return;
-    }
-    if let (Object(old), Object(new)) = (before, after) {
-        let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-        names.sort();
-        names.dedup();
-        for name in names {
-            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            collect(&path, old.get(name).unwrap_or(&Null), new.get(name).unwrap_or(&Null), changes);
-        }
-        return;
-    }
-    changes.push(match (before, after) {
-        (Null, _) if path.starts_with("variables.") => format!("{path}: set"),
-        (_, Null) if path.starts_with("variables.") => format!("{path}: removed"),
-        _ if path.starts_with("variables.") => format!("{path}: changed"),
-        _ => format!("{path}: {before} → {after}"),
-    });
 }

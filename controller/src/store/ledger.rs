@@ -1,7 +1,7 @@
 //! The database as the driver's ledger.
 
 use async_trait::async_trait;
-use roadstead_driver::{Ledger, LedgerError};
+use roadstead_driver::{Ledger, LedgerError, NotRemoved, Removal};
 use roadstead_model::{AppName, Digest, EnvironmentName, HostId, ReleaseId, RolloutId, ServiceName};
 
 use super::{Changes, EnvironmentRecord, HostRecord, OutputRecord, ReleaseRecord, RolloutRecord, Store, StoreError};
@@ -45,6 +45,10 @@ impl Ledger for Store {
         Ok(Self::rollouts(self, environment.as_str(), limit).await?)
     }
 
+    async fn removed_up_to(&self, environment: &EnvironmentName, app: &AppName) -> Result<RolloutId, LedgerError> {
+        Ok(Self::removed_up_to(self, environment, app).await?)
+    }
+
     async fn unfinished_rollouts(&self) -> Result<Vec<RolloutRecord>, LedgerError> {
         Ok(Self::unfinished_rollouts(self).await?)
     }
@@ -75,5 +79,9 @@ impl Ledger for Store {
 
     async fn save(&self, changes: Changes) -> Result<(), LedgerError> {
         Ok(Self::save(self, changes).await?)
+    }
+
+    async fn remove_environment(&self, removal: Removal) -> Result<(), NotRemoved> {
+        Self::remove_environment(self, removal).await.map_err(LedgerError::from)?
     }
 }

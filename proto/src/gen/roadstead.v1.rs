@@ -1611,7 +1611,22 @@ pub struct ApplyEnvironmentResponse {
     pub result: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "2")]
     pub changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What works but deserves a look.
+    #[prost(string, repeated, tag = "3")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveEnvironmentRequest {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    /// Only says whether it would be refused.
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveEnvironmentResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListEnvironmentsRequest {
     #[prost(string, tag = "1")]
@@ -2227,6 +2242,56 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("roadstead.v1.Operator", "ApplyEnvironment"));
             self.inner.unary(req, path, codec).await
         }
+        /// What ApplyEnvironment would do, without doing it. A call of its own: a controller that does not know it must not apply instead.
+        pub async fn diff_environment(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ApplyEnvironmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyEnvironmentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/DiffEnvironment",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "DiffEnvironment"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The environment goes; its rollouts and its history stay. Refused while something of it still moves or belongs to it.
+        pub async fn remove_environment(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveEnvironmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveEnvironmentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/RemoveEnvironment",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "RemoveEnvironment"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn list_environments(
             &mut self,
             request: impl tonic::IntoRequest<super::ListEnvironmentsRequest>,
@@ -2592,6 +2657,22 @@ pub mod operator_server {
             request: tonic::Request<super::ApplyEnvironmentRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ApplyEnvironmentResponse>,
+            tonic::Status,
+        >;
+        /// What ApplyEnvironment would do, without doing it. A call of its own: a controller that does not know it must not apply instead.
+        async fn diff_environment(
+            &self,
+            request: tonic::Request<super::ApplyEnvironmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ApplyEnvironmentResponse>,
+            tonic::Status,
+        >;
+        /// The environment goes; its rollouts and its history stay. Refused while something of it still moves or belongs to it.
+        async fn remove_environment(
+            &self,
+            request: tonic::Request<super::RemoveEnvironmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveEnvironmentResponse>,
             tonic::Status,
         >;
         async fn list_environments(
@@ -3106,6 +3187,96 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ApplyEnvironmentSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/DiffEnvironment" => {
+                    #[allow(non_camel_case_types)]
+                    struct DiffEnvironmentSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ApplyEnvironmentRequest>
+                    for DiffEnvironmentSvc<T> {
+                        type Response = super::ApplyEnvironmentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ApplyEnvironmentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::diff_environment(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DiffEnvironmentSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/RemoveEnvironment" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveEnvironmentSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::RemoveEnvironmentRequest>
+                    for RemoveEnvironmentSvc<T> {
+                        type Response = super::RemoveEnvironmentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveEnvironmentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::remove_environment(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveEnvironmentSvc(inner);
                         let codec = crate::codec::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -2,7 +2,9 @@
 //! controller can die before it is durable and after, and fails for a while when the disk is full.
 
 use async_trait::async_trait;
-use roadstead_driver::{Changes, EnvironmentRecord, HostRecord, Ledger, LedgerError, OutputRecord, ReleaseRecord, RolloutRecord};
+use roadstead_driver::{
+    Changes, EnvironmentRecord, HostRecord, Ledger, LedgerError, NotRemoved, OutputRecord, ReleaseRecord, Removal, RolloutRecord,
+};
 use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, HostId, ReleaseId, RolloutId, ServiceName};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -110,6 +112,10 @@ impl Ledger for SimLedger {
         Ok(of_environment.take(limit as usize).map(|record| record.as_ref().clone()).collect())
     }
 
+    async fn removed_up_to(&self, _environment: &EnvironmentName, _app: &AppName) -> Result<RolloutId, LedgerError> {
+        Ok(RolloutId(0))
+    }
+
     async fn unfinished_rollouts(&self) -> Result<Vec<RolloutRecord>, LedgerError> {
         let tables = self.tables();
         Ok(tables.rollouts.values().filter(|record| record.state.outcome().is_none()).map(|record| record.as_ref().clone()).collect())
@@ -150,6 +156,11 @@ impl Ledger for SimLedger {
         // It is durable now, and whoever asked does not know it yet.
         self.wait().await;
         Ok(())
+    }
+
+    /// No operator of a simulated fleet asks for it.
+    async fn remove_environment(&self, _removal: Removal) -> Result<(), NotRemoved> {
+        Err(NotRemoved::Ledger(LedgerError::Failed("simulated environments stay".to_owned())))
     }
 }
 

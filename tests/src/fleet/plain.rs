@@ -59,7 +59,7 @@ impl PlainFleet {
     /// Makes the environment of an app what the policy says.
     pub fn policy(&self, app: &str, policy: &str) -> Result<()> {
         let text = format!("[environment]\nname = \"{app}\"\napp = \"{app}\"\nhosts = \"app={app}\"\n\n{policy}");
-        self.desk.roadstead(&["env", "apply", "-f", &self.desk.write(&format!("{app}.toml"), &text)?]).map(drop)
+        self.desk.roadstead(&["apply", "-f", &self.desk.write(&format!("{app}.toml"), &text)?]).map(drop)
     }
 
     /// Makes a plain host one of an app's.

@@ -114,7 +114,7 @@ impl Fleet {
     pub fn apply_for(&self, app: &str, environment: &str) -> Result<()> {
         let text = format!("[environment]\nname = \"staging\"\napp = \"{app}\"\n{environment}\n");
         let file = self.desk.write(&format!("staging-{app}.toml"), &text)?;
-        self.desk.roadstead(&["env", "apply", "-f", &file]).map(drop)
+        self.desk.roadstead(&["apply", "-f", &file]).map(drop)
     }
 }
 

@@ -61,7 +61,7 @@ fn an_app_that_misbehaves_harms_nobody() {
     let fleet = Fleet::new("bad", &FleetOptions::default()).unwrap();
     let environment = "[environment]\nname = \"staging\"\napp = \"tiny\"\nhosts = \"role=web\"\n\n[strategy]\nbake = \"1s\"\n";
     let file = fleet.desk.write("tiny.toml", environment).unwrap();
-    fleet.desk.roadstead(&["env", "apply", "-f", &file]).unwrap();
+    fleet.desk.roadstead(&["apply", "-f", &file]).unwrap();
     let tiny = Tiny::new(Profile::Dev, &fleet.erp).unwrap();
 
     let good = deploy(&fleet, &tiny, "1.0.0", &Twist::default());

@@ -1,32 +1,91 @@
-//! Environments: applying their policy, and showing what they run.
+//! Environments: applying their policy, saying what that would do, removing them, and showing what they run.
 
-use roadstead_model::{EnvironmentSpec, limits};
+use roadstead_driver::Removal;
+use roadstead_model::{AppName, EnvironmentName, EnvironmentSpec, limits};
 use roadstead_proto::v1;
+use std::collections::BTreeSet;
 use tonic::Status;
 
 use super::super::Context;
-use super::super::status::{internal, invalid, stored};
+use super::super::status::{internal, invalid, not_removed, stored};
 use super::Admin;
 use crate::clock;
-use crate::store::{Applied, EnvironmentRecord};
+use crate::store::{Applied, EnvironmentRecord, HostRecord};
+
+/// Labels that a warning names.
+const LABELS_NAMED_MAX: usize = 12;
 
 pub(super) async fn apply(
     context: &Context,
     admin: &Admin,
     request: v1::ApplyEnvironmentRequest,
 ) -> Result<v1::ApplyEnvironmentResponse, Status> {
+    let spec = read(&request)?;
+    let applied = context.store.apply(spec.clone(), admin.actor(), clock::now()).await.map_err(stored)?;
+    told(context, &spec, applied).await
+}
+
+/// What applying it would do: read, checked and compared as if.
+pub(super) async fn diff(context: &Context, request: v1::ApplyEnvironmentRequest) -> Result<v1::ApplyEnvironmentResponse, Status> {
+    let spec = read(&request)?;
+    let applied = context.store.foresee(&spec).await.map_err(stored)?;
+    told(context, &spec, applied).await
+}
+
+fn read(request: &v1::ApplyEnvironmentRequest) -> Result<EnvironmentSpec, Status> {
     if request.spec.len() as u64 > limits::CONFIG_FILE_BYTES_MAX {
         return Err(invalid("the environment is larger than any such document"));
     }
-    let spec: EnvironmentSpec = serde_json::from_slice(&request.spec).map_err(invalid)?;
+    let spec = serde_json::from_slice(&request.spec).map_err(invalid)?;
     check(&spec)?;
-    let applied = context.store.apply(spec, admin.actor(), clock::now()).await.map_err(stored)?;
+    Ok(spec)
+}
+
+async fn told(context: &Context, spec: &EnvironmentSpec, applied: Applied) -> Result<v1::ApplyEnvironmentResponse, Status> {
     let (result, changes) = match applied {
         Applied::Created => ("created", Vec::new()),
         Applied::Changed(changes) => ("changed", changes),
         Applied::Unchanged => ("unchanged", Vec::new()),
     };
-    Ok(v1::ApplyEnvironmentResponse { result: result.to_owned(), changes })
+    let mut hosts = context.store.hosts(Some(&spec.name)).await.map_err(stored)?;
+    hosts.retain(|host| host.revoked_at.is_none());
+    let warnings = without_hosts(spec, &hosts).into_iter().collect();
+    Ok(v1::ApplyEnvironmentResponse { result: result.to_owned(), changes, warnings })
+}
+
+/// What there is to say when no host takes part. It is no mistake: hosts may enroll later.
+fn without_hosts(spec: &EnvironmentSpec, enrolled: &[HostRecord]) -> Option<String> {
+    let name = &spec.name;
+    if enrolled.is_empty() {
+        return Some(format!("no host has enrolled for {name} yet: `roadstead host token --env {name}` lets one in"));
+    }
+    if enrolled.iter().any(|host| spec.hosts.matches(&host.labels)) {
+        return None;
+    }
+    let labels: BTreeSet<String> =
+        enrolled.iter().flat_map(|host| host.labels.iter().map(|(key, value)| format!("{key}={value}"))).collect();
+    let mut there: Vec<&str> = labels.iter().take(LABELS_NAMED_MAX).map(String::as_str).collect();
+    if labels.len() > there.len() {
+        there.push("…");
+    }
+    let there = if there.is_empty() { "they have no labels".to_owned() } else { format!("their labels are {}", there.join(", ")) };
+    Some(format!("no host of {name} matches {:?} ({} enrolled): {there}", spec.hosts.to_string(), enrolled.len()))
+}
+
+pub(super) async fn remove(
+    context: &Context,
+    admin: &Admin,
+    request: v1::RemoveEnvironmentRequest,
+) -> Result<v1::RemoveEnvironmentResponse, Status> {
+    let removal = Removal {
+        environment: EnvironmentName::parse(&request.environment).map_err(invalid)?,
+        app: AppName::parse(&request.app).map_err(invalid)?,
+        by: admin.actor(),
+        at: clock::now(),
+        dry_run: request.dry_run,
+    };
+    context.driver.remove(removal).await.map_err(not_removed)?;
+    Ok(v1::RemoveEnvironmentResponse {})
 }
 
 fn check(spec: &EnvironmentSpec) -> Result<(), Status> {

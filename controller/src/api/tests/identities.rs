@@ -58,6 +58,8 @@ macro_rules! operator_calls {
             list_releases(v1::ListReleasesRequest::default()),
             get_release(v1::GetReleaseRequest::default()),
             apply_environment(v1::ApplyEnvironmentRequest::default()),
+            diff_environment(v1::ApplyEnvironmentRequest::default()),
+            remove_environment(v1::RemoveEnvironmentRequest::default()),
             list_environments(v1::ListEnvironmentsRequest::default()),
             start_rollout(v1::StartRolloutRequest::default()),
             steer_rollout(v1::SteerRolloutRequest::default()),
