@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    admin, apply, build, bundle, completions, deploy, diff, doctor, env, history, host, init, key, login, logs, man, push, release,
+    admin, apply, build, bundle, completions, deploy, diff, doctor, env, history, host, init, key, lock, login, logs, man, push, release,
     rollback, rollout, status,
 };
 use crate::output::Format;
@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Release(release::Arguments),
     Deploy(deploy::Arguments),
     Rollback(rollback::Arguments),
+    Lock(lock::Lock),
+    Unlock(lock::Unlock),
     Rollout(rollout::Arguments),
     Status(status::Arguments),
     Logs(logs::Arguments),

@@ -13,6 +13,7 @@ pub(crate) mod history;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod key;
+pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod man;
@@ -42,6 +43,8 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         Command::Release(arguments) => release::run(&arguments, output),
         Command::Deploy(arguments) => deploy::run(&arguments, output),
         Command::Rollback(arguments) => rollback::run(&arguments, output),
+        Command::Lock(arguments) => lock::lock(&arguments, output),
+        Command::Unlock(arguments) => lock::unlock(&arguments, output),
         Command::Rollout(arguments) => rollout::run(&arguments, output),
         Command::Status(arguments) => status::run(&arguments, output),
         Command::Logs(arguments) => logs::run(&arguments, output),

@@ -3,6 +3,7 @@
 mod connection;
 pub(crate) mod environment_file;
 mod excerpt;
+mod gates_section;
 mod refusal;
 mod renewal;
 mod rollout_lines;

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::announce::Announcements;
 use crate::relay::Relays;
+use crate::settings::Roles;
 use crate::store::Store;
 use roadstead_driver::Driver;
 use roadstead_driver::Outputs;
@@ -71,6 +72,8 @@ pub(crate) struct Context {
     pub(crate) outputs: Outputs,
     /// How rollouts stand.
     pub(crate) announcements: Announcements,
+    /// Who has which role.
+    pub(crate) roles: Roles,
     /// The term of this start.
     pub(crate) term: u64,
     /// How often hosts say that they are there.

@@ -84,6 +84,7 @@ pub(crate) async fn serve(settings: Settings, listener: TcpListener, stopping: C
         sessions: sessions.clone(),
         outputs,
         announcements,
+        roles: settings.roles.clone(),
         term,
         heartbeat,
         host_lifetime,

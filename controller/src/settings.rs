@@ -1,7 +1,8 @@
 //! `/etc/roadstead/controller.toml`: everything has a default, what is not known is refused.
 
-use roadstead_model::{Millis, limits, mistake};
+use roadstead_model::{AdminName, Millis, RoleName, limits, mistake};
 use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,12 @@ pub(crate) struct Settings {
     pub(crate) host_certificate_minutes: u32,
     /// Connections at a time.
     pub(crate) connections: usize,
+    /// What admins are trusted with beyond the common, such as to approve rollouts.
+    pub(crate) roles: Roles,
 }
+
+/// Who has which role.
+pub(crate) type Roles = BTreeMap<RoleName, BTreeSet<AdminName>>;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -36,6 +42,7 @@ impl Default for Settings {
             heartbeat_seconds: 10,
             host_certificate_minutes: 24 * 60,
             connections: 20_000,
+            roles: Roles::new(),
         }
     }
 }

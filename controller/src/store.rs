@@ -8,6 +8,7 @@ mod environments;
 mod events;
 mod hosts;
 mod ledger;
+mod locks;
 mod outputs;
 mod releases;
 mod removal;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{AppName, EnvironmentName, Millis, Selector, Strategy, VariableName};
+use crate::{AppName, EnvironmentName, Gates, Millis, Selector, Strategy, VariableName};
 
 /// An environment of one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct EnvironmentSpec {
     /// Its hosts: those that enrolled for it and match.
     #[serde(default)]
     pub hosts: Selector,
+    /// What a rollout waits for before it begins.
+    #[serde(default, skip_serializing_if = "Gates::is_empty")]
+    pub gates: Gates,
     /// How a rollout moves over them.
     #[serde(default)]
     pub strategy: Strategy,
@@ -57,6 +60,8 @@ pub struct Timeouts {
     pub away: Millis,
     /// How long a decision of an operator is waited for, where nothing can go on without one; then the rollout goes back.
     pub decide: Millis,
+    /// How long a rollout waits at its gates; then it ends, and nothing was changed.
+    pub gates: Millis,
 }
 
 impl Default for Timeouts {
@@ -68,6 +73,7 @@ impl Default for Timeouts {
             confirm: Millis::from_secs(10 * 60),
             away: Millis::from_secs(60),
             decide: Millis::from_secs(4 * 3600),
+            gates: Millis::from_secs(7 * 24 * 3600),
         }
     }
 }

@@ -113,6 +113,11 @@ name!(
     |t| slug(t, 64, b"._-")
 );
 name!(
+    /// What some admins are trusted with, such as `dba`: who has it stands in the controller's settings.
+    RoleName, "role", "1 to 32 characters of lower-case letters, digits, '-' and '_', a letter or digit first",
+    |t| slug(t, 32, b"-_")
+);
+name!(
     /// The version of a release, such as `1.4.2` or `1.4.2-3-gabc1234`: from a tag or `git describe`.
     Version, "version", "1 to 48 characters of letters, digits, '.', '_', '~' and '-', a letter or digit first",
     |t| (1..=48).contains(&t.len())

@@ -8,6 +8,7 @@ mod digest;
 mod environment;
 mod facts;
 mod finding;
+mod gates;
 mod ids;
 mod label;
 pub mod limits;
@@ -24,8 +25,9 @@ pub use digest::{Digest, DigestHasher, InvalidDigest};
 pub use environment::{EnvironmentSpec, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};
 pub use finding::{Finding, Verdict};
+pub use gates::{After, ApprovalRule, CivilTime, Freeze, Gates, InvalidCivilTime, InvalidGates, InvalidWindow, Window};
 pub use ids::{
-    AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RolloutId, ServiceName, VariableName, Version,
+    AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RoleName, RolloutId, ServiceName, VariableName, Version,
 };
 pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};

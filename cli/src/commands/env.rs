@@ -3,7 +3,7 @@
 mod beside;
 
 use clap::Subcommand;
-use roadstead_model::{CanaryStep, DomainOrder, EnvironmentSpec, FailureDomain, Millis, OnFailure, Promotion, Strategy};
+use roadstead_model::{After, CanaryStep, DomainOrder, EnvironmentSpec, FailureDomain, Gates, Millis, OnFailure, Promotion, Strategy};
 use roadstead_proto::v1::{Environment, ListEnvironmentsRequest};
 
 use crate::failure::{Failure, Result};
@@ -86,6 +86,11 @@ fn rollout(environment: &Environment) -> String {
     if environment.active_rollout == 0 { String::new() } else { format!("r-{}", environment.active_rollout) }
 }
 
+fn locked(environment: &Environment) -> String {
+    let Environment { locked_by, lock_reason, locked_until_ms, .. } = environment;
+    if locked_by.is_empty() { String::new() } else { format!("by {locked_by} until {}: {lock_reason}", moment(*locked_until_ms)) }
+}
+
 fn row(environment: &Environment) -> [String; 6] {
     [
         environment.name.clone(),
@@ -106,6 +111,7 @@ fn text(environment: &Environment) -> String {
         ["hosts".to_owned(), environment.hosts.join(", ")],
         ["rollout".to_owned(), rollout(environment)],
         ["applied".to_owned(), format!("{} by {}", moment(environment.applied_at_ms), environment.applied_by)],
+        ["locked".to_owned(), locked(environment)],
     ];
     if let Ok(spec) = serde_json::from_slice::<EnvironmentSpec>(&environment.spec) {
         let strategy = &spec.strategy;
@@ -115,6 +121,7 @@ fn text(environment: &Environment) -> String {
             format!("batches of {}, at most {} out, {} may fail", strategy.batch, strategy.max_unavailable, strategy.failure_budget),
         ]);
         rows.extend(strategy_rows(strategy));
+        rows.extend(gate_rows(&spec.gates));
         rows.push(["bake".to_owned(), spec.bake.to_string()]);
         rows.push(["keeps".to_owned(), format!("{} beside current and previous", count(spec.keep as usize, "release"))]);
         let timeouts = spec.timeouts;
@@ -129,6 +136,19 @@ fn text(environment: &Environment) -> String {
         rows.push(["variables".to_owned(), names.join(", ")]);
     }
     table(["", ""], rows.into_iter().filter(|row| !row[1].is_empty()))
+}
+
+/// What a rollout waits for before it begins.
+fn gate_rows(gates: &Gates) -> Vec<[String; 2]> {
+    let mut texts: Vec<String> = gates.approvals.iter().map(|rule| format!("approved by {} of {}", rule.count, rule.role)).collect();
+    if let Some(After { environment, healthy_for }) = &gates.after {
+        texts.push(format!("well in {environment} for {healthy_for}"));
+    }
+    let zone = gates.time_zone.as_deref().unwrap_or_default();
+    texts.extend(gates.windows.iter().map(|window| format!("{window} {zone}")));
+    let because = |reason: &str| if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    texts.extend(gates.freezes.iter().map(|freeze| format!("not from {} until {}{}", freeze.from, freeze.until, because(&freeze.reason))));
+    texts.into_iter().map(|text| ["gate".to_owned(), text]).collect()
 }
 
 /// What a strategy has beyond its batches.
@@ -162,6 +182,8 @@ fn json(environment: &Environment) -> serde_json::Value {
         "active_rollout": rollout(environment),
         "applied_at_ms": environment.applied_at_ms,
         "applied_by": environment.applied_by,
+        "locked_by": (!environment.locked_by.is_empty()).then_some(&environment.locked_by),
+        "locked_until_ms": environment.locked_until_ms,
         "spec": spec,
     })
 }

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 
+use super::gates_section::GatesSection;
 use super::spans::Span;
 use super::strategy_section::StrategySection;
 
@@ -41,6 +43,7 @@ pub(crate) enum InvalidEnvironmentFile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     environment: Environment,
+    gates: Option<Spanned<GatesSection>>,
     #[serde(default)]
     strategy: StrategySection,
     #[serde(default)]
@@ -73,6 +76,7 @@ struct FileTimeouts {
     confirm: Option<Span>,
     away: Option<Span>,
     decide: Option<Span>,
+    gates: Option<Span>,
 }
 
 /// Reads an environment file.
@@ -97,12 +101,14 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     let wrong = |at: usize, what: &str| mistake::located(text, at, what);
     let file: File = toml::from_str(text).map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
     let strategy = file.strategy.read().map_err(|(at, what)| wrong(at, &what))?;
+    let gates = GatesSection::read(file.gates, &file.environment.name).map_err(|(at, what)| wrong(at, &what))?;
     let given = |duration: Option<Span>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
     Ok(EnvironmentSpec {
         name: file.environment.name,
         app: file.environment.app,
         hosts: file.environment.hosts,
+        gates,
         strategy,
         bake: given(file.strategy.bake(), Millis::from_secs(60)),
         keep: file.environment.keep,
@@ -113,6 +119,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
             confirm: given(file.timeouts.confirm, default.confirm),
             away: given(file.timeouts.away, default.away),
             decide: given(file.timeouts.decide, default.decide),
+            gates: given(file.timeouts.gates, default.gates),
         },
         variables: file.env,
     })
@@ -153,6 +160,25 @@ ALLOWED_HOSTS = "erp.example.org"
         assert_eq!(spec.strategy.batch, Share::Percent(25));
         assert_eq!(spec.timeouts.migrate, Millis::from_secs(3600));
         assert_eq!(spec.variables.len(), 1);
+    }
+
+    #[test]
+    fn gates_are_told_as_people_tell_them() {
+        let text = r#"
+[environment]
+name = "production"
+app = "erp"
+[gates]
+time-zone = "Europe/Berlin"
+windows = ["mon-thu 09:00-16:30"]
+freezes = [{ from = "2026-12-20", until = "2027-01-03 08:00", reason = "Christmas" }]
+approvals = [{ role = "dba" }, { role = "ops", count = 2 }]
+after = { environment = "staging", healthy-for = "24h" }
+"#;
+        let gates = parse(text).unwrap().gates;
+        assert_eq!(gates.approvals.iter().map(|rule| (rule.role.as_str(), rule.count)).collect::<Vec<_>>(), [("dba", 1), ("ops", 2)]);
+        assert_eq!(gates.after.unwrap().healthy_for, Millis::from_secs(24 * 3600));
+        assert_eq!((gates.windows.len(), gates.freezes[0].reason.as_str()), (1, "Christmas"));
     }
 
     #[test]
@@ -204,6 +230,13 @@ decide = "1h"
                 told("[strategy]\ndomain-order = \"striped\"\n"),
                 told("[strategy]\ndomain = \"the zone\"\n"),
                 told("[strategy]\non-failure = \"pause\"\n"),
+                told("[gates]\nwindows = [\"monday 9-17\"]\n"),
+                told("[gates]\nwindows = [\"mon 09:00-17:00\"]\n"),
+                told("[gates]\ntime-zone = \"UTC\"\nfreezes = [{ from = \"2026-12-24\", until = \"2026-12-20\" }]\n"),
+                told("[gates]\ntime-zone = \"UTC\"\nfreezes = [{ from = \"Christmas\", until = \"2026-12-20\" }]\n"),
+                told("[gates]\napprovals = [{ role = \"dba\", count = 0 }]\n"),
+                told("[gates]\napprovals = [{ role = \"D B A\" }]\n"),
+                told("[gates]\nafter = { environment = \"staging\" }\n"),
                 told("[timeouts]\nprepare = 15\n"),
                 told("[timeout]\nprepare = \"15m\"\n"),
                 told("[env]\n\"LD PRELOAD\" = \"x\"\n"),
@@ -225,7 +258,7 @@ decide = "1h"
         let all = parse(examples[0]).unwrap();
         assert_eq!(parse(examples[1]).unwrap().keep, all.keep, "the page shows the default");
         assert_eq!(all.timeouts.prepare, Timeouts::default().prepare);
-        for table in ["environment", "strategy", "timeouts"] {
+        for table in ["environment", "gates", "strategy", "timeouts"] {
             let head = if table == "environment" { String::new() } else { "[environment]\nname = \"x\"\napp = \"x\"\n".to_owned() };
             let error = parse(&format!("{head}[{table}]\nzzzzzzzz = 1\n")).unwrap_err();
             for key in error.split_once("known are ").unwrap().1.split(", ") {

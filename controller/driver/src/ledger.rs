@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use roadstead_model::{AppName, Digest, EnvironmentName, HostFacts, HostId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use std::sync::Arc;
 
+use crate::gates::LockRecord;
 use crate::records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord};
 use crate::removal::{NotRemoved, Removal};
 
@@ -31,6 +32,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, LedgerError>;
     /// Every host, also those that were cut off, by name; of one environment, or of all.
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError>;
+    /// The lock of an environment of an app, also one that has expired.
+    async fn lock(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<LockRecord>, LedgerError>;
     /// Where the only instances of an app's services run.
     async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError>;
     /// The newest rollouts of an environment, newest first.

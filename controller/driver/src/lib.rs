@@ -10,6 +10,7 @@ mod announce;
 mod busy;
 mod clock;
 mod fleet;
+mod gates;
 mod homes;
 mod ledger;
 mod level;
@@ -23,6 +24,7 @@ pub mod samples;
 mod sessions;
 mod tries;
 mod verbs;
+mod windows;
 
 use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId, StepReport};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +37,8 @@ use ahead::Ahead;
 pub use announce::Announce;
 use busy::Busy;
 pub use clock::Clock;
+pub use gates::LockRecord;
+use gates::Looked;
 pub use ledger::{Changes, Ledger, LedgerError};
 pub use outputs::{OutputPart, Outputs};
 use parked::Parked;
@@ -44,6 +48,7 @@ use running::Running;
 pub use sessions::{Downward, Epoch, Opened, Sessions};
 use tries::Tries;
 pub use verbs::{Refused, StartRequest, Verb};
+pub use windows::{UnknownTimeZone, check_time_zone};
 
 /// Events that wait; whoever brings one more waits with it.
 const QUEUE: usize = 1024;
@@ -99,6 +104,8 @@ pub enum Event {
         /// Which host.
         host: HostId,
     },
+    /// Something has changed that gates depend on, such as the lock of an environment.
+    LookAtGates,
     /// Someone wants something.
     Verb {
         /// What.
@@ -179,6 +186,8 @@ struct Loop {
     sent: BTreeMap<HostId, (Epoch, BTreeSet<(RolloutId, u32)>)>,
     /// Attempts to bring hosts level that did not work.
     tries: Tries,
+    /// When the gates of rollouts were looked at.
+    looked: Looked,
     /// What is asked for and waits for another rollout to give way.
     parked: Vec<Parked>,
     work: Work,
@@ -233,6 +242,7 @@ impl Loop {
             forgiven: parts.ledger.forgiven().await?,
             sent: BTreeMap::new(),
             tries: Tries::default(),
+            looked: Looked::default(),
             parked: Vec::new(),
             work: Work::default(),
             parts,
@@ -269,6 +279,7 @@ impl Loop {
                 self.take(event, &stopping).await;
             }
             self.tick();
+            self.look_at_gates().await;
             self.finish_round(&stopping).await;
         }
         for (rollout, outputs) in self.parts.outputs.all() {
@@ -288,9 +299,11 @@ impl Loop {
             Event::Facts { host, facts } => self.take_facts(&host, *facts),
             Event::Report { host, epoch, sequence, report } => self.report(&host, epoch, sequence, *report),
             Event::Revoked { host } => self.revoked(&host),
+            Event::LookAtGates => self.looked.again(),
             Event::Verb { verb, answer } => {
                 // What was decided before is saved first: a verb reads the database.
                 self.finish_round(stopping).await;
+                self.looked.again();
                 match self.park(verb, answer) {
                     Some((verb, answer)) => self.answer(verb, answer).await,
                     None => tracing::info!("what is asked for waits until hosts that come level have given way"),

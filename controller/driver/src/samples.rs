@@ -5,8 +5,8 @@
 use roadstead_bundle::manifest::{FORMAT, Manifest, Packages, Source, TreeRef};
 use roadstead_bundle::spec::{AppSpec, Checks, Hooks, PythonVersion, RelativePath, StepLimits};
 use roadstead_model::{
-    AppName, Digest, DiskSpace, EnvironmentName, EnvironmentSpec, HostFacts, HostId, HostName, Labels, Millis, Selector, Share, Strategy,
-    Timeouts, Timestamp, Version,
+    AppName, Digest, DiskSpace, EnvironmentName, EnvironmentSpec, Gates, HostFacts, HostId, HostName, Labels, Millis, Selector, Share,
+    Strategy, Timeouts, Timestamp, Version,
 };
 use std::collections::BTreeMap;
 
@@ -67,6 +67,7 @@ pub fn environment() -> EnvironmentSpec {
         name: EnvironmentName::parse("staging").unwrap(),
         app: app(),
         hosts: Selector::default(),
+        gates: Gates::default(),
         strategy: Strategy { batch: Share::Count(1), max_unavailable: Share::Count(1), ..Strategy::default() },
         bake: Millis(0),
         keep: 3,

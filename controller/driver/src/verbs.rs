@@ -1,11 +1,11 @@
 //! What operators ask for: start, roll back, steer.
 
 use roadstead_model::{AppName, EnvironmentName, ReleaseId, RolloutId};
-use roadstead_rollout::{Contact, Event, InvalidPlan, Plan, Rejected, RolloutKind, State, Steer};
+use roadstead_rollout::{Contact, Event, InvalidPlan, Phase, Plan, Rejected, RolloutKind, State, Steer};
 
-use super::Loop;
 use super::planning::{all_have, declared, migrates};
 use super::running::Running;
+use super::{Loop, gates};
 use crate::{EnvironmentRecord, LedgerError, NewEvent, ReleaseRecord, RolloutRecord};
 
 /// Something that is asked for, and by whom.
@@ -76,6 +76,9 @@ pub enum Refused {
     /// Another rollout runs.
     #[error("{0} of {1} to {2} has not ended")]
     Busy(RolloutId, AppName, EnvironmentName),
+    /// Another rollout waits at the gates.
+    #[error("{0} of {1} to {2} waits at its gates")]
+    Waiting(RolloutId, AppName, EnvironmentName),
     /// There is nothing to go back to.
     #[error("{1} has no good release of {0} to go back to")]
     NothingBefore(AppName, EnvironmentName),
@@ -109,6 +112,7 @@ pub enum Refused {
 const fn steered(steer: &Steer) -> &'static str {
     match steer {
         Steer::Abort => "rollout-aborted",
+        Steer::Approve { .. } => "rollout-approved",
         Steer::Pause { .. } => "rollout-paused",
         Steer::Resume => "rollout-resumed",
         Steer::Promote { .. } => "rollout-promoted",
@@ -136,8 +140,18 @@ impl Loop {
         }
     }
 
+    /// The rollout that has its turn in an environment: one that has begun and has not ended.
     pub(super) fn unfinished(&self, environment: &EnvironmentName, app: &AppName) -> Option<RolloutId> {
-        let same = |r: &Running| r.state().plan.environment == *environment && r.state().plan.app == *app;
+        self.rollout_where(environment, app, |phase| !matches!(phase, Phase::Gated { .. } | Phase::Ended { .. }))
+    }
+
+    /// The rollout that waits at the gates of an environment.
+    fn at_gates(&self, environment: &EnvironmentName, app: &AppName) -> Option<RolloutId> {
+        self.rollout_where(environment, app, |phase| matches!(phase, Phase::Gated { .. }))
+    }
+
+    fn rollout_where(&self, environment: &EnvironmentName, app: &AppName, fits: impl Fn(&Phase) -> bool) -> Option<RolloutId> {
+        let same = |r: &Running| r.state().plan.environment == *environment && r.state().plan.app == *app && fits(&r.state().phase);
         self.running.iter().find(|(_, r)| same(r)).map(|(id, _)| *id)
     }
 
@@ -153,6 +167,9 @@ impl Loop {
         }
         if let Some(busy) = self.unfinished(&environment, &app) {
             return Err(Refused::Busy(busy, app, environment));
+        }
+        if let Some(waiting) = self.at_gates(&environment, &app) {
+            return Err(Refused::Waiting(waiting, app, environment));
         }
         let environment = self.known(&environment, &app).await?;
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
@@ -193,6 +210,10 @@ impl Loop {
         let served = self.brought(&known.spec.name, &known.spec.app, &target.reference()).await?.is_some();
         if !served && target.bad.is_empty() {
             return Err(Refused::NeverServed(target.id(), known.spec.name));
+        }
+        // Whoever goes back does not want what waits at the gates to go forward.
+        if let Some(waiting) = self.at_gates(&known.spec.name, &known.spec.app) {
+            self.steer(waiting, Steer::Abort, reason.clone(), by.clone())?;
         }
         let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new() };
         self.begin(&known, &target, wanted).await
@@ -243,11 +264,14 @@ impl Loop {
         for (service, host) in homes {
             self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
         }
-        self.enter(plan, wanted, &others);
+        let lock = self.parts.ledger.lock(&spec.name, &spec.app).await?;
+        let locked = lock.is_some_and(|lock| gates::locked(&lock, &plan, &wanted.by, self.parts.clock.now()).is_some());
+        let gated = plan.kind == RolloutKind::Rollout && (locked || !plan.gates.is_empty());
+        self.enter(plan, wanted, &others, gated);
         Ok(rollout)
     }
 
-    fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[roadstead_model::VariableName]) {
+    fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[roadstead_model::VariableName], gated: bool) {
         let (now, rollout) = (self.parts.clock.now(), plan.rollout);
         let line = |actor: &str, kind: &str, text: String| NewEvent::new(now, actor, kind, rollout.to_string(), text).of(rollout);
         let kind = match plan.kind {
@@ -268,7 +292,9 @@ impl Loop {
             true if self.busy.is(host, &app) => Contact::Busy,
             true => Contact::AtRest,
         };
-        let state = State::new(plan, self.parts.clock.steady(), contact);
+        let steady = self.parts.clock.steady();
+        let mut state = if gated { State::gated(plan, steady, contact) } else { State::new(plan, steady, contact) };
+        state.requested_by.clone_from(&wanted.by);
         let Wanted { reason, by, idempotency_key, .. } = wanted;
         let running = Running::new(RolloutRecord { state, reason, started_by: by, idempotency_key });
         self.work.changes.started.push(running.shared());
@@ -286,6 +312,6 @@ impl Loop {
             by: "controller".to_owned(),
             idempotency_key: String::new(),
         };
-        self.enter(plan, wanted, others);
+        self.enter(plan, wanted, others, false);
     }
 }

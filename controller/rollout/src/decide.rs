@@ -8,6 +8,7 @@ use roadstead_model::{
 };
 
 use crate::ending::go_back;
+use crate::gates::{self, Closed, Currents};
 use crate::orders::attempt_of;
 use crate::settle::{migrated, settle};
 use crate::steer::{Steer, steered};
@@ -46,6 +47,13 @@ pub enum Event {
     },
     /// The controller was away and is there again: no session is open yet, and the time until now counts against nobody.
     Resumed,
+    /// Somebody looked at the gates of a rollout that waits at them.
+    GatesSeen {
+        /// Those that are closed, beside its approvals.
+        closed: Vec<Closed>,
+        /// What its hosts serve, should it begin now.
+        currents: Currents,
+    },
     /// An operator steers it.
     Steered {
         /// How.
@@ -131,6 +139,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
             }
         }
         Event::Steered { steer, by, reason } => steered(state, &steer, &by, &reason, now, notes)?,
+        Event::GatesSeen { closed, currents } => gates::seen(state, closed, &currents, now, notes),
         Event::GiveWay { by } => {
             if !state.gives_way && state.outcome().is_none() {
                 state.gives_way = true;

@@ -30,7 +30,7 @@ pub(crate) fn go_back(state: &mut State, failure: Failure, now: Timestamp, notes
 pub(crate) fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
     let served_before = plan.hosts.get(id).is_some_and(|planned| planned.current.as_ref() == Some(&plan.release));
     // Of a host that is away, or has said nothing in this rollout yet, nothing is known: it is asked.
-    let heard = host.away_since.is_none() && host.stage != Stage::Preparing;
+    let heard = host.away_since.is_none() && !matches!(host.stage, Stage::Waiting | Stage::Preparing);
     let serves = heard && host.current.as_ref() == Some(&plan.release.id);
     match host.stage {
         // What served before the rollout goes on serving.
@@ -38,6 +38,8 @@ pub(crate) fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
         Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,
         // It failed at something else than the release, such as to write down that this is confirmed.
         Stage::Failed if host.current.as_ref() == Some(&plan.release.id) => Stage::Reverting,
+        // It has not heard of it.
+        Stage::Waiting => Stage::Abandoned,
         Stage::Preparing | Stage::Prepared | Stage::Migrating | Stage::Failed => Stage::Abandoning,
         Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => host.stage,
     }

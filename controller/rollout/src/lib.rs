@@ -10,6 +10,7 @@
 mod batches;
 mod decide;
 mod ending;
+mod gates;
 mod hold;
 mod orders;
 mod plan;
@@ -19,6 +20,7 @@ mod steer;
 mod waiting;
 
 pub use decide::{Decision, Event, Note, Rejected, decide};
+pub use gates::{Approval, Closed, Currents, closed};
 pub use hold::{Hold, HoldCause};
 pub use orders::{Verb, orders};
 pub use plan::{Bake, Candidate, InvalidPlan, Plan, PlannedHost, RolloutKind};

@@ -81,7 +81,8 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
             (Verb::Revert, OrderKind::Revert { from: release, to, condemn: state.condemn }, timeouts.activate)
         }
         Stage::Abandoning => (Verb::Abandon, OrderKind::Abandon { release, condemn: state.condemn }, timeouts.activate),
-        Stage::Prepared
+        Stage::Waiting
+        | Stage::Prepared
         | Stage::Healthy
         | Stage::Confirmed
         | Stage::Failed

@@ -4,6 +4,7 @@ use roadstead_model::{Failure, FailureKind, HostId, OnFailure, Promotion, Timest
 
 use crate::decide::{enter, host_stage, lose};
 use crate::ending::{end, go_back, way_out};
+use crate::gates::settle_gated;
 use crate::hold;
 use crate::plan::Bake;
 use crate::{Host, Note, Outcome, Phase, Rejected, RolloutKind, Stage, State};
@@ -15,6 +16,7 @@ pub(crate) fn settle(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
         hold::look(state, now, notes);
         let before = state.phase.clone();
         match before {
+            Phase::Gated { since, .. } => settle_gated(state, since, now, notes),
             Phase::Preparing { .. } => settle_preparing(state, now, notes),
             Phase::Migrating { since, .. } => settle_migrating(state, since, now, notes),
             Phase::Moving { batch, since } => settle_moving(state, batch, since, now, notes),

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::Plan;
+use crate::gates::{Approval, Closed};
 use crate::hold::Hold;
 
 /// A rollout: its plan and how far it has come.
@@ -23,6 +24,12 @@ pub struct State {
     /// Whether it moves no more hosts, because another rollout is waited for.
     #[serde(default)]
     pub gives_way: bool,
+    /// Who asked for it.
+    #[serde(default)]
+    pub requested_by: String,
+    /// Who approved it.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
     /// Why nothing further begins until an operator says so.
     #[serde(default)]
     pub hold: Option<Hold>,
@@ -42,6 +49,13 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "phase")]
 pub enum Phase {
+    /// It waits at its gates; no host knows of it.
+    Gated {
+        /// Since when.
+        since: Timestamp,
+        /// Gates beside its approvals that are closed; nothing while nobody has looked.
+        closed: Option<Vec<Closed>>,
+    },
     /// All hosts prepare at once; nothing has changed for users.
     Preparing {
         /// When it began.
@@ -157,6 +171,8 @@ impl Host {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
+    /// Told nothing yet.
+    Waiting,
     /// Told to prepare.
     Preparing,
     /// Prepared; serves the old release.
@@ -219,15 +235,27 @@ pub enum Contact {
 }
 
 impl State {
-    /// A rollout at its beginning, and how its hosts can be reached then.
+    /// A rollout at its beginning, and how its hosts can be reached then. One with gates waits at them; one without begins at once.
     #[must_use]
     pub fn new(plan: Plan, now: Timestamp, contact: impl Fn(&HostId) -> Contact) -> Self {
+        let gated = !plan.gates.is_empty();
+        Self::begin(plan, now, contact, gated)
+    }
+
+    /// As [`State::new`]; it waits at least until somebody has looked at its gates, whether its plan has any or not.
+    #[must_use]
+    pub fn gated(plan: Plan, now: Timestamp, contact: impl Fn(&HostId) -> Contact) -> Self {
+        Self::begin(plan, now, contact, true)
+    }
+
+    fn begin(plan: Plan, now: Timestamp, contact: impl Fn(&HostId) -> Contact, gated: bool) -> Self {
         let rollback = plan.kind == crate::RolloutKind::Rollback;
         let target = plan.release.clone();
         let stage = |id: &HostId, planned: &crate::PlannedHost| match rollback {
             // What a host that is away or busy was heard to serve may not be what it serves.
             true if planned.current.as_ref() == Some(&target) && contact(id) == Contact::AtRest => Stage::Confirmed,
             true => Stage::Prepared,
+            false if gated => Stage::Waiting,
             false => Stage::Preparing,
         };
         let host = |id: &HostId, planned: &crate::PlannedHost| Host {
@@ -242,7 +270,11 @@ impl State {
             standing: Standing::Counts,
         };
         let hosts = plan.hosts.iter().map(|(id, planned)| (id.clone(), host(id, planned))).collect();
-        let phase = if rollback { Phase::Moving { batch: 0, since: now } } else { Phase::Preparing { since: now } };
+        let phase = match (rollback, gated) {
+            (true, _) => Phase::Moving { batch: 0, since: now },
+            (false, true) => Phase::Gated { since: now, closed: None },
+            (false, false) => Phase::Preparing { since: now },
+        };
         // A release that the environment already runs is never condemned by bringing hosts level with it.
         let condemn = plan.kind == crate::RolloutKind::Rollout && plan.previous.as_ref() != Some(&plan.release);
         let mut state = Self {
@@ -252,6 +284,8 @@ impl State {
             failure: None,
             condemn,
             gives_way: false,
+            requested_by: String::new(),
+            approvals: Vec::new(),
             hold: None,
             skips_bakes: false,
             started_at: now,
@@ -268,7 +302,8 @@ impl State {
         let fell_asleep = self.changed_at;
         let shift = |at: &mut Timestamp| *at = Timestamp(now.0.saturating_sub(fell_asleep.since(*at).0));
         match &mut self.phase {
-            Phase::Preparing { since }
+            Phase::Gated { since, .. }
+            | Phase::Preparing { since }
             | Phase::Migrating { since, .. }
             | Phase::Moving { since, .. }
             | Phase::Baking { since, .. }
@@ -319,6 +354,7 @@ impl Phase {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
+            Self::Gated { .. } => "gated",
             Self::Preparing { .. } => "preparing",
             Self::Migrating { .. } => "migrating",
             Self::Moving { .. } => "moving",
@@ -338,6 +374,7 @@ impl Stage {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Preparing => "preparing",
             Self::Prepared => "prepared",
             Self::Migrating => "migrating",

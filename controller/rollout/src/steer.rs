@@ -1,9 +1,10 @@
 //! What operators do to a rollout that runs.
 
-use roadstead_model::{Failure, FailureKind, HostId, Millis, Promotion, Timestamp, limits};
+use roadstead_model::{Failure, FailureKind, HostId, Millis, Promotion, RoleName, Timestamp, limits};
 
 use crate::decide::{enter, host_mut};
 use crate::ending::{go_back, way_out};
+use crate::gates::{Approval, missing};
 use crate::hold::{Hold, HoldCause, resume};
 use crate::settle::{bake_ends, bake_of};
 use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State};
@@ -13,6 +14,11 @@ use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State};
 pub enum Steer {
     /// It ends, and goes back.
     Abort,
+    /// Somebody other than who asked for it approves it, as one of these.
+    Approve {
+        /// What the approver may approve as.
+        roles: Vec<RoleName>,
+    },
     /// Nothing further begins.
     Pause {
         /// For how long; then it goes back.
@@ -39,6 +45,7 @@ impl Steer {
     pub const fn done(&self) -> &'static str {
         match self {
             Self::Abort => "aborted",
+            Self::Approve { .. } => "approved",
             Self::Pause { .. } => "paused",
             Self::Resume => "resumed",
             Self::Promote { .. } => "promoted",
@@ -53,7 +60,7 @@ impl Steer {
     pub const fn host(&self) -> Option<&HostId> {
         match self {
             Self::Retry(host) | Self::Ignore(host) | Self::Exclude(host) => Some(host),
-            Self::Abort | Self::Pause { .. } | Self::Resume | Self::Promote { .. } => None,
+            Self::Abort | Self::Approve { .. } | Self::Pause { .. } | Self::Resume | Self::Promote { .. } => None,
         }
     }
 }
@@ -75,6 +82,7 @@ pub(crate) fn steered(
                 abort(state, by, reason, now, notes);
                 Ok(())
             }
+            Steer::Approve { roles } => approve(state, by, roles, now),
             Steer::Pause { within } => {
                 let cause = HoldCause::Paused { by: by.to_owned(), reason: reason.to_owned() };
                 state.hold = Some(Hold { cause, since: now, within: *within });
@@ -101,6 +109,9 @@ fn fits(state: &State, steer: &Steer) -> Result<(), Unfit> {
     match (&state.phase, steer) {
         (Phase::Ended { .. }, _) => Err(format!("it has ended: {}", state.phase.word())),
         (_, Steer::Abort) => Ok(()),
+        (Phase::Gated { .. }, Steer::Approve { .. }) => Ok(()),
+        (Phase::Gated { .. }, _) => Err("it waits at its gates, and has not begun".to_owned()),
+        (_, Steer::Approve { .. }) => Err("its gates are open, and it has begun".to_owned()),
         (Phase::Reverting { .. }, _) => Err("it goes back already".to_owned()),
         (Phase::Confirming { .. }, Steer::Retry(_) | Steer::Ignore(_)) => Ok(()),
         (Phase::Confirming { .. }, _) => {
@@ -128,6 +139,23 @@ fn abort(state: &mut State, by: &str, reason: &str, now: Timestamp, notes: &mut 
         notes.push(Note { host: None, kind: "aborting", text });
         state.failure = Some(failure);
     }
+}
+
+fn approve(state: &mut State, by: &str, roles: &[RoleName], now: Timestamp) -> Result<(), Unfit> {
+    if by == state.requested_by {
+        return Err("whoever asked for a rollout does not approve it".to_owned());
+    }
+    if state.approvals.iter().any(|approval| approval.by == by) {
+        return Err(format!("{by} has approved it already"));
+    }
+    let missing = missing(state);
+    let Some((role, _)) = missing.iter().find(|(role, _)| roles.contains(role)) else {
+        let wanted: Vec<&str> = missing.iter().map(|(role, _)| role.as_str()).collect();
+        let wanted = if wanted.is_empty() { "no approval is missing".to_owned() } else { format!("it waits for {}", wanted.join(", ")) };
+        return Err(format!("{by} is not one of those who are asked: {wanted}"));
+    };
+    state.approvals.push(Approval { by: by.to_owned(), role: role.clone(), at: now });
+    Ok(())
 }
 
 fn again(state: &mut State, now: Timestamp) -> Result<(), Unfit> {

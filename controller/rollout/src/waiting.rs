@@ -2,6 +2,7 @@
 
 use roadstead_model::{Promotion, Timeouts, Timestamp};
 
+use crate::gates::closed;
 use crate::hold::HoldCause;
 use crate::settle::bake_of;
 use crate::{Host, Phase, Stage, State};
@@ -30,6 +31,7 @@ pub fn waiting(state: &State) -> Option<Waiting> {
     let count = |stage: Stage| state.hosts.values().filter(|h| h.stage == stage).count();
     let (what, since, own, then) = match &state.phase {
         Phase::Ended { .. } => return None,
+        Phase::Gated { since, .. } => return Some(at_gates(state, *since)),
         Phase::Preparing { since } => {
             let open = count(Stage::Preparing);
             (format!("{open} of {total} hosts to be prepared"), *since, None, "late hosts are left out and come level later")
@@ -88,6 +90,13 @@ fn on_hold(state: &State) -> Option<Waiting> {
     Some(Waiting { what, since: hold.since, until: hold.until(), then: "it goes back" })
 }
 
+/// The gates that are closed, and how each is opened.
+fn at_gates(state: &State, since: Timestamp) -> Waiting {
+    let closed: Vec<String> = closed(state).into_iter().map(|closed| format!("{} ({})", closed.why, closed.way)).collect();
+    let what = if closed.is_empty() { "its gates to be looked at".to_owned() } else { closed.join("; ") };
+    Waiting { what, since, until: since.plus(state.plan.timeouts.gates), then: "it ends, and nothing was changed" }
+}
+
 /// The end of a bake.
 fn bake(state: &State, batch: u32, since: Timestamp) -> Waiting {
     let bake = bake_of(state, batch);
@@ -126,6 +135,7 @@ pub(crate) fn host_deadline(host: &Host, timeouts: &Timeouts) -> Option<HostDead
         Stage::Moving | Stage::Confirming | Stage::Reverting | Stage::Abandoning => timeouts.activate,
         // The migration's host has the phase's deadline; the others are asked for nothing.
         Stage::Migrating
+        | Stage::Waiting
         | Stage::Prepared
         | Stage::Healthy
         | Stage::Confirmed

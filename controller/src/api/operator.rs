@@ -4,6 +4,7 @@ mod admins;
 mod environments;
 mod events;
 mod hosts;
+mod locks;
 mod output;
 mod releases;
 mod rollouts;
@@ -166,6 +167,16 @@ impl Operator for OperatorCalls {
     async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Answer<v1::Rollout> {
         let admin = self.admin(&request)?;
         rollouts::rollback(&self.0, &admin, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn lock_environment(&self, request: Request<v1::LockEnvironmentRequest>) -> Answer<v1::LockEnvironmentResponse> {
+        let admin = self.admin(&request)?;
+        locks::lock(&self.0, &admin, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn unlock_environment(&self, request: Request<v1::UnlockEnvironmentRequest>) -> Answer<v1::UnlockEnvironmentResponse> {
+        let admin = self.admin(&request)?;
+        locks::unlock(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_rollouts(&self, request: Request<v1::ListRolloutsRequest>) -> Answer<v1::ListRolloutsResponse> {

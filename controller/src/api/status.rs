@@ -108,6 +108,9 @@ pub(super) fn refused(refused: Refused) -> Status {
         Refused::Busy(rollout, ..) => {
             not_now(text, &format!("watch it with `roadstead rollout watch {rollout}`, or end it with `roadstead rollout abort {rollout}`"))
         }
+        Refused::Waiting(rollout, ..) => {
+            not_now(text, &format!("see `roadstead rollout show {rollout}`; end it with `roadstead rollout abort {rollout}`"))
+        }
         Refused::NothingBefore(..) => not_now(text, "name a release: `roadstead rollback --to RELEASE`"),
         Refused::NeverServed(..) => not_now(text, "bring it there with `roadstead deploy`"),
         Refused::RunsAlready(..) => not_now(text, "see `roadstead env list`"),

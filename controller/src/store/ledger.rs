@@ -1,7 +1,7 @@
 //! The database as the driver's ledger.
 
 use async_trait::async_trait;
-use roadstead_driver::{Ledger, LedgerError, NotRemoved, Removal};
+use roadstead_driver::{Ledger, LedgerError, LockRecord, NotRemoved, Removal};
 use roadstead_model::{AppName, Digest, EnvironmentName, HostId, ReleaseId, RolloutId, ServiceName};
 
 use super::{Changes, EnvironmentRecord, HostRecord, OutputRecord, ReleaseRecord, RolloutRecord, Store, StoreError};
@@ -35,6 +35,10 @@ impl Ledger for Store {
 
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError> {
         Ok(Self::hosts(self, environment).await?)
+    }
+
+    async fn lock(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<LockRecord>, LedgerError> {
+        Ok(Self::lock(self, name, app).await?)
     }
 
     async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError> {

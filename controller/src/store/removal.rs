@@ -52,7 +52,11 @@ async fn remove(batch: &mut Batch, removal: Removal) -> Result<Result<(), NotRem
     if dry_run {
         return Ok(Ok(()));
     }
-    for sql in ["DELETE FROM environments WHERE name = ? AND app = ?", "DELETE FROM singletons WHERE environment = ? AND app = ?"] {
+    for sql in [
+        "DELETE FROM environments WHERE name = ? AND app = ?",
+        "DELETE FROM singletons WHERE environment = ? AND app = ?",
+        "DELETE FROM locks WHERE environment = ? AND app = ?",
+    ] {
         sqlx::query(sql).bind(name).bind(of_app).execute(batch.connection().await?).await?;
     }
     let sql = "INSERT INTO meta (key, value) SELECT ?1, coalesce(max(id), 0) FROM rollouts WHERE environment = ?2 AND app = ?3 \

@@ -5,7 +5,11 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use super::StoreError;
 
 /// The steps from an empty file to the newest format.
-const STEPS: [&str; 2] = [include_str!("../../migrations/0001_first.sql"), include_str!("../../migrations/0002_batons.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("../../migrations/0001_first.sql"),
+    include_str!("../../migrations/0002_batons.sql"),
+    include_str!("../../migrations/0003_locks.sql"),
+];
 
 /// Brings the database to the newest format.
 ///

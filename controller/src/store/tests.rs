@@ -17,6 +17,7 @@ fn spec(keep: u32) -> EnvironmentSpec {
         name: EnvironmentName::parse("staging").unwrap(),
         app: AppName::parse("erp").unwrap(),
         hosts: roadstead_model::Selector::default(),
+        gates: roadstead_model::Gates::default(),
         strategy: roadstead_model::Strategy::default(),
         bake: Millis(0),
         keep,

@@ -1659,6 +1659,13 @@ pub struct Environment {
     pub active_rollout: u64,
     #[prost(string, repeated, tag = "9")]
     pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Who keeps the rollouts of others out; empty: nobody.
+    #[prost(string, tag = "10")]
+    pub locked_by: ::prost::alloc::string::String,
+    #[prost(string, tag = "11")]
+    pub lock_reason: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "12")]
+    pub locked_until_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StartRolloutRequest {
@@ -1681,13 +1688,19 @@ pub struct SteerRolloutRequest {
     /// Never empty: it is kept in the history.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
-    #[prost(oneof = "steer_rollout_request::Steer", tags = "3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "steer_rollout_request::Steer", tags = "3, 4, 5, 6, 7, 8, 9, 10")]
     pub steer: ::core::option::Option<steer_rollout_request::Steer>,
 }
 /// Nested message and enum types in `SteerRolloutRequest`.
 pub mod steer_rollout_request {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Abort {}
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Approve {
+        /// Of the approver's roles; empty: any that is asked for.
+        #[prost(string, tag = "1")]
+        pub role: ::prost::alloc::string::String,
+    }
     /// It goes back when nobody resumes it within this time; 0: the environment's `decide`.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Pause {
@@ -1719,6 +1732,8 @@ pub mod steer_rollout_request {
         Ignore(::prost::alloc::string::String),
         #[prost(string, tag = "9")]
         Exclude(::prost::alloc::string::String),
+        #[prost(message, tag = "10")]
+        Approve(Approve),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1732,6 +1747,44 @@ pub struct RollbackRequest {
     pub to: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LockEnvironmentRequest {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// For how long; at most a week.
+    #[prost(uint64, tag = "4")]
+    pub for_ms: u64,
+    /// Also when somebody else holds it.
+    #[prost(bool, tag = "5")]
+    pub r#break: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LockEnvironmentResponse {
+    #[prost(uint64, tag = "1")]
+    pub until_ms: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockEnvironmentRequest {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// Also when somebody else holds it.
+    #[prost(bool, tag = "4")]
+    pub r#break: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnlockEnvironmentResponse {
+    /// Who had it locked; empty: nobody.
+    #[prost(string, tag = "1")]
+    pub owner: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListRolloutsRequest {
@@ -1765,7 +1818,7 @@ pub struct Rollout {
     /// `rollout` or `rollback`.
     #[prost(string, tag = "6")]
     pub kind: ::prost::alloc::string::String,
-    /// preparing, migrating, moving, baking, baked, confirming, reverting, done, rolled-back, failed.
+    /// gated, preparing, migrating, moving, baking, baked, confirming, reverting, done, rolled-back, failed.
     #[prost(string, tag = "7")]
     pub phase: ::prost::alloc::string::String,
     /// What it waits for, in words.
@@ -2381,6 +2434,55 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("roadstead.v1.Operator", "Rollback"));
             self.inner.unary(req, path, codec).await
         }
+        /// Keeps the rollouts of others out of an environment.
+        pub async fn lock_environment(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LockEnvironmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LockEnvironmentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/LockEnvironment",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "LockEnvironment"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn unlock_environment(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UnlockEnvironmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnlockEnvironmentResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/UnlockEnvironment",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "UnlockEnvironment"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn list_rollouts(
             &mut self,
             request: impl tonic::IntoRequest<super::ListRolloutsRequest>,
@@ -2696,6 +2798,21 @@ pub mod operator_server {
             &self,
             request: tonic::Request<super::RollbackRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status>;
+        /// Keeps the rollouts of others out of an environment.
+        async fn lock_environment(
+            &self,
+            request: tonic::Request<super::LockEnvironmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LockEnvironmentResponse>,
+            tonic::Status,
+        >;
+        async fn unlock_environment(
+            &self,
+            request: tonic::Request<super::UnlockEnvironmentRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UnlockEnvironmentResponse>,
+            tonic::Status,
+        >;
         async fn list_rollouts(
             &self,
             request: tonic::Request<super::ListRolloutsRequest>,
@@ -3455,6 +3572,96 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RollbackSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/LockEnvironment" => {
+                    #[allow(non_camel_case_types)]
+                    struct LockEnvironmentSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::LockEnvironmentRequest>
+                    for LockEnvironmentSvc<T> {
+                        type Response = super::LockEnvironmentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LockEnvironmentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::lock_environment(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LockEnvironmentSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/UnlockEnvironment" => {
+                    #[allow(non_camel_case_types)]
+                    struct UnlockEnvironmentSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::UnlockEnvironmentRequest>
+                    for UnlockEnvironmentSvc<T> {
+                        type Response = super::UnlockEnvironmentResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UnlockEnvironmentRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::unlock_environment(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UnlockEnvironmentSvc(inner);
                         let codec = crate::codec::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,7 +1,7 @@
 //! The controller: the driver of real fleets over a simulated database. It is killed and comes back with what was saved.
 
-use roadstead_driver::{Announce, Driver, Outputs, Parts, RolloutRecord, Sessions, start};
-use roadstead_model::RolloutId;
+use roadstead_driver::{Announce, Clock as _, Driver, Outputs, Parts, RolloutRecord, Sessions, start};
+use roadstead_model::{RolloutId, Timestamp};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,11 @@ impl Controller {
     /// Who sees all of it.
     pub(crate) fn witness(&self) -> &Witness {
         &self.world.witness
+    }
+
+    /// The time of day of the start that serves.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.serving().map_or(Timestamp(0), |serving| serving.clock.now())
     }
 
     /// Kills the process.

@@ -3,7 +3,8 @@
 
 use async_trait::async_trait;
 use roadstead_driver::{
-    Changes, EnvironmentRecord, HostRecord, Ledger, LedgerError, NotRemoved, OutputRecord, ReleaseRecord, Removal, RolloutRecord,
+    Changes, EnvironmentRecord, HostRecord, Ledger, LedgerError, LockRecord, NotRemoved, OutputRecord, ReleaseRecord, Removal,
+    RolloutRecord,
 };
 use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, HostId, ReleaseId, RolloutId, ServiceName};
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub(crate) struct Tables {
     pub(crate) releases: BTreeMap<Digest, ReleaseRecord>,
     pub(crate) hosts: BTreeMap<HostId, HostRecord>,
     pub(crate) rollouts: BTreeMap<RolloutId, Arc<RolloutRecord>>,
+    pub(crate) locks: BTreeMap<(EnvironmentName, AppName), LockRecord>,
     singletons: BTreeMap<(EnvironmentName, AppName, ServiceName), HostId>,
     term: u64,
 }
@@ -98,6 +100,10 @@ impl Ledger for SimLedger {
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError> {
         let tables = self.tables();
         Ok(tables.hosts.values().filter(|host| environment.is_none_or(|name| host.environment == *name)).cloned().collect())
+    }
+
+    async fn lock(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<LockRecord>, LedgerError> {
+        Ok(self.tables().locks.get(&(name.clone(), app.clone())).cloned())
     }
 
     async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError> {

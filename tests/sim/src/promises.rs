@@ -2,7 +2,7 @@
 
 use roadstead_driver::RolloutRecord;
 use roadstead_model::{HostId, Order, ReleaseRef};
-use roadstead_rollout::{Host, Outcome, Phase, RolloutKind, Stage, Standing, State, Verb};
+use roadstead_rollout::{Host, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,12 +23,35 @@ pub(crate) fn of_history(witness: &Witness, before: Option<&RolloutRecord>, now:
             format!("{id} goes back from revision {} to {}", before.state.revision, now.state.revision),
         );
     }
-    if before.state.plan != now.state.plan {
+    if fixed(&before.state) != fixed(&now.state) {
         witness.broken("a plan is fixed", format!("the plan of {id} changed"));
     }
+    of_gates(witness, &now.state);
     of_moves(witness, &before.state, &now.state);
     of_operators(witness, &before.state, &now.state);
     of_budget(witness, &now.state);
+}
+
+/// What cannot change of a plan: what hosts serve is looked at once more when its gates open.
+fn fixed(state: &State) -> Plan {
+    let mut plan = state.plan.clone();
+    if plan.kind == RolloutKind::Rollout {
+        plan.hosts.values_mut().for_each(|planned| planned.current = None);
+    }
+    plan
+}
+
+/// Approvals of others are there, as many as are asked for, before a host hears of a rollout.
+fn of_gates(witness: &Witness, now: &State) {
+    let begun = !matches!(now.phase, Phase::Gated { .. } | Phase::Ended { .. });
+    for rule in &now.plan.gates.approvals {
+        let by: BTreeSet<&str> =
+            now.approvals.iter().filter(|approval| approval.role == rule.role).map(|approval| approval.by.as_str()).collect();
+        let own = by.contains(now.requested_by.as_str());
+        if begun && (own || by.len() < rule.count as usize) {
+            witness.broken("nothing begins without its approvals", format!("{} begins, approved by {by:?}", now.plan.rollout));
+        }
+    }
 }
 
 /// Hosts are told to move: as few as may be out, unknown ones among them, and none before its batch.
@@ -111,7 +134,9 @@ fn of_budget(witness: &Witness, now: &State) {
 /// All that is saved, together.
 pub(crate) fn of_tables(witness: &Witness, tables: &Tables) {
     let mut places = BTreeSet::new();
-    for record in tables.rollouts.values().filter(|record| record.state.outcome().is_none()) {
+    // Those that wait at their gates have not begun.
+    let has_turn = |record: &&Arc<RolloutRecord>| record.state.outcome().is_none() && !matches!(record.state.phase, Phase::Gated { .. });
+    for record in tables.rollouts.values().filter(has_turn) {
         let plan = &record.state.plan;
         if !places.insert((plan.environment.clone(), plan.app.clone())) {
             witness.broken("one rollout at a time", format!("{} runs beside another in {}", plan.rollout, plan.environment));

@@ -1,8 +1,10 @@
 //! What people and fate do during a run: operators deploy, roll back, steer and change their mind at bad moments; machines, the network
 //! and the controller's disk fail.
 
-use roadstead_driver::{Refused, StartRequest, Verb};
-use roadstead_model::{CanaryStep, EnvironmentSpec, HostId, Millis, OnFailure, Promotion, ReleaseId, RolloutId, Share};
+use roadstead_driver::{LockRecord, Refused, StartRequest, Verb};
+use roadstead_model::{
+    ApprovalRule, CanaryStep, EnvironmentSpec, Gates, HostId, Millis, OnFailure, Promotion, ReleaseId, RoleName, RolloutId, Share, Window,
+};
 use roadstead_rollout::{Host, Steer};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
@@ -38,7 +40,7 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
         let by = format!("admin:operator-{number}");
         let (environment, app) = (stage.environment.name.clone(), stage.environment.app.clone());
         let reason = "a run".to_owned();
-        let verb = match chance.number(0, 14) {
+        let verb = match chance.number(0, 15) {
             0..=5 => {
                 let release = releases[chance.index(releases.len())].clone();
                 Verb::Start(StartRequest {
@@ -54,6 +56,10 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
             8..=13 => {
                 let Some((rollout, steer)) = steer(&stage, &mut chance) else { continue };
                 Verb::Steer { rollout, steer, reason, by }
+            }
+            14 => {
+                lock(&stage, &by, &mut chance);
+                continue;
             }
             _ => {
                 let spec = policy(&stage.environment, &mut chance);
@@ -72,6 +78,17 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
     }
 }
 
+/// Locks the environment for up to an hour, or unlocks it.
+fn lock(stage: &Stage, by: &str, chance: &mut Chance) {
+    let at = stage.network.controller.now();
+    let (place, until) = ((stage.environment.name.clone(), stage.environment.app.clone()), at.plus(Millis(chance.number(1, 60) * 60_000)));
+    stage.world.witness.saw(format!("{by} locks the environment, or unlocks it"));
+    let locks = &mut stage.world.ledger.tables().locks;
+    if locks.remove(&place).is_none() {
+        locks.insert(place, LockRecord { by: by.to_owned(), reason: "a run".to_owned(), at, until });
+    }
+}
+
 /// Something that could be done to the newest rollout: what fits is as likely as what does not.
 fn steer(stage: &Stage, chance: &mut Chance) -> Option<(RolloutId, Steer)> {
     let tables = stage.world.ledger.tables();
@@ -82,6 +99,10 @@ fn steer(stage: &Stage, chance: &mut Chance) -> Option<(RolloutId, Steer)> {
         some if some > 0 && chance.percent(80) => lost[chance.index(some)].clone(),
         _ => hosts[chance.index(hosts.len())].0.clone(),
     };
+    let waits = matches!(record.state.phase, roadstead_rollout::Phase::Gated { .. });
+    if waits && chance.percent(70) {
+        return Some((*rollout, Steer::Approve { roles: vec![role()] }));
+    }
     let steer = match chance.number(0, 9) {
         0 => Steer::Abort,
         1..=2 => Steer::Pause { within: Millis(chance.number(1, 40) * 60_000) },
@@ -92,6 +113,20 @@ fn steer(stage: &Stage, chance: &mut Chance) -> Option<(RolloutId, Steer)> {
         _ => Steer::Exclude(host),
     };
     Some((*rollout, steer))
+}
+
+/// The one role that somebody may be asked to approve as.
+fn role() -> RoleName {
+    RoleName::parse("ops").unwrap_or_else(|error| panic!("a good role: {error}"))
+}
+
+/// Gates that open within an hour or two, if the clock is right and somebody approves.
+fn gates(chance: &mut Chance) -> Gates {
+    let count = u32::try_from(chance.number(1, 2)).unwrap_or(1);
+    let approvals = if chance.percent(30) { vec![ApprovalRule { role: role(), count }] } else { Vec::new() };
+    let windows = ["mon-sun 00:00-10:00", "mon-sun 11:00-23:00"].map(|text| Window::try_from(text.to_owned()));
+    let windows = if chance.percent(20) { windows.into_iter().flatten().collect() } else { Vec::new() };
+    Gates { approvals, windows, time_zone: Some("UTC".to_owned()), ..Gates::default() }
 }
 
 /// Another policy for the same hosts.
@@ -111,6 +146,8 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
             promote: if chance.percent(50) { Promotion::Manual } else { Promotion::Automatic },
         })
         .collect();
+    spec.gates = if chance.percent(40) { gates(chance) } else { Gates::default() };
+    spec.timeouts.gates = Millis(chance.number(10, 60) * 60_000);
     spec.timeouts.decide = Millis(chance.number(5, 30) * 60_000);
     spec.bake = Millis(chance.number(0, 4) * 60_000);
     spec

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use roadstead_model::{Millis, RolloutId};
-use roadstead_proto::v1::steer_rollout_request::{Abort, Pause, Promote, Resume, Steer};
+use roadstead_proto::v1::steer_rollout_request::{Abort, Approve, Pause, Promote, Resume, Steer};
 use roadstead_proto::v1::{Rollout, SteerRolloutRequest};
 
 use crate::args::Wait;
@@ -15,6 +15,16 @@ use crate::remote::{Controller, now_ms, spans};
 /// What is done.
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
+    /// Approves a rollout that waits at its gates, as one of those who are asked. Whoever asked for it cannot.
+    #[command(after_help = "Examples:\n  roadstead rollout approve r-17 --reason 'read the plan'\n  \
+        roadstead rollout approve r-17 --as dba --reason 'the migration is short'")]
+    Approve {
+        #[command(flatten)]
+        meant: Meant,
+        /// As what, where you have several of the roles that are asked for.
+        #[arg(long = "as", value_name = "ROLE", default_value = "", hide_default_value = true)]
+        role: String,
+    },
     /// Pauses a rollout: nothing further begins, what has begun goes on.
     ///
     /// Hosts that are lost count as before. A migration is not cut off, but no host moves after it. A rollout that nobody resumes goes
@@ -107,6 +117,7 @@ pub(super) fn run(controller: &Controller, action: &Action, output: &Output) -> 
 /// What is sent, and what to say when it is done.
 fn asked(action: &Action) -> (&Meant, Steer, String) {
     match action {
+        Action::Approve { meant, role } => (meant, Steer::Approve(Approve { role: role.clone() }), "is approved".to_owned()),
         Action::Pause { meant, within } => {
             let within_ms = within.map_or(0, |within| within.0);
             (meant, Steer::Pause(Pause { within_ms }), "is paused".to_owned())

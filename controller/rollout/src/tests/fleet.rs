@@ -19,6 +19,7 @@ pub(crate) fn environment(batch: Share, max_unavailable: Share, failure_budget: 
         name: EnvironmentName::parse("staging").unwrap(),
         app: AppName::parse("erp").unwrap(),
         hosts: Selector::default(),
+        gates: Gates::default(),
         strategy: Strategy { batch, max_unavailable, failure_budget, ..Strategy::default() },
         bake: Millis::from_secs(60),
         keep: 3,

@@ -1,7 +1,7 @@
 //! Environments: applying their policy, saying what that would do, removing them, and showing what they run.
 
 use roadstead_driver::Removal;
-use roadstead_model::{AppName, EnvironmentName, EnvironmentSpec, limits};
+use roadstead_model::{AppName, ApprovalRule, EnvironmentName, EnvironmentSpec, Millis, limits};
 use roadstead_proto::v1;
 use std::collections::BTreeSet;
 use tonic::Status;
@@ -10,6 +10,7 @@ use super::super::Context;
 use super::super::status::{internal, invalid, not_removed, stored};
 use super::Admin;
 use crate::clock;
+use crate::settings::Roles;
 use crate::store::{Applied, EnvironmentRecord, HostRecord};
 
 /// Labels that a warning names.
@@ -20,24 +21,25 @@ pub(super) async fn apply(
     admin: &Admin,
     request: v1::ApplyEnvironmentRequest,
 ) -> Result<v1::ApplyEnvironmentResponse, Status> {
-    let spec = read(&request)?;
+    let spec = read(context, &request)?;
     let applied = context.store.apply(spec.clone(), admin.actor(), clock::now()).await.map_err(stored)?;
     told(context, &spec, applied).await
 }
 
 /// What applying it would do: read, checked and compared as if.
 pub(super) async fn diff(context: &Context, request: v1::ApplyEnvironmentRequest) -> Result<v1::ApplyEnvironmentResponse, Status> {
-    let spec = read(&request)?;
+    let spec = read(context, &request)?;
     let applied = context.store.foresee(&spec).await.map_err(stored)?;
     told(context, &spec, applied).await
 }
 
-fn read(request: &v1::ApplyEnvironmentRequest) -> Result<EnvironmentSpec, Status> {
+fn read(context: &Context, request: &v1::ApplyEnvironmentRequest) -> Result<EnvironmentSpec, Status> {
     if request.spec.len() as u64 > limits::CONFIG_FILE_BYTES_MAX {
         return Err(invalid("the environment is larger than any such document"));
     }
     let spec = serde_json::from_slice(&request.spec).map_err(invalid)?;
     check(&spec)?;
+    check_gates(&spec, &context.roles)?;
     Ok(spec)
 }
 
@@ -104,6 +106,8 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
         ("timeouts.confirm", timeouts.confirm, 1),
         ("timeouts.away", timeouts.away, 1),
         ("timeouts.decide", timeouts.decide, 1),
+        ("timeouts.gates", timeouts.gates, 1),
+        ("gates.after.healthy_for", spec.gates.after.as_ref().map_or(Millis(0), |after| after.healthy_for), 0),
         ("bake", spec.bake, 0),
         ("strategy.batch_bake", spec.strategy.batch_bake, 0),
     ];
@@ -112,6 +116,22 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
         Some((name, span, _)) => Err(invalid(format!("{name} = {span}: it is more than nothing and at most a week"))),
         None => Ok(()),
     }
+}
+
+/// Whether the gates can ever open.
+fn check_gates(spec: &EnvironmentSpec, roles: &Roles) -> Result<(), Status> {
+    let gates = &spec.gates;
+    gates.check(&spec.name).map_err(invalid)?;
+    roadstead_driver::check_time_zone(gates).map_err(invalid)?;
+    for ApprovalRule { role, count } in &gates.approvals {
+        let members = roles.get(role).map_or(0, BTreeSet::len);
+        if u32::try_from(members).unwrap_or(u32::MAX) < *count {
+            return Err(invalid(format!(
+                "{count} of the role {role} are to approve, and {members} have it: [roles] in the controller's settings says who"
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn list(context: &Context, request: v1::ListEnvironmentsRequest) -> Result<v1::ListEnvironmentsResponse, Status> {
@@ -138,6 +158,7 @@ async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Envir
     let unfinished = context.store.unfinished_rollouts().await.map_err(stored)?;
     let active = unfinished.iter().map(|r| &r.state.plan).find(|p| p.environment == spec.name && p.app == spec.app);
     let hosts = context.store.hosts(Some(&spec.name)).await.map_err(stored)?;
+    let lock = context.store.lock(&spec.name, &spec.app).await.map_err(stored)?.filter(|lock| clock::now() < lock.until);
     let taking_part = hosts.iter().filter(|host| host.revoked_at.is_none() && spec.hosts.matches(&host.labels));
     Ok(v1::Environment {
         name: spec.name.to_string(),
@@ -149,5 +170,8 @@ async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Envir
         previous,
         active_rollout: active.map_or(0, |plan| plan.rollout.0),
         hosts: taking_part.map(|host| host.name.to_string()).collect(),
+        locked_until_ms: lock.as_ref().map_or(0, |lock| lock.until.0),
+        lock_reason: lock.as_ref().map(|lock| lock.reason.clone()).unwrap_or_default(),
+        locked_by: lock.map(|lock| lock.by).unwrap_or_default(),
     })
 }

@@ -1,6 +1,6 @@
 //! Rollouts: starting, steering, going back, watching.
 
-use roadstead_model::{AppName, EnvironmentName, HostId, Millis, ReleaseId, RolloutId, limits};
+use roadstead_model::{AppName, EnvironmentName, HostId, Millis, ReleaseId, RoleName, RolloutId, limits};
 use roadstead_proto::v1;
 use std::sync::Arc;
 use tonic::Status;
@@ -18,7 +18,7 @@ const SHOWN_MAX: u32 = 200;
 /// A key of a request.
 const KEY_BYTES_MAX: usize = 128;
 
-async fn place(context: &Context, environment: &str, app: &str) -> Result<(EnvironmentName, AppName), Status> {
+pub(super) async fn place(context: &Context, environment: &str, app: &str) -> Result<(EnvironmentName, AppName), Status> {
     let environment = EnvironmentName::parse(environment).map_err(invalid)?;
     if !app.is_empty() {
         return Ok((environment, AppName::parse(app).map_err(invalid)?));
@@ -69,6 +69,7 @@ pub(super) async fn steer(context: &Context, admin: &Admin, request: v1::SteerRo
     let plan = &record.state.plan;
     let steer = match asked {
         Asked::Abort(_) => Steer::Abort,
+        Asked::Approve(approve) => Steer::Approve { roles: roles_of(context, admin, &approve.role)? },
         Asked::Pause(v1::steer_rollout_request::Pause { within_ms: 0 }) => Steer::Pause { within: plan.timeouts.decide },
         Asked::Pause(pause) if pause.within_ms > limits::SPAN_MAX.0 => return Err(invalid("a rollout is paused for at most a week")),
         Asked::Pause(pause) => Steer::Pause { within: Millis(pause.within_ms) },
@@ -79,6 +80,19 @@ pub(super) async fn steer(context: &Context, admin: &Admin, request: v1::SteerRo
         Asked::Exclude(host) => Steer::Exclude(host_of(plan, &host)?),
     };
     ask(context, Verb::Steer { rollout, steer, reason: reason(&request.reason)?, by: admin.actor() }).await
+}
+
+/// What an admin may approve as: the role that is named, if they have it, or all that they have.
+fn roles_of(context: &Context, admin: &Admin, named: &str) -> Result<Vec<RoleName>, Status> {
+    let has = |role: &RoleName| context.roles.get(role).is_some_and(|members| members.contains(&admin.name));
+    if named.is_empty() {
+        return Ok(context.roles.keys().filter(|role| has(role)).cloned().collect());
+    }
+    let role = RoleName::parse(named).map_err(invalid)?;
+    if !has(&role) {
+        return Err(invalid(format!("{} has not the role {role}: roles stand in the controller's settings", admin.name)));
+    }
+    Ok(vec![role])
 }
 
 /// The host of a plan that is meant, by its id or its name.

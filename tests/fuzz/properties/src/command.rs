@@ -4,6 +4,8 @@
 
 #[path = "../../../../cli/src/remote/environment_file.rs"]
 pub(crate) mod environment_file;
+#[path = "../../../../cli/src/remote/gates_section.rs"]
+pub(crate) mod gates_section;
 #[path = "../../../../cli/src/init/settings.rs"]
 pub(crate) mod settings;
 #[path = "../../../../cli/src/remote/spans.rs"]

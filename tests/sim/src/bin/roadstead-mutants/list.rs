@@ -15,7 +15,6 @@ pub(crate) struct Mutant {
 const SETTLE: &str = "controller/rollout/src/settle.rs";
 const ENDING: &str = "controller/rollout/src/ending.rs";
 const STEER: &str = "controller/rollout/src/steer.rs";
-const ORDERS: &str = "controller/rollout/src/orders.rs";
 const STATE: &str = "controller/rollout/src/state.rs";
 const DRIVER: &str = "controller/driver/src/lib.rs";
 const HISTORY: &str = "agent/deployment/src/history.rs";
@@ -116,6 +115,27 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 400,
     },
     Mutant {
+        name: "nobody waits for approvals",
+        file: "controller/rollout/src/gates.rs",
+        from: "    looked && state.is_approved()",
+        to: "    looked",
+        within: 100,
+    },
+    Mutant {
+        name: "whoever asked for a rollout approves it, too",
+        file: STEER,
+        from: "    if by == state.requested_by {",
+        to: "    if by.is_empty() {",
+        within: 400,
+    },
+    Mutant {
+        name: "a rollout that waits at its gates does not wait for its turn",
+        file: "controller/driver/src/gates.rs",
+        from: "            closed.push(Closed { why: format!(\"{other} has not ended\"),",
+        to: "            drop(Closed { why: format!(\"{other} has not ended\"),",
+        within: 400,
+    },
+    Mutant {
         name: "a rollout on hold goes on",
         file: SETTLE,
         from: "        return state.hold.is_some();",
@@ -127,13 +147,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: "controller/rollout/src/hold.rs",
         from: "    if !can_end || now < hold.until() {",
         to: "    if can_end || now < hold.until() {",
-        within: 400,
-    },
-    Mutant {
-        name: "a host that is tried again gets the orders that it had",
-        file: ORDERS,
-        from: "    let sequence = host.attempt.saturating_mul(PER_ATTEMPT).saturating_add(verb as u32);",
-        to: "    let sequence = verb as u32;",
         within: 400,
     },
     Mutant {
@@ -178,5 +191,5 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "begun",
         within: 2000,
     },
-    Mutant { name: "the torn end of a journal stays", file: JOURNAL, from: "            file.cut(whole as u64)?;", to: "", within: 2000 },
+    Mutant { name: "the torn end of a journal stays", file: JOURNAL, from: "            file.cut(length as u64)?;", to: "", within: 2000 },
 ];

@@ -1,0 +1,136 @@
+//! Looking at the gates of rollouts that wait: the time, the lock of the environment, what another environment had first, and whether
+//! another rollout has its turn.
+
+use roadstead_model::{After, RolloutId, Timestamp};
+use roadstead_rollout::{Closed, Currents, Event, Outcome, Phase, Plan, RolloutKind};
+
+use super::{Loop, windows};
+use crate::LedgerError;
+
+/// Gates are looked at so often while nobody says that something has changed.
+const LOOK_EVERY: roadstead_model::Millis = roadstead_model::Millis::from_secs(1);
+/// Rollouts of the other environment that are looked through.
+const EARLIER_MAX: u32 = 200;
+
+/// Somebody keeps the rollouts of others out of an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockRecord {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// When gates were looked at last, and whether that is to be done again at once.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    at: Timestamp,
+    again: bool,
+}
+
+impl Looked {
+    /// Something has changed that gates depend on.
+    pub(super) fn again(&mut self) {
+        self.again = true;
+    }
+}
+
+impl Loop {
+    /// Looks at the gates of every rollout that waits at them.
+    pub(super) async fn look_at_gates(&mut self) {
+        let now = self.parts.clock.steady();
+        if !self.looked.again && now < self.looked.at.plus(LOOK_EVERY) {
+            return;
+        }
+        self.looked = Looked { at: now, again: false };
+        let waits = |(id, running): (&RolloutId, &super::Running)| matches!(running.state().phase, Phase::Gated { .. }).then_some(*id);
+        let waiting: Vec<RolloutId> = self.running.iter().filter_map(waits).collect();
+        for rollout in waiting {
+            if let Err(error) = self.look_at_gates_of(rollout).await {
+                tracing::error!(%rollout, %error, "its gates were not looked at");
+            }
+        }
+    }
+
+    async fn look_at_gates_of(&mut self, rollout: RolloutId) -> Result<(), LedgerError> {
+        let Some(running) = self.running.get(&rollout) else { return Ok(()) };
+        let (plan, requested_by) = (running.state().plan.clone(), running.state().requested_by.clone());
+        let approved = running.state().is_approved();
+        let now = self.parts.clock.now();
+        let mut closed: Vec<Closed> = windows::closed(&plan.gates, now).into_iter().collect();
+        if let Some(lock) = self.parts.ledger.lock(&plan.environment, &plan.app).await? {
+            closed.extend(locked(&lock, &plan, &requested_by, now));
+        }
+        if let Some(after) = &plan.gates.after {
+            closed.extend(self.after(&plan, after).await?);
+        }
+        // Others have their turn until all that people and the clock decide is decided.
+        if let Some(other) = self.unfinished(&plan.environment, &plan.app) {
+            if closed.is_empty() && approved {
+                self.decide(other, Event::GiveWay { by: requested_by });
+            }
+            closed.push(Closed { why: format!("{other} has not ended"), way: "it gives way when the other gates are open".to_owned() });
+        }
+        let currents = if closed.is_empty() && approved { self.currents(&plan).await? } else { Currents::new() };
+        self.decide(rollout, Event::GatesSeen { closed, currents });
+        Ok(())
+    }
+
+    /// What the hosts of a plan serve now.
+    async fn currents(&self, plan: &Plan) -> Result<Currents, LedgerError> {
+        let mut currents = Currents::new();
+        for id in plan.hosts.keys() {
+            let serves = self.facts.get(id).and_then(|facts| facts.apps.get(&plan.app)).and_then(|state| state.current.clone());
+            let release = match serves {
+                Some(release) => self.parts.ledger.release_by_id(&plan.app, &release).await?.map(|release| release.reference()),
+                None => None,
+            };
+            currents.insert(id.clone(), release);
+        }
+        Ok(currents)
+    }
+
+    /// Whether the release was well for long enough where it has to be first.
+    async fn after(&self, plan: &Plan, rule: &After) -> Result<Option<Closed>, LedgerError> {
+        let (first, release) = (&rule.environment, &plan.release.id);
+        let removed = self.parts.ledger.removed_up_to(first, &plan.app).await?;
+        let earlier = self.parts.ledger.rollouts(first, EARLIER_MAX).await?;
+        let done = earlier.iter().map(|record| &record.state).filter(|state| {
+            let brings = state.plan.kind != RolloutKind::Level && state.outcome() == Some(Outcome::Done);
+            brings && state.plan.app == plan.app && state.plan.rollout > removed
+        });
+        // The newest first: until the one behind it began, or until now.
+        let mut until = None;
+        for state in done {
+            let Phase::Ended { at, .. } = state.phase else { continue };
+            if state.plan.release != plan.release {
+                until = Some(state.started_at);
+                continue;
+            }
+            let well = until.unwrap_or_else(|| self.parts.clock.steady()).since(at);
+            return Ok((well < rule.healthy_for).then(|| {
+                let why = format!("{release} was well in {first} for {well}, and {} are asked for", rule.healthy_for);
+                let left = roadstead_model::Millis(rule.healthy_for.0.saturating_sub(well.0));
+                let way = match until {
+                    None => format!("it opens by itself in {left}"),
+                    Some(_) => format!("it does not serve there any more: roadstead deploy {first} {release}"),
+                };
+                Closed { why, way }
+            }));
+        }
+        let why = format!("{release} was never brought to {first}");
+        Ok(Some(Closed { why, way: format!("roadstead deploy {first} {release}") }))
+    }
+}
+
+/// A lock keeps out the rollouts of everybody but its owner, until it expires.
+pub(crate) fn locked(lock: &LockRecord, plan: &Plan, requested_by: &str, now: Timestamp) -> Option<Closed> {
+    (now < lock.until && lock.by != requested_by).then(|| Closed {
+        why: format!("{} is locked by {}: {}", plan.environment, lock.by, lock.reason),
+        way: format!("it opens by itself in {}, or by roadstead unlock {}", lock.until.since(now), plan.environment),
+    })
+}
