@@ -5,7 +5,7 @@
 use roadstead_model::{Fence, HostId, Order, OrderKey, OrderKind, ReleaseRef};
 use std::collections::BTreeMap;
 
-use crate::{Plan, RolloutKind, Stage, State};
+use crate::{Plan, RolloutKind, Stage, Standing, State};
 
 /// The place of each verb among a host's orders. A later verb supersedes an earlier one that still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +60,8 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
     let planned = plan.hosts.get(id)?;
     let release = plan.release.clone();
     let timeouts = plan.timeouts;
+    // Whoever is taken out says nothing about the release: it comes along the next time.
+    let condemn = state.condemn && host.standing != Standing::Excluded;
     let (verb, kind, deadline) = match host.stage {
         Stage::Preparing => {
             let singletons = planned.singletons.clone();
@@ -78,9 +80,9 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
         Stage::Confirming => (Verb::Confirm, OrderKind::Confirm { release }, timeouts.activate),
         Stage::Reverting => {
             let to = way_back(plan, id);
-            (Verb::Revert, OrderKind::Revert { from: release, to, condemn: state.condemn }, timeouts.activate)
+            (Verb::Revert, OrderKind::Revert { from: release, to, condemn }, timeouts.activate)
         }
-        Stage::Abandoning => (Verb::Abandon, OrderKind::Abandon { release, condemn: state.condemn }, timeouts.activate),
+        Stage::Abandoning => (Verb::Abandon, OrderKind::Abandon { release, condemn }, timeouts.activate),
         Stage::Waiting
         | Stage::Prepared
         | Stage::Healthy

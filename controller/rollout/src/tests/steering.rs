@@ -208,6 +208,11 @@ fn a_host_that_is_excluded_goes_back_and_the_others_go_on() {
         let mut fleet = rollout(&one_by_one(0), 3);
         fleet.until(|state| state.phase.word() == phase);
         fleet.steer(Steer::Exclude(host_id(0))).unwrap();
+        let bad = orders(&fleet.state, 1).values().any(|order| {
+            matches!(&order.kind,
+            OrderKind::Abandon { condemn, .. } | OrderKind::Revert { condemn, .. } if *condemn)
+        });
+        assert!(!bad, "whoever is taken out does not mark the release as bad");
         assert!(refusal(&mut fleet, Steer::Exclude(host_id(0))).ends_with("the host is excluded already"));
         assert_eq!((fleet.run(), serving(&fleet)), (Outcome::Done, 2), "excluded while {phase}");
         assert_eq!(fleet.serves[&host_id(0)], Some(release("1.0").id));
