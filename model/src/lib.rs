@@ -13,6 +13,7 @@ pub mod limits;
 pub mod mistake;
 mod order;
 mod report;
+pub mod root_cause;
 mod step;
 mod time;
 
@@ -26,5 +27,6 @@ pub use ids::{
 pub use label::{InvalidLabel, InvalidSelector, Labels, Selector};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
 pub use report::{Failure, FailureKind, OrderOutcome, Report, StepReport, StepState};
+pub use root_cause::{Place, RootCause};
 pub use step::{InvalidStep, StepName};
 pub use time::{Millis, Timestamp};
