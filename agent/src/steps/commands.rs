@@ -53,7 +53,7 @@ pub(crate) async fn run(
         offline: false,
     };
     let finished = command::run(&context.host, &command, &context.cancelled, |text| {
-        context.output.line(task.step, text);
+        context.say(task.step, text);
         line(text);
     });
     finished.await.map_err(|error| error.failure())
