@@ -4,6 +4,7 @@ pub(crate) mod causes;
 mod connection;
 pub(crate) mod environment_file;
 mod excerpt;
+pub(crate) mod explain;
 mod refusal;
 mod renewal;
 mod rollout_lines;

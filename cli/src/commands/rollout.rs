@@ -1,5 +1,7 @@
 //! `roadstead rollout`: look at rollouts, follow one, end one.
 
+pub(crate) mod explain;
+
 use clap::Subcommand;
 use roadstead_proto::v1::{AbortRolloutRequest, GetRolloutRequest, ListRolloutsRequest, Rollout};
 
@@ -10,9 +12,11 @@ use crate::remote::rollout_view::{picture, span};
 use crate::remote::watch::{self, Wanted};
 use crate::remote::{Controller, moment, now_ms};
 
-/// Looks at rollouts, follows one, or ends one.
+/// Looks at rollouts, follows, explains or ends one.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  roadstead rollout list\n  roadstead rollout watch r-17\n  roadstead rollout abort r-17")]
+#[command(
+    after_help = "Examples:\n  roadstead rollout list\n  roadstead rollout watch r-17\n  roadstead rollout explain r-17\n  roadstead rollout abort r-17"
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -44,6 +48,7 @@ enum Action {
         /// Such as r-17.
         rollout: roadstead_model::RolloutId,
     },
+    Explain(explain::Arguments),
     /// Ends a rollout: hosts that moved go back, the others clear up.
     #[command(after_help = "Example:\n  roadstead rollout abort r-17 --reason 'wrong release'")]
     Abort {
@@ -68,6 +73,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
             Ok(())
         }
         Action::Watch { rollout } => watch::watch(&controller, get(&controller, *rollout)?, output),
+        Action::Explain(arguments) => explain::run(&controller, arguments, output),
         Action::Abort { rollout, reason, wait } => {
             let request = AbortRolloutRequest { rollout: rollout.0, reason: reason.clone() };
             let aborted = controller.call(async |mut client| Ok(client.abort_rollout(request).await?.into_inner()))?;
