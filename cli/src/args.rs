@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     admin, build, bundle, completions, deploy, doctor, env, history, host, init, key, login, logs, man, push, release, rollback, rollout,
-    status,
+    status, support_bundle,
 };
 use crate::output::Format;
 
@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Logs(logs::Arguments),
     History(history::Arguments),
     Doctor(doctor::Arguments),
+    SupportBundle(support_bundle::Arguments),
     Admin(admin::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]

@@ -7,6 +7,7 @@ mod digest;
 mod environment;
 mod facts;
 mod finding;
+pub mod hidden;
 mod ids;
 mod label;
 pub mod limits;

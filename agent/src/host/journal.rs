@@ -8,12 +8,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use roadstead_model::hidden::CUT;
 use roadstead_model::limits::OUTPUT_LINE_BYTES_MAX;
 
 /// One entry as `journalctl` writes it: numbers for bytes that are not text make it several times as long as the line.
 const ENTRY_BYTES_MAX: usize = 512 * 1024;
-/// What stands where a line was cut.
-pub(crate) const CUT: &str = "… (";
 /// The record of systemd that tells how a process of a unit ended (`SD_MESSAGE_UNIT_PROCESS_EXIT`).
 const PROCESS_ENDED: &str = "MESSAGE_ID=98e322203f7a4ed290d09fe03c09fe15";
 /// How long the journal may take to write down what a unit that ended has said.

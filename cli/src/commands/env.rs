@@ -200,7 +200,8 @@ fn text(environment: &Environment) -> String {
     table(["", ""], rows.into_iter().filter(|row| !row[1].is_empty()))
 }
 
-fn json(environment: &Environment) -> serde_json::Value {
+/// For programs.
+pub(crate) fn json(environment: &Environment) -> serde_json::Value {
     let spec: serde_json::Value = serde_json::from_slice(&environment.spec).unwrap_or_default();
     serde_json::json!({
         "environment": environment.name,

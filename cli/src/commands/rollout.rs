@@ -86,7 +86,8 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     }
 }
 
-fn get(controller: &Controller, rollout: roadstead_model::RolloutId) -> Result<Rollout> {
+/// The rollout of this number.
+pub(crate) fn get(controller: &Controller, rollout: roadstead_model::RolloutId) -> Result<Rollout> {
     let request = GetRolloutRequest { rollout: rollout.0 };
     controller.call(async |mut client| Ok(client.get_rollout(request).await?.into_inner()))
 }
