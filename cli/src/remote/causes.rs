@@ -67,11 +67,11 @@ impl Cause<'_> {
         if self.hosts.len() > NAMES_PER_CAUSE_MAX { format!("{shown}, …") } else { shown }
     }
 
-    /// The command that shows all that was said; `None` where nothing was.
+    /// The command that shows all that the step said; `None` where none failed, or nothing was said.
     pub(crate) fn logs(&self, rollout: u64) -> Option<String> {
         let first = self.hosts.first().filter(|_| !self.failure.detail.is_empty())?;
-        let step = step_of(self.failure).map(|step| format!(" --step {step}")).unwrap_or_default();
-        Some(format!("roadstead logs r-{rollout} --host {}{step}", first.host_name))
+        let step = step_of(self.failure)?;
+        Some(format!("roadstead logs r-{rollout} --host {} --step {step}", first.host_name))
     }
 
     /// For programs.

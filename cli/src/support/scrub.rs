@@ -77,31 +77,20 @@ fn pem_label<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
 fn by_form(line: &str) -> String {
     let (mut scrubbed, mut rest) = (String::with_capacity(line.len()), line);
     while !rest.is_empty() {
-        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        if word == "rst1" && rest.starts_with(JOIN_TOKEN) {
+        let (word, after) = rest.split_at(rest.find(|c| !is_word(c)).unwrap_or(rest.len()));
+        if rest.starts_with(JOIN_TOKEN) {
             scrubbed.push_str("[join token left out]");
             rest = after.trim_start_matches(|c| is_word(c) || c == '.');
             continue;
         }
-        scrubbed.push_str(word);
-        rest = after;
-        if let Some((between, value)) = told_after(word, rest) {
-            scrubbed.push_str(&rest[..between]);
+        // What comes next is no word: it is shown, and what is behind it perhaps not.
+        let next = after.chars().next().map_or(0, char::len_utf8);
+        let (shown, hidden) = told_after(word, after).or_else(|| password_after(after)).unwrap_or((next, 0));
+        scrubbed.push_str(&rest[..word.len() + shown]);
+        if hidden > 0 {
             scrubbed.push_str("[left out]");
-            rest = &rest[between + value..];
-        } else if let Some(inner) = rest.strip_prefix("://")
-            && let Some(user) = password_in(inner)
-        {
-            scrubbed.push_str(&rest[..3 + user.0]);
-            scrubbed.push_str("[left out]");
-            rest = &inner[user.1..];
-        } else if let Some(next) = rest.chars().next() {
-            if word.is_empty() || !is_word(next) {
-                scrubbed.push(next);
-                rest = &rest[next.len_utf8()..];
-            }
         }
+        rest = &after[shown + hidden..];
     }
     scrubbed
 }
@@ -132,12 +121,13 @@ fn told_after(word: &str, rest: &str) -> Option<(usize, usize)> {
     (value > 0).then_some((between, value))
 }
 
-/// In `user:password@host`: where the password begins and where it ends.
-fn password_in(text: &str) -> Option<(usize, usize)> {
-    let authority = &text[..text.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(text.len())];
-    let at = authority.rfind('@')?;
-    let colon = authority[..at].find(':')?;
-    Some((colon + 1, at))
+/// After the scheme of a URL with a password, as in `://user:password@host`: the bytes before it and its own.
+fn password_after(rest: &str) -> Option<(usize, usize)> {
+    let inner = rest.strip_prefix("://")?;
+    let end = inner.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(inner.len());
+    let at = inner[..end].rfind('@')?;
+    let colon = inner[..at].find(':')?;
+    (colon + 1 < at).then(|| ("://".len() + colon + 1, at - colon - 1))
 }
 
 #[cfg(test)]
