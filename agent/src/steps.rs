@@ -126,11 +126,12 @@ pub(crate) async fn run(step: StepName, context: &StepContext) -> Result<String,
     match act(step, context).await {
         Ok(note) => Ok(context.secrets.hide(&note).into_owned()),
         Err(failure) => {
+            let failure = context.secrets.hide_in(&failure);
             if matches!(failure.kind, FailureKind::Unit | FailureKind::Check) {
                 // What a unit said is nobody's output yet: `roadstead logs` shows it as that of the step.
-                failure.detail.lines().for_each(|line| context.say(step, line));
+                failure.detail.lines().for_each(|line| context.output.line(step, line));
             }
-            Err(context.secrets.hide_in(&failure))
+            Err(failure)
         }
     }
 }

@@ -145,7 +145,7 @@ impl UnitState {
         self.active.is_empty()
     }
 
-    /// In words, such as `failed (exit-code, status 3)`.
+    /// In words, such as `failed (failed, exit-code, exit status 3)`.
     pub(crate) fn words(&self) -> String {
         if self.is_unknown() {
             return "not known to systemd".to_owned();
@@ -158,6 +158,11 @@ impl UnitState {
             1 if self.status != 0 => words.push_str(&format!(", exit status {}", self.status)),
             2 | 3 => words.push_str(&format!(", signal {}", signal(self.status))),
             _ => {}
+        }
+        match self.restarts {
+            0 => {}
+            1 => words.push_str(", started again once"),
+            restarts => words.push_str(&format!(", started again {restarts} times")),
         }
         words.push(')');
         words

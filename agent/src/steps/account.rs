@@ -96,5 +96,5 @@ async fn make(context: &StepContext, name: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let summary = format!("systemd-sysusers {}", finished.words());
-    Err(Failure::new(FailureKind::Host, summary, "see its output below").with_detail(&finished.tail))
+    Err(Failure::new(FailureKind::Host, summary, "see its output").with_detail(&finished.tail))
 }

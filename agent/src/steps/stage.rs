@@ -130,8 +130,8 @@ impl Stage<'_> {
     pub(crate) async fn unit_failure(&self, unit: &str, what: &str) -> Option<Failure> {
         let state = self.host.systemd.unit(unit).await.ok()?;
         let tail = self.tail(unit, &state).await;
-        let summary = format!("{unit} {what}: it is {}{}", state.words(), again(&state));
-        let hint = format!("see its last lines below, or on the host: journalctl -u '{unit}'");
+        let summary = format!("{unit} {what}: it is {}", state.words());
+        let hint = format!("see its last lines, or on the host: journalctl -u '{unit}'");
         Some(Failure::new(FailureKind::Unit, summary, hint).with_detail(&tail))
     }
 
@@ -208,10 +208,10 @@ impl Stage<'_> {
                 "redirects are not followed: set headers = { X-Forwarded-Proto = \"https\" } or the status that is meant"
             }
             ProbeError::Wrong { .. } => {
-                "see the answer and the journal below; path, status and headers of checks are set in roadstead.toml"
+                "see the answer and the last lines of its unit; path, status and headers of checks are set in roadstead.toml"
             }
-            ProbeError::Connect(_) => "the service does not listen: see its journal below",
-            ProbeError::Slow(_) | ProbeError::Broken(_) => "see the journal below; the check's timeout is set in roadstead.toml",
+            ProbeError::Connect(_) => "the service does not listen: see its last lines",
+            ProbeError::Slow(_) | ProbeError::Broken(_) => "see the last lines of its unit; the check's timeout is set in roadstead.toml",
             ProbeError::Unaskable(_) => "correct the check's path or headers in roadstead.toml",
         };
         let failure = Failure::new(FailureKind::Check, summary, hint);
@@ -222,8 +222,9 @@ impl Stage<'_> {
     /// A failure with what its unit said last, and how the unit is when that is not well.
     pub(crate) async fn with_unit(&self, mut failure: Failure, unit: &str) -> Failure {
         let state = self.host.systemd.unit(unit).await.unwrap_or_default();
-        if !state.is_unknown() && (!state.is_active() || state.restarts > 0) {
-            failure.summary.push_str(&format!("; {unit} is {}{}", state.words(), again(&state)));
+        let is_well = state.is_unknown() || (state.is_active() && state.restarts == 0);
+        if !is_well && !failure.summary.contains(&state.words()) {
+            failure.summary.push_str(&format!("; {unit} is {}", state.words()));
         }
         failure.with_detail(&self.tail(unit, &state).await)
     }
@@ -260,14 +261,5 @@ impl Stage<'_> {
     /// The socket at which an instance listens for itself.
     pub(crate) fn private_socket(&self, release: &Release, name: &ServiceName) -> PathBuf {
         self.layout.instance_socket(self.app, name, &release.id)
-    }
-}
-
-/// What its words do not say of a unit that systemd started again: it may run at the moment.
-fn again(state: &UnitState) -> String {
-    match state.restarts {
-        0 => String::new(),
-        1 => ", after systemd started it again once".to_owned(),
-        restarts => format!(", after systemd started it again {restarts} times"),
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 use super::causes::{Cause, causes, of_the_whole};
+use super::excerpt::excerpt;
 use super::rollout_view::{span, waiting};
 use crate::output::count;
 
@@ -58,13 +59,17 @@ pub(crate) fn explain(rollout: &Rollout, events: &[Event], now_ms: u64, moment: 
     }
 }
 
-/// Each cause with how it showed and where the whole is.
+/// Each cause with how it showed, the last lines, and where the whole is.
 fn told(rollout: &Rollout, causes: &[Cause<'_>]) -> Vec<String> {
     let mut told = Vec::new();
     for cause in causes {
         let mut text = format!("{} of {} ({}): {}", cause.hosts.len(), count(rollout.hosts.len(), "host"), cause.names(), cause.title());
         if cause.root.is_some() {
             let _infallible = write!(text, "\n{}", cause.failure.summary);
+        }
+        let last = excerpt(&cause.failure.detail);
+        if !last.is_empty() {
+            let _infallible = write!(text, "\n{}", last.trim_end());
         }
         if let Some(logs) = cause.logs(rollout.id) {
             let _infallible = write!(text, "\nall of it: `{logs}`");

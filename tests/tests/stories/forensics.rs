@@ -24,7 +24,7 @@ def die():
     os.kill(os.getppid(), signal.SIGKILL)
 
 def application(environ, start_response):
-    threading.Timer(4.5, die).start()
+    threading.Timer(3, die).start()
     start_response('200 OK', [('Content-Type', 'text/plain'), ('X-Release', os.environ['ROADSTEAD_VERSION'])])
     return [b'fine']
 ";
@@ -41,7 +41,7 @@ fn a_failure_names_its_cause_and_tells_no_secret() {
     let root = "RuntimeError: no such key: [value of SECRET_KEY] at app.py:4";
     assert!(said.contains(&format!("1 of 1 host (tiny): {root}")), "{said}");
     let logs = "roadstead logs r-2 --host tiny --step candidate";
-    assert!(said.contains("did not start") && said.contains(logs), "{said}");
+    assert!(said.contains("exit status 3") && said.contains(logs), "{said}");
     let told: Vec<&str> = logs.split(' ').skip(1).collect();
     let logged = fleet.fleet.desk.roadstead(&told).unwrap();
     assert!(logged.contains("Traceback (most recent call last)") && logged.contains("RuntimeError: no such key"), "{logged}");
@@ -54,7 +54,7 @@ fn a_failure_names_its_cause_and_tells_no_secret() {
     fleet.push("1.2.0", &Twist { app: Some(DOOMED), ..Twist::default() }).unwrap();
     let doomed = words(&fleet.try_deploy("1.2.0").unwrap());
     println!("{doomed}");
-    assert!(doomed.contains("systemd started it again") || doomed.contains("signal 9 (SIGKILL)"), "{doomed}");
+    assert!(doomed.contains("started again") || doomed.contains("signal 9 (SIGKILL)"), "{doomed}");
     assert!(doomed.contains("status=9/KILL") && doomed.contains("dying with [value of SECRET_KEY]"), "{doomed}");
 
     let bundle = fleet.fleet.desk.roadstead(&["support-bundle", "--rollout", "r-2", "--out", "r-2.tar.zst"]).unwrap();

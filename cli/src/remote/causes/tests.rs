@@ -23,7 +23,7 @@ fn host(name: &str, failure: Option<roadstead_model::Failure>) -> RolloutHost {
 
 fn died(host: &str, module: &str, pid: u32) -> roadstead_model::Failure {
     let summary = "candidate: erp-web@1.1.0-0123456789ab.service did not start: it is failed (failed, exit-code, exit status 3)";
-    let hint = "see its last lines below, or on the host: journalctl -u 'erp-web@1.1.0-0123456789ab.service'";
+    let hint = "see its last lines, or on the host: journalctl -u 'erp-web@1.1.0-0123456789ab.service'";
     roadstead_model::Failure::new(FailureKind::Unit, summary, hint).with_detail(&traceback(host, module, pid))
 }
 

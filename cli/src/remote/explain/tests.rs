@@ -58,7 +58,7 @@ fn all(steps: &[&[&'static str]]) -> Vec<&'static str> {
 fn import_error() -> roadstead_model::Failure {
     let summary = "candidate: erp-web@1.1.0-0123456789ab.service did not start: it is failed (failed, exit-code, exit status 3)";
     let detail = "Traceback (most recent call last):\n  File \"/srv/roadstead/erp/releases/1.1.0-0123456789ab/erp/settings.py\", line 12, in <module>\nModuleNotFoundError: No module named 'x'";
-    roadstead_model::Failure::new(FailureKind::Unit, summary, "see its last lines below").with_detail(detail)
+    roadstead_model::Failure::new(FailureKind::Unit, summary, "see its last lines").with_detail(detail)
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_release_that_does_not_start_went_back() {
     ];
     let mut back = rollout("rolled-back", hosts);
     let over = format!("2 of 3 hosts lost, 0 may be: {}", import_error().summary);
-    back.failure = Some(roadstead_model::Failure::new(FailureKind::Unit, over.clone(), "see its last lines below").into());
+    back.failure = Some(roadstead_model::Failure::new(FailureKind::Unit, over.clone(), "see its last lines").into());
     let mut events = begun();
     events.push(event(12_000, "host:x", "host-failed", &format!("web-1: {}", import_error().summary)));
     events.push(event(12_500, "controller", "going-back", &over));
