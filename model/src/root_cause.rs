@@ -49,7 +49,10 @@ impl RootCause {
         match failure.kind {
             // What a running app logs need not be why a check failed: only an exception counts.
             FailureKind::Check => raised,
-            FailureKind::Unit => raised.or_else(|| Self::said(telling(looked_at(&failure.detail))?)),
+            FailureKind::Unit => {
+                let ended = || lines::ended(looked_at(&failure.detail));
+                raised.or_else(|| Self::said(telling(looked_at(&failure.detail)).or_else(ended)?))
+            }
             FailureKind::Command => {
                 let last = || lines::last(looked_at(&failure.detail));
                 raised.or_else(|| Self::said(telling(looked_at(&failure.detail)).or_else(last)?))

@@ -102,6 +102,11 @@ pub(super) fn telling(text: &str) -> Option<&str> {
     text.lines().rev().find(is_error).map(unprefixed).filter(|line| !line.is_empty())
 }
 
+/// What systemd said of how a unit's main process ended, the last time: `Main process exited, code=killed, status=9/KILL`.
+pub(super) fn ended(text: &str) -> Option<&str> {
+    text.lines().rev().find_map(|line| line.find("Main process exited, code=").map(|at| line[at..].trim_end()))
+}
+
 /// The last line that says anything.
 pub(super) fn last(text: &str) -> Option<&str> {
     text.lines().rev().map(unprefixed).find(|line| !line.is_empty())

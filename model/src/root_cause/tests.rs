@@ -62,6 +62,8 @@ gunicorn.errors.HaltServer: <HaltServer 'Worker failed to boot.' 3>
     assert_eq!(of(FailureKind::Unit, logged).unwrap(), "Reason: Worker failed to boot.");
     let uvicorn = "INFO:     Started\nERROR:    Error loading ASGI app. Could not import module \"erp.asgi\".\n";
     assert_eq!(of(FailureKind::Unit, uvicorn).unwrap(), "Error loading ASGI app. Could not import module \"erp.asgi\".");
+    let killed = "[INFO] Booting\nerp-web@1.service: Main process exited, code=killed, status=9/KILL\n[INFO] Booting\n";
+    assert_eq!(of(FailureKind::Unit, killed).unwrap(), "Main process exited, code=killed, status=9/KILL");
     assert_eq!(of(FailureKind::Unit, "all is well\n"), None, "no line of a unit that is no error says why it died");
 }
 
