@@ -74,13 +74,14 @@ pub(crate) fn files(collected: &Collected, moment: &dyn Fn(u64) -> String) -> Ve
     document("environments.json", list(collected.environments.iter().map(environment).collect()));
     document("hosts.json", list(collected.hosts.iter().map(host::json).collect()));
     document("releases.json", list(collected.releases.iter().map(release::json).collect()));
-    document("rollouts.json", list(collected.rollouts.iter().map(watch::summary).collect()));
+    document("rollouts.json", list(collected.rollouts.iter().map(|rollout| watch::summary(&scrub.rollout(rollout))).collect()));
     document("history.json", list(collected.events.iter().map(history::json).collect()));
     if let Some(InQuestion { rollout, events, outputs, .. }) = &collected.rollout {
+        let (rollout, events) = (scrub.rollout(rollout), events.iter().map(|event| scrub.event(event)).collect::<Vec<_>>());
         let folder = format!("r-{}", rollout.id);
-        document(&format!("{folder}/rollout.json"), watch::summary(rollout));
+        document(&format!("{folder}/rollout.json"), watch::summary(&rollout));
         document(&format!("{folder}/history.json"), list(events.iter().map(history::json).collect()));
-        let told = explain::explain(rollout, events, collected.at_ms, moment).text();
+        let told = explain::explain(&rollout, &events, collected.at_ms, moment).text();
         files.push(File { name: format!("{folder}/explained.txt"), content: scrub.text(&told).into_bytes() });
         files.extend(said(&folder, outputs, &scrub));
     }

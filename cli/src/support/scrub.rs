@@ -4,11 +4,14 @@
 //! replaced, too, and by their form such as nobody knows of.
 
 use roadstead_model::hidden::Hidden;
+use roadstead_proto::v1::{Event, Failure, Rollout};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Words after which a value is one that nobody else may know.
 const TELLING: [&str; 9] = ["password", "passwd", "secret", "secret_key", "token", "api_key", "apikey", "access_key", "authorization"];
+/// What stands for what is left out by its form.
+const LEFT_OUT: &str = "[left out]";
 /// How a join token begins.
 const JOIN_TOKEN: &str = "rst1.";
 
@@ -35,6 +38,11 @@ impl Scrub {
                     scrubbed.push_str(&format!("[{} left out]\n", label.to_lowercase()));
                     pem = pem_label(line, "-----END ").is_none().then_some(label);
                 }
+                // The head of a text may have been cut off within a key.
+                (None, None) if pem_label(line, "-----END ").is_some() => {
+                    scrubbed.truncate(before_base64(&scrubbed));
+                    scrubbed.push_str("[the end of a key left out]\n");
+                }
                 (None, None) => scrubbed.push_str(&by_form(&self.hidden.hide(line))),
                 (Some(label), _) if pem_label(line, "-----END ") == Some(label) => pem = None,
                 // A key has no blanks within its lines: one that was cut off ends here.
@@ -46,6 +54,28 @@ impl Scrub {
             }
         }
         scrubbed
+    }
+
+    /// A failure without secrets.
+    fn failure(&self, failure: &Failure) -> Failure {
+        let Failure { kind, summary, hint, detail } = failure;
+        Failure { kind: *kind, summary: self.text(summary), hint: self.text(hint), detail: self.text(detail) }
+    }
+
+    /// A rollout without secrets, before anything is made of it: what shows only some lines of a key hides how it began.
+    pub(crate) fn rollout(&self, rollout: &Rollout) -> Rollout {
+        let mut scrubbed = rollout.clone();
+        scrubbed.reason = self.text(&rollout.reason);
+        scrubbed.failure = rollout.failure.as_ref().map(|failure| self.failure(failure));
+        for host in &mut scrubbed.hosts {
+            host.failure = host.failure.as_ref().map(|failure| self.failure(failure));
+        }
+        scrubbed
+    }
+
+    /// A line of the history without secrets.
+    pub(crate) fn event(&self, event: &Event) -> Event {
+        Event { text: self.text(&event.text), ..event.clone() }
     }
 
     /// A document without secrets in any of its texts.
@@ -68,6 +98,14 @@ fn length(value: &str) -> String {
     crate::output::count(value.len(), "byte")
 }
 
+/// Where the lines at a text's end begin that hold nothing but a key's characters.
+fn before_base64(text: &str) -> usize {
+    let is_key =
+        |line: &str| !line.trim().is_empty() && line.trim().bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='));
+    let lines = text.split_inclusive('\n').rev().take_while(|line| is_key(line));
+    text.len() - lines.map(str::len).sum::<usize>()
+}
+
 fn pem_label<'a>(line: &'a str, begin: &str) -> Option<&'a str> {
     let (_, rest) = line.split_once(begin)?;
     rest.split_once("-----").map(|(label, _)| label).filter(|label| label.len() <= 60)
@@ -88,7 +126,7 @@ fn by_form(line: &str) -> String {
         let (shown, hidden) = told_after(word, after).or_else(|| password_after(after)).unwrap_or((next, 0));
         scrubbed.push_str(&rest[..word.len() + shown]);
         if hidden > 0 {
-            scrubbed.push_str("[left out]");
+            scrubbed.push_str(LEFT_OUT);
         }
         rest = &after[shown + hidden..];
     }
@@ -110,6 +148,9 @@ fn told_after(word: &str, rest: &str) -> Option<(usize, usize)> {
     let sign = rest[before..].chars().next().filter(|c| matches!(c, '=' | ':'))?;
     let mut between = before + sign.len_utf8();
     between += blank(&rest[between..]);
+    if rest[between..].starts_with(LEFT_OUT) {
+        return None;
+    }
     if word.ends_with("authorization") {
         // `Authorization: Bearer abc` has two words.
         let line = rest[between..].trim_end_matches(['\n', '"', '\'', '}', ']']).len();
@@ -164,6 +205,7 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(scrub.text(text), shown, "{text}");
+            assert_eq!(scrub.text(shown), shown, "what was scrubbed stays as it is");
         }
     }
 
@@ -174,6 +216,9 @@ mod tests {
         assert_eq!(scrub.text(text), "a\n[private key left out]\nb\n");
         let cut = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nand then it went on\n";
         assert_eq!(scrub.text(cut), "[private key left out]\nand then it went on\n");
+        let headless = "GciOiJI\nMIIEvQIBADANBg\n-----END PRIVATE KEY-----\nb\n";
+        assert_eq!(scrub.text(headless), "[the end of a key left out]\nb\n");
+        assert_eq!(scrub.text("a b\nMIIEvQIBADANBg\n-----END X-----"), "a b\n[the end of a key left out]\n");
         assert_eq!(scrub.text("-----BEGIN X-----MII-----END X-----\nb"), "[x left out]\nb");
     }
 }
