@@ -14,6 +14,7 @@ use crate::facts;
 use crate::fetch::ReleaseSource;
 use crate::host::Host;
 use crate::layout::Layout;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::steps::{self, StepContext};
 
@@ -35,8 +36,9 @@ pub(crate) struct RealHands {
 }
 
 impl RealHands {
-    fn context(&self, task: Task) -> StepContext {
+    async fn context(&self, task: Task) -> StepContext {
         StepContext {
+            secrets: self.secrets(&task.order.app).await,
             order: task.order,
             layout: self.layout.clone(),
             host: Arc::clone(&self.host),
@@ -52,6 +54,19 @@ impl RealHands {
 }
 
 impl RealHands {
+    /// What nothing that is said of an app may show.
+    async fn secrets(&self, app: &AppName) -> Secrets {
+        Secrets::of(&self.layout, app).await
+    }
+
+    /// What came of an act on an app, without its secrets.
+    async fn told<T>(&self, app: &AppName, result: Result<T, Failure>) -> Result<T, Failure> {
+        match result {
+            Ok(done) => Ok(done),
+            Err(failure) => Err(self.secrets(app).await.hide_in(&failure)),
+        }
+    }
+
     async fn systemd_version(&self) -> String {
         let ask = || async { timeout(VERSION_AT_MOST, self.host.systemd.version()).await.ok().and_then(Result::ok).ok_or(()) };
         self.systemd.get_or_try_init(|| async { ask().await.map(|version| version.to_string()) }).await.cloned().unwrap_or_default()
@@ -61,23 +76,24 @@ impl RealHands {
 #[async_trait]
 impl Hands for RealHands {
     async fn run(&self, step: StepName, task: Task) -> Result<String, Failure> {
-        steps::run(step, &self.context(task)).await
+        steps::run(step, &self.context(task).await).await
     }
 
     async fn undo(&self, step: StepName, task: Task) -> Result<(), Failure> {
-        steps::undo(step, &self.context(task)).await
+        let app = task.order.app.clone();
+        self.told(&app, steps::undo(step, &self.context(task).await).await).await
     }
 
     async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure> {
-        steps::reconcile(&self.host, &self.layout, app).await
+        self.told(app, steps::reconcile(&self.host, &self.layout, app).await).await
     }
 
     async fn look(&self, app: &AppName) -> Result<(), Failure> {
-        steps::look(&self.host, &self.layout, &self.states, app).await
+        self.told(app, steps::look(&self.host, &self.layout, &self.states, app).await).await
     }
 
     async fn stand_down(&self, app: &AppName) -> Result<usize, Failure> {
-        steps::stand_down(&self.host, &self.layout, &self.states, app).await
+        self.told(app, steps::stand_down(&self.host, &self.layout, &self.states, app).await).await
     }
 
     async fn current(&self, app: &AppName) -> Option<ReleaseId> {

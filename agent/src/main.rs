@@ -15,6 +15,7 @@ mod memory;
 mod notify;
 mod remembered;
 mod run;
+mod secrets;
 mod settings;
 mod status;
 mod steps;

@@ -35,7 +35,7 @@ mod verify;
 
 pub(crate) use verify::trusted_keys;
 
-use roadstead_model::{AppName, AppState, Failure, Order, ReleaseId, ReleaseRef, StepName};
+use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, StepName};
 use roadstead_worker::failure::called_off;
 use roadstead_worker::output::{OutputSink, ProgressSink};
 use roadstead_worker::state::{AppMemory, States};
@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fetch::ReleaseSource;
 use crate::host::Host;
 use crate::layout::Layout;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 use release::Release;
 use stage::Stage;
@@ -62,6 +63,8 @@ pub(crate) struct StepContext {
     pub(crate) releases: Arc<dyn ReleaseSource>,
     /// Where the output of commands goes.
     pub(crate) output: OutputSink,
+    /// What nothing that leaves the host may show.
+    pub(crate) secrets: Secrets,
     /// The operator's settings of this host.
     pub(crate) settings: Arc<Settings>,
     /// Where progress is told.
@@ -104,6 +107,11 @@ impl StepContext {
         crate::facts::current(&self.layout, &self.order.app)
     }
 
+    /// Tells a line of a step's output.
+    fn say(&self, step: StepName, line: &str) {
+        self.output.line(step, &self.secrets.hide(line));
+    }
+
     /// Ends a step early when it was called off.
     fn go_on(&self) -> Result<(), Failure> {
         if self.cancelled.is_cancelled() {
@@ -113,8 +121,22 @@ impl StepContext {
     }
 }
 
-/// Runs one step; the note tells people in one line what it did.
+/// Runs one step; the note tells people in one line what it did. Neither that nor a failure shows a secret of the app.
 pub(crate) async fn run(step: StepName, context: &StepContext) -> Result<String, Failure> {
+    match act(step, context).await {
+        Ok(note) => Ok(context.secrets.hide(&note).into_owned()),
+        Err(failure) => {
+            let failure = context.secrets.hide_in(&failure);
+            if matches!(failure.kind, FailureKind::Unit | FailureKind::Check) {
+                // What a unit said is nobody's output yet: `roadstead logs` shows it as that of the step.
+                failure.detail.lines().for_each(|line| context.output.line(step, line));
+            }
+            Err(failure)
+        }
+    }
+}
+
+async fn act(step: StepName, context: &StepContext) -> Result<String, Failure> {
     context.go_on()?;
     match step {
         StepName::Preflight => preflight::run(context).await,

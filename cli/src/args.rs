@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     admin, apply, build, bundle, completions, deploy, diff, doctor, env, history, host, init, key, lock, login, logs, man, push, release,
-    rollback, rollout, status,
+    rollback, rollout, status, support_bundle,
 };
 use crate::output::Format;
 
@@ -74,6 +74,7 @@ pub(crate) enum Command {
     Logs(logs::Arguments),
     History(history::Arguments),
     Doctor(doctor::Arguments),
+    SupportBundle(support_bundle::Arguments),
     Admin(admin::Arguments),
     Completions(completions::Arguments),
     #[command(hide = true)]

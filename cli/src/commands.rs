@@ -22,6 +22,7 @@ pub(crate) mod release;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod status;
+pub(crate) mod support_bundle;
 
 use crate::args::Command;
 use crate::failure::Result;
@@ -50,6 +51,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         Command::Logs(arguments) => logs::run(&arguments, output),
         Command::History(arguments) => history::run(&arguments, output),
         Command::Doctor(arguments) => doctor::run(&arguments, output),
+        Command::SupportBundle(arguments) => support_bundle::run(&arguments, output),
         Command::Admin(arguments) => admin::run(&arguments, output),
         Command::Completions(arguments) => completions::run(&arguments, output),
         Command::Man(arguments) => man::run(&arguments, output),

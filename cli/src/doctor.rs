@@ -12,19 +12,27 @@ use crate::output::Output;
 /// The check-up as far as it is.
 #[derive(Debug)]
 pub(crate) struct Checkup<'a> {
-    output: &'a Output,
+    /// Nobody is told at once where there is none.
+    output: Option<&'a Output>,
     findings: Vec<Finding>,
 }
 
 impl<'a> Checkup<'a> {
     /// One that begins.
     pub(crate) const fn new(output: &'a Output) -> Self {
-        Self { output, findings: Vec::new() }
+        Self { output: Some(output), findings: Vec::new() }
+    }
+
+    /// One that tells nobody, for who takes its findings.
+    pub(crate) const fn silent() -> Self {
+        Self { output: None, findings: Vec::new() }
     }
 
     /// Tells what was found.
     pub(crate) fn tell(&mut self, finding: Finding) {
-        self.output.finding(&finding);
+        if let Some(output) = self.output {
+            output.finding(&finding);
+        }
         self.findings.push(finding);
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A command is one file in `commands/`: its arguments, and a `run` that ends in `Ok` or in one [`failure::Failure`].
 //! Making a release from a commit is `build/`; looking at a project that has no `roadstead.toml` yet is `init/`.
+//! What a developer gets to see of a fleet is `support/`.
 //! This crate holds no rules of releases or rollouts: those lie in the bundle crate and in the controller.
 
 mod args;
@@ -13,6 +14,7 @@ mod failure;
 mod init;
 mod output;
 mod remote;
+mod support;
 
 use clap::Parser;
 use std::process::ExitCode;

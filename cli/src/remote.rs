@@ -1,8 +1,10 @@
 //! The controller as the command sees it: where it is, who we are to it, one call after another, and its answers as text.
 
+pub(crate) mod causes;
 mod connection;
 pub(crate) mod environment_file;
 mod excerpt;
+pub(crate) mod explain;
 mod gates_section;
 mod refusal;
 mod renewal;

@@ -13,7 +13,7 @@ use zbus::Variant;
 use super::Host;
 use super::journal::Follower;
 use super::quote;
-use super::systemd::{Property, SystemdError, UnitState};
+use super::systemd::{Property, SystemdError, UnitState, signal};
 
 /// How long a command that is told to stop may take before it is killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -85,7 +85,7 @@ impl Finished {
             (None, "oom-kill") => "ran out of its memory and was killed".to_owned(),
             (None, "resources") => "could not be started: the host is out of processes, memory or descriptors".to_owned(),
             (None, _) if self.state.code == 1 => format!("ended with exit status {}", self.state.status),
-            (None, _) if self.state.code > 1 => format!("was killed by signal {}", self.state.status),
+            (None, _) if self.state.code > 1 => format!("was killed by signal {}", signal(self.state.status)),
             (None, _) => format!("ended as {}", self.state.words()),
         }
     }

@@ -8,10 +8,13 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use roadstead_model::hidden::CUT;
 use roadstead_model::limits::OUTPUT_LINE_BYTES_MAX;
 
 /// One entry as `journalctl` writes it: numbers for bytes that are not text make it several times as long as the line.
 const ENTRY_BYTES_MAX: usize = 512 * 1024;
+/// The record of systemd that tells how a process of a unit ended (`SD_MESSAGE_UNIT_PROCESS_EXIT`).
+const PROCESS_ENDED: &str = "MESSAGE_ID=98e322203f7a4ed290d09fe03c09fe15";
 /// How long the journal may take to write down what a unit that ended has said.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long reading what is left may take.
@@ -78,6 +81,18 @@ impl Journal {
         let count = format!("--lines={lines}");
         let mut tail = Vec::new();
         let _ended = self.read(&[&count], &matches(unit, invocation), |line| tail.push(line.to_owned())).await;
+        tail.join("\n")
+    }
+
+    /// The last lines of all runs of a unit that systemd started again, and how each of them ended, in systemd's words: of a run that
+    /// is over nothing else says so.
+    pub(crate) async fn tail_of_all(&self, unit: &str, lines: usize) -> String {
+        self.sync().await;
+        let (count, unit_of) = (format!("--lines={lines}"), format!("UNIT={unit}"));
+        let ends = ["+".to_owned(), "_PID=1".to_owned(), unit_of, PROCESS_ENDED.to_owned()];
+        let matches: Vec<String> = matches(unit, "").into_iter().chain(ends).collect();
+        let mut tail = Vec::new();
+        let _ended = self.read(&[&count], &matches, |line| tail.push(line.to_owned())).await;
         tail.join("\n")
     }
 
@@ -163,7 +178,7 @@ pub(crate) fn bounded_line(line: &str) -> String {
     while !clean.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}… ({} more bytes)", &clean[..end], clean.len() - end)
+    format!("{}{CUT}{} more bytes)", &clean[..end], clean.len() - end)
 }
 
 /// Entries from a stream of JSON lines; one that is too long is skipped. Cancelling [`Entries::next`] loses nothing.

@@ -8,6 +8,7 @@ mod bus;
 mod tests;
 
 use futures_util::StreamExt as _;
+use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use roadstead_model::{Failure, FailureKind};
 use std::collections::HashMap;
@@ -144,7 +145,7 @@ impl UnitState {
         self.active.is_empty()
     }
 
-    /// In words, such as `failed (exit-code, status 3)`.
+    /// In words, such as `failed (failed, exit-code, exit status 3)`.
     pub(crate) fn words(&self) -> String {
         if self.is_unknown() {
             return "not known to systemd".to_owned();
@@ -155,12 +156,22 @@ impl UnitState {
         }
         match self.code {
             1 if self.status != 0 => words.push_str(&format!(", exit status {}", self.status)),
-            2 | 3 => words.push_str(&format!(", signal {}", self.status)),
+            2 | 3 => words.push_str(&format!(", signal {}", signal(self.status))),
             _ => {}
+        }
+        match self.restarts {
+            0 => {}
+            1 => words.push_str(", started again once"),
+            restarts => words.push_str(&format!(", started again {restarts} times")),
         }
         words.push(')');
         words
     }
+}
+
+/// A signal by its number and name.
+pub(crate) fn signal(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| format!("{number} ({})", signal.as_str()))
 }
 
 /// A property of a transient unit.

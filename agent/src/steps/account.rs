@@ -90,11 +90,11 @@ async fn make(context: &StepContext, name: &str) -> Result<(), Failure> {
         memory_max: None,
         offline: false,
     };
-    let finished = command::run(&context.host, &command, &context.cancelled, |line| context.output.line(StepName::Preflight, line)).await;
+    let finished = command::run(&context.host, &command, &context.cancelled, |line| context.say(StepName::Preflight, line)).await;
     let finished = finished.map_err(|error| error.failure())?;
     if finished.is_success() {
         return Ok(());
     }
     let summary = format!("systemd-sysusers {}", finished.words());
-    Err(Failure::new(FailureKind::Host, summary, "see its output below").with_detail(&finished.tail))
+    Err(Failure::new(FailureKind::Host, summary, "see its output").with_detail(&finished.tail))
 }

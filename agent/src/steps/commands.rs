@@ -53,7 +53,7 @@ pub(crate) async fn run(
         offline: false,
     };
     let finished = command::run(&context.host, &command, &context.cancelled, |text| {
-        context.output.line(task.step, text);
+        context.say(task.step, text);
         line(text);
     });
     finished.await.map_err(|error| error.failure())
@@ -77,7 +77,7 @@ pub(crate) fn expect_success(finished: &Finished, what: &str) -> Result<(), Fail
             (FailureKind::Deadline, "find out what it waits for, or raise its timeout under [steps] in roadstead.toml")
         }
         (None, "oom-kill") => (FailureKind::Command, "raise memory_max under [steps] in roadstead.toml, or let it use less"),
-        _ => (FailureKind::Command, "its last output is below"),
+        _ => (FailureKind::Command, "see its last output"),
     };
     let shown: String = what.chars().take(200).collect();
     Err(Failure::new(kind, format!("'{shown}' {}", finished.words()), hint).with_detail(&finished.tail))

@@ -92,9 +92,6 @@ async fn own_unit(stage: &Stage<'_>, unit: &str, cutover: UnitCutover, tree: &Pa
 }
 
 async fn failure(stage: &Stage<'_>, unit: &str, error: &ProofError) -> Failure {
-    let found = Failure::new(FailureKind::Unit, error.to_string(), "see the unit's journal below");
-    match stage.unit_failure(unit, "").await {
-        Some(told) => found.with_detail(&told.detail),
-        None => found,
-    }
+    let found = Failure::new(FailureKind::Unit, error.to_string(), "see the unit's last lines");
+    stage.with_unit(found, unit).await
 }

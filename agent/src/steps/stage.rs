@@ -13,7 +13,7 @@ use super::release::Release;
 use crate::host::Host;
 use crate::host::probe::{Address, Alive, ProbeError, Question, until_passed};
 use crate::host::proof::taken_by;
-use crate::host::systemd::SystemdError;
+use crate::host::systemd::{SystemdError, UnitState};
 use crate::host::unit_file::release_of_unit;
 use crate::layout::Layout;
 
@@ -129,9 +129,9 @@ impl Stage<'_> {
     /// What is wrong with a unit, with the end of its journal; `None` when systemd does not answer.
     pub(crate) async fn unit_failure(&self, unit: &str, what: &str) -> Option<Failure> {
         let state = self.host.systemd.unit(unit).await.ok()?;
-        let tail = self.host.journal.tail(unit, &state.invocation, JOURNAL_LINES).await;
+        let tail = self.tail(unit, &state).await;
         let summary = format!("{unit} {what}: it is {}", state.words());
-        let hint = format!("see its last lines below, or on the host: journalctl -u '{unit}'");
+        let hint = format!("see its last lines, or on the host: journalctl -u '{unit}'");
         Some(Failure::new(FailureKind::Unit, summary, hint).with_detail(&tail))
     }
 
@@ -208,17 +208,33 @@ impl Stage<'_> {
                 "redirects are not followed: set headers = { X-Forwarded-Proto = \"https\" } or the status that is meant"
             }
             ProbeError::Wrong { .. } => {
-                "see the answer and the journal below; path, status and headers of checks are set in roadstead.toml"
+                "see the answer and the last lines of its unit; path, status and headers of checks are set in roadstead.toml"
             }
-            ProbeError::Connect(_) => "the service does not listen: see its journal below",
-            ProbeError::Slow(_) | ProbeError::Broken(_) => "see the journal below; the check's timeout is set in roadstead.toml",
+            ProbeError::Connect(_) => "the service does not listen: see its last lines",
+            ProbeError::Slow(_) | ProbeError::Broken(_) => "see the last lines of its unit; the check's timeout is set in roadstead.toml",
             ProbeError::Unaskable(_) => "correct the check's path or headers in roadstead.toml",
         };
         let failure = Failure::new(FailureKind::Check, summary, hint);
         let Some(unit) = unit else { return failure };
-        let invocation = self.host.systemd.unit(unit).await.map(|state| state.invocation).unwrap_or_default();
-        let tail = self.host.journal.tail(unit, &invocation, JOURNAL_LINES).await;
-        failure.with_detail(&tail)
+        self.with_unit(failure, unit).await
+    }
+
+    /// A failure with what its unit said last, and how the unit is when that is not well.
+    pub(crate) async fn with_unit(&self, mut failure: Failure, unit: &str) -> Failure {
+        let state = self.host.systemd.unit(unit).await.unwrap_or_default();
+        let is_well = state.is_unknown() || (state.is_active() && state.restarts == 0);
+        if !is_well && !failure.summary.contains(&state.words()) {
+            failure.summary.push_str(&format!("; {unit} is {}", state.words()));
+        }
+        failure.with_detail(&self.tail(unit, &state).await)
+    }
+
+    /// The last words of a unit: of this run, and where systemd started it again, of those before.
+    async fn tail(&self, unit: &str, state: &UnitState) -> String {
+        match state.restarts {
+            0 => self.host.journal.tail(unit, &state.invocation, JOURNAL_LINES).await,
+            _ => self.host.journal.tail_of_all(unit, JOURNAL_LINES).await,
+        }
     }
 
     /// Instances of other releases of the app that systemd has loaded.

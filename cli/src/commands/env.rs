@@ -171,7 +171,8 @@ fn strategy_rows(strategy: &Strategy) -> Vec<[String; 2]> {
     rows
 }
 
-fn json(environment: &Environment) -> serde_json::Value {
+/// For programs.
+pub(crate) fn json(environment: &Environment) -> serde_json::Value {
     let spec: serde_json::Value = serde_json::from_slice(&environment.spec).unwrap_or_default();
     serde_json::json!({
         "environment": environment.name,

@@ -54,7 +54,8 @@ fn row(event: &Event) -> [String; 5] {
     [moment(event.at_ms), event.actor.clone(), event.kind.clone(), event.subject.clone(), event.text.clone()]
 }
 
-fn json(event: &Event) -> serde_json::Value {
+/// For programs.
+pub(crate) fn json(event: &Event) -> serde_json::Value {
     serde_json::json!({
         "sequence": event.sequence,
         "at_ms": event.at_ms,

@@ -173,7 +173,8 @@ fn believes(facts: &HostFacts) -> String {
     }
 }
 
-fn json(host: &Host) -> serde_json::Value {
+/// For programs.
+pub(crate) fn json(host: &Host) -> serde_json::Value {
     let facts = host.facts.clone().unwrap_or_default();
     let app = |app: &AppState| serde_json::json!({ "app": app.app, "current": app.current, "previous": app.previous, "releases": app.releases, "bad": app.bad });
     serde_json::json!({

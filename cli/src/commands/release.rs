@@ -98,7 +98,8 @@ fn text(release: &Release, keys: &[String]) -> String {
     table(["", ""], rows.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| [name.to_owned(), value]))
 }
 
-fn json(release: &Release) -> serde_json::Value {
+/// For programs.
+pub(crate) fn json(release: &Release) -> serde_json::Value {
     serde_json::json!({
         "app": release.app,
         "release": release.id,

@@ -1,5 +1,6 @@
 //! `roadstead rollout`: look at rollouts, follow one, steer one.
 
+pub(crate) mod explain;
 mod steer;
 
 use clap::Subcommand;
@@ -11,9 +12,9 @@ use crate::remote::rollout_view::{picture, span};
 use crate::remote::watch;
 use crate::remote::{Controller, moment, now_ms};
 
-/// Looks at rollouts, follows one, or steers one.
+/// Looks at rollouts, follows, explains or steers one.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  roadstead rollout list\n  roadstead rollout watch r-17\n  \
+#[command(after_help = "Examples:\n  roadstead rollout list\n  roadstead rollout watch r-17\n  roadstead rollout explain r-17\n  \
     roadstead rollout pause r-17 --reason 'the queue grows'")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -46,6 +47,7 @@ enum Action {
         /// Such as r-17.
         rollout: roadstead_model::RolloutId,
     },
+    Explain(explain::Arguments),
     #[command(flatten)]
     Steer(steer::Action),
 }
@@ -61,11 +63,13 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
             Ok(())
         }
         Action::Watch { rollout } => watch::watch(&controller, get(&controller, *rollout)?, output),
+        Action::Explain(arguments) => explain::run(&controller, arguments, output),
         Action::Steer(action) => steer::run(&controller, action, output),
     }
 }
 
-fn get(controller: &Controller, rollout: roadstead_model::RolloutId) -> Result<Rollout> {
+/// The rollout of this number.
+pub(crate) fn get(controller: &Controller, rollout: roadstead_model::RolloutId) -> Result<Rollout> {
     let request = GetRolloutRequest { rollout: rollout.0 };
     controller.call(async |mut client| Ok(client.get_rollout(request).await?.into_inner()))
 }

@@ -136,7 +136,7 @@ fn rollout(rollout: &Rollout, now: u64) -> Finding {
     match rollout.phase.as_str() {
         "done" => Finding::ok("rollouts", format!("{name} is done")),
         "rolled-back" | "failed" => {
-            let hint = format!("`roadstead rollout show r-{0}` and `roadstead logs r-{0}` tell more", rollout.id);
+            let hint = format!("`roadstead rollout explain r-{}` tells why", rollout.id);
             Finding::warning("rollouts", format!("{name}: {}{why}", rollout.phase), hint)
         }
         phase => {

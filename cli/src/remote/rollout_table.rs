@@ -3,6 +3,7 @@
 use roadstead_model::{Millis, StepName};
 use roadstead_proto::v1::{Rollout, RolloutHost};
 
+use super::causes::step_of;
 use crate::output::{count, size, table};
 
 /// Cells of the bar for bytes.
@@ -135,10 +136,8 @@ fn cell(host: &RolloutHost, column: &Column) -> String {
     took.reduce(u64::saturating_add).map(short).unwrap_or_default()
 }
 
-/// The step at which a host failed: its failure begins with it.
-fn failed_step(host: &RolloutHost) -> Option<&str> {
-    let (step, _) = host.failure.as_ref()?.summary.split_once(": ")?;
-    step.parse::<StepName>().is_ok().then_some(step)
+fn failed_step(host: &RolloutHost) -> Option<&'static str> {
+    step_of(host.failure.as_ref()?).map(StepName::as_str)
 }
 
 /// A span in a cell: tenths of seconds up to a minute.

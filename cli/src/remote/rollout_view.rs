@@ -1,13 +1,9 @@
-//! A rollout as text: hosts as rows, steps as columns, what went wrong grouped by its cause. Pure, so that it can be compared.
+//! A rollout as text: hosts as rows, steps as columns, what went wrong grouped by its root. Pure, so that it can be compared.
 
-use super::excerpt::excerpt;
+use super::causes;
 use super::rollout_table::{host_table, transfer};
-use roadstead_proto::v1::{Failure, Rollout};
-use std::collections::BTreeMap;
+use roadstead_proto::v1::Rollout;
 use std::fmt::Write as _;
-
-/// Hosts that are named for one cause; the rest is counted.
-const NAMES_PER_CAUSE_MAX: usize = 3;
 
 /// The whole picture: head, one row per host, causes. `width` is that of the terminal, when there is one.
 pub(crate) fn picture(rollout: &Rollout, now_ms: u64, width: Option<usize>) -> String {
@@ -17,7 +13,7 @@ pub(crate) fn picture(rollout: &Rollout, now_ms: u64, width: Option<usize>) -> S
     if let Some(transfer) = transfer(&rollout.hosts) {
         let _infallible = writeln!(text, "\n{transfer}");
     }
-    let causes = causes(rollout);
+    let causes = causes::told(rollout);
     if !causes.is_empty() {
         text.push('\n');
         text.push_str(&causes);
@@ -49,38 +45,6 @@ pub(crate) fn waiting(rollout: &Rollout, now_ms: u64) -> Option<String> {
     };
     let then = if rollout.waiting_then.is_empty() { String::new() } else { format!("; then {}", rollout.waiting_then) };
     Some(format!("{}, {left}{then}", rollout.waiting_for))
-}
-
-/// Why it failed, hosts with the same cause together.
-pub(crate) fn causes(rollout: &Rollout) -> String {
-    let mut by_cause: BTreeMap<(&str, &str), (&Failure, Vec<&str>)> = BTreeMap::new();
-    for host in &rollout.hosts {
-        if let Some(failure) = &host.failure {
-            let entry = by_cause.entry((&failure.summary, &failure.hint)).or_insert((failure, Vec::new()));
-            entry.1.push(&host.host_name);
-        }
-    }
-    let mut text = String::new();
-    for (failure, names) in by_cause.values() {
-        let shown = names.iter().take(NAMES_PER_CAUSE_MAX).copied().collect::<Vec<_>>().join(", ");
-        let more = if names.len() > NAMES_PER_CAUSE_MAX { ", …" } else { "" };
-        let _infallible = writeln!(text, "{} of {} hosts ({shown}{more}): {}", names.len(), rollout.hosts.len(), failure.summary);
-        text.push_str(&excerpt(&failure.detail));
-        hint(&mut text, &failure.hint);
-    }
-    if by_cause.is_empty()
-        && let Some(failure) = &rollout.failure
-    {
-        let _infallible = writeln!(text, "{}", failure.summary);
-        hint(&mut text, &failure.hint);
-    }
-    text
-}
-
-fn hint(text: &mut String, hint: &str) {
-    if !hint.is_empty() {
-        let _infallible = writeln!(text, "  Hint: {hint}");
-    }
 }
 
 /// A span for people: `850 ms`, `4.2 s`, `3 min 10 s`.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::Controller;
+use super::causes::causes;
 use super::rollout_lines::changes;
 use super::rollout_view::picture;
 use crate::failure::{Failure, Kind, Result};
@@ -190,6 +191,7 @@ pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
         "started_at_ms": rollout.started_at_ms,
         "ended_at_ms": rollout.ended_at_ms,
         "failure": rollout.failure.as_ref().map(failure),
+        "causes": causes(rollout).iter().map(|cause| cause.json(rollout.id)).collect::<Vec<_>>(),
         "hosts": rollout.hosts.iter().map(host).collect::<Vec<_>>(),
     })
 }

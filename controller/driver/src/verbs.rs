@@ -140,9 +140,9 @@ impl Loop {
         }
     }
 
-    /// The rollout that has its turn in an environment: one that has begun and has not ended.
+    /// The rollout that has its turn in an environment: one that has begun, until its end is saved.
     pub(super) fn unfinished(&self, environment: &EnvironmentName, app: &AppName) -> Option<RolloutId> {
-        self.rollout_where(environment, app, |phase| !matches!(phase, Phase::Gated { .. } | Phase::Ended { .. }))
+        self.rollout_where(environment, app, |phase| !matches!(phase, Phase::Gated { .. }))
     }
 
     /// The rollout that waits at the gates of an environment.

@@ -1,6 +1,7 @@
 //! Rollouts: their state as the core decided it, saved with what they did to environments, releases and hosts.
 
 use roadstead_model::{AppName, EnvironmentName, HostId, RolloutId, ServiceName};
+use roadstead_rollout::{Phase, State};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -113,14 +114,21 @@ impl Store {
     }
 }
 
+const fn is_gated(state: &State) -> bool {
+    matches!(state.phase, Phase::Gated { .. })
+}
+
 async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
     for record in &changes.started {
         let plan = &record.state.plan;
-        sqlx::query("INSERT INTO rollouts (id, environment, app, ended, state, reason, started_by, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+        let sql = "INSERT INTO rollouts (id, environment, app, ended, gated, state, reason, started_by, idempotency_key) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        sqlx::query(sql)
             .bind(signed(plan.rollout.0))
             .bind(plan.environment.as_str())
             .bind(plan.app.as_str())
             .bind(record.state.outcome().is_some())
+            .bind(is_gated(&record.state))
             .bind(json(&record.state)?)
             .bind(&record.reason)
             .bind(&record.started_by)
@@ -129,9 +137,10 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             .await?;
     }
     for record in &changes.moved {
-        sqlx::query("UPDATE rollouts SET state = ?, ended = ? WHERE id = ?")
+        sqlx::query("UPDATE rollouts SET state = ?, ended = ?, gated = ? WHERE id = ?")
             .bind(json(&record.state)?)
             .bind(record.state.outcome().is_some())
+            .bind(is_gated(&record.state))
             .bind(signed(record.state.plan.rollout.0))
             .execute(batch.connection().await?)
             .await?;

@@ -8,7 +8,7 @@ use super::StoreError;
 const STEPS: [&str; 3] = [
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_batons.sql"),
-    include_str!("../../migrations/0003_locks.sql"),
+    include_str!("../../migrations/0003_gates.sql"),
 ];
 
 /// Brings the database to the newest format.

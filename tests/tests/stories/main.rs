@@ -18,6 +18,7 @@ mod every_kind;
 mod everybody_returns;
 mod first_deployment;
 mod foreign_projects;
+mod forensics;
 mod host_away;
 mod identity;
 mod install_page;

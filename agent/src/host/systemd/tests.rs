@@ -115,3 +115,22 @@ fn only_what_somebody_else_killed_counts_as_killed() {
         assert!(!other.was_killed(), "{other:?}");
     }
 }
+
+#[test]
+fn how_a_unit_ended_is_told_with_its_signal_by_name_and_how_often_it_was_started_again() {
+    let state = |sub: &str, result: &str, code, status, restarts| UnitState {
+        active: "failed".to_owned(),
+        sub: sub.to_owned(),
+        result: result.to_owned(),
+        code,
+        status,
+        restarts,
+        ..UnitState::default()
+    };
+    assert_eq!(state("failed", "exit-code", 1, 3, 0).words(), "failed (failed, exit-code, exit status 3)");
+    assert_eq!(state("failed", "signal", 2, 9, 1).words(), "failed (failed, signal, signal 9 (SIGKILL), started again once)");
+    assert_eq!(state("failed", "core-dump", 3, 11, 5).words(), "failed (failed, core-dump, signal 11 (SIGSEGV), started again 5 times)");
+    assert_eq!(state("dead", "success", 1, 0, 0).words(), "failed (dead)");
+    assert_eq!(state("failed", "signal", 2, 99, 0).words(), "failed (failed, signal, signal 99)");
+    assert_eq!(UnitState::default().words(), "not known to systemd");
+}

@@ -50,7 +50,7 @@ pub(super) async fn install(
     if before.is_unknown() || (before.is_down() && before.invocation.is_empty()) {
         prepare(context, release, interpreter, &places).await?;
     }
-    let finished = command::run(&context.host, &command, &context.cancelled, |line| context.output.line(StepName::Venv, line));
+    let finished = command::run(&context.host, &command, &context.cancelled, |line| context.say(StepName::Venv, line));
     expect_success(
         &finished.await.map_err(|error| error.failure())?,
         &format!("the installation of the release's wheels by {}", installer.name()),

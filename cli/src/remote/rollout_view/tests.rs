@@ -1,5 +1,5 @@
 use super::*;
-use roadstead_proto::v1::{RolloutHost, StepTime};
+use roadstead_proto::v1::{Failure, RolloutHost, StepTime};
 
 fn host(name: &str, state: &str, done: &[(&str, u64)]) -> RolloutHost {
     let times = done.iter().map(|(step, took_ms)| StepTime { step: (*step).into(), took_ms: *took_ms, note: String::new() });
@@ -74,7 +74,7 @@ fn the_end_shows_what_each_step_took() {
 #[test]
 fn hosts_with_one_cause_are_told_once() {
     let failure = Failure {
-        kind: 0,
+        kind: roadstead_proto::v1::FailureKind::Check.into(),
         summary: "candidate: web did not answer GET /healthz".into(),
         hint: "see `roadstead logs r-17`".into(),
         detail: "Traceback\nImportError: No module named 'x'\u{1b}[31m".into(),

@@ -63,6 +63,8 @@ macro_rules! operator_calls {
             list_environments(v1::ListEnvironmentsRequest::default()),
             start_rollout(v1::StartRolloutRequest::default()),
             steer_rollout(v1::SteerRolloutRequest::default()),
+            lock_environment(v1::LockEnvironmentRequest::default()),
+            unlock_environment(v1::UnlockEnvironmentRequest::default()),
             rollback(v1::RollbackRequest::default()),
             list_rollouts(v1::ListRolloutsRequest::default()),
             get_rollout(v1::GetRolloutRequest::default()),

@@ -1,3 +1,8 @@
+-- Rollouts that wait at their gates: beside the one that has its turn, an environment has one of them.
+ALTER TABLE rollouts ADD COLUMN gated INTEGER NOT NULL DEFAULT 0;
+DROP INDEX rollouts_unfinished;
+CREATE UNIQUE INDEX rollouts_unfinished ON rollouts (environment, app, gated) WHERE ended = 0;
+
 -- Who keeps the rollouts of others out of an environment.
 
 CREATE TABLE locks (

@@ -1,0 +1,118 @@
+//! What an app's programs must not tell: the values that the host's operator set for it as root. Nothing that leaves the host shows them:
+//! where one stands in output or in a failure, the variable is named instead.
+
+use roadstead_model::hidden::Hidden;
+use roadstead_model::{AppName, Failure, VariableName, limits};
+use roadstead_worker::files::read_bounded;
+use roadstead_worker::tasks::blocking;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::host::environment_file;
+use crate::layout::Layout;
+
+/// Environment files of releases that are read: more than a host keeps.
+const FILES_MAX: usize = 64;
+
+/// The values to hide.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets(Hidden);
+
+impl Secrets {
+    /// What the host's operator set for an app, now and when its releases were prepared.
+    pub(crate) async fn of(layout: &Layout, app: &AppName) -> Self {
+        let (layout, app) = (layout.clone(), app.clone());
+        blocking(move || Self::read(&layout, &app)).await
+    }
+
+    fn read(layout: &Layout, app: &AppName) -> Self {
+        let now = variables(&layout.host_variables(app));
+        if now.is_empty() {
+            return Self::default();
+        }
+        let mut values: BTreeSet<(VariableName, String)> = BTreeSet::new();
+        // A value that was changed meanwhile is still what the release runs with.
+        for entry in std::fs::read_dir(layout.environment_files(app)).into_iter().flatten().flatten().take(FILES_MAX) {
+            values.extend(variables(&entry.path()).into_iter().filter(|(name, _)| now.contains_key(name)));
+        }
+        values.extend(now);
+        // What every path of the app says is no secret.
+        let public = layout.app(app).display().to_string();
+        let hidden = values.into_iter().filter(|(_, value)| !public.contains(value.as_str()));
+        Self(Hidden::new(hidden.map(|(name, value)| (format!("[value of {name}]"), value))))
+    }
+
+    /// The text without the values.
+    pub(crate) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.0.hide(text)
+    }
+
+    /// The failure without the values.
+    pub(crate) fn hide_in(&self, failure: &Failure) -> Failure {
+        let shown = Failure::new(failure.kind, self.hide(&failure.summary), self.hide(&failure.hint));
+        // What does not fit a detail was cut off at its head, perhaps within a character.
+        let was_cut = failure.detail.len() + char::MAX.len_utf8() > limits::FAILURE_DETAIL_BYTES_MAX;
+        let detail = if was_cut { self.0.hide_in_end(&failure.detail) } else { self.hide(&failure.detail) };
+        shown.with_detail(&detail)
+    }
+}
+
+/// The variables of a file; of one that is not in order, what stands behind each `=`.
+fn variables(path: &std::path::Path) -> BTreeMap<VariableName, String> {
+    let Ok(bytes) = read_bounded(path, limits::CONFIG_FILE_BYTES_MAX) else { return BTreeMap::new() };
+    let text = String::from_utf8_lossy(&bytes);
+    environment_file::parse(&text).unwrap_or_else(|_| {
+        let assigned = text.lines().filter_map(|line| line.split_once('='));
+        let trimmed = assigned.map(|(name, value)| (name.trim(), value.trim().trim_matches(['"', '\'']).to_owned()));
+        trimmed.filter_map(|(name, value)| Some((VariableName::parse(name).ok()?, value))).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roadstead_model::FailureKind;
+
+    fn secrets(value: &str) -> Secrets {
+        Secrets(Hidden::new([("[value of KEY]".to_owned(), value.to_owned())]))
+    }
+
+    #[test]
+    fn failures_are_hidden_in_all_their_parts() {
+        let failure = Failure::new(FailureKind::Command, "a s3cr3t-key", "b s3cr3t-key").with_detail("c s3cr3t-key\nd");
+        let told = secrets("s3cr3t-key").hide_in(&failure);
+        assert_eq!((told.summary.as_str(), told.hint.as_str()), ("a [value of KEY]", "b [value of KEY]"));
+        assert_eq!(told.detail, "c [value of KEY]\nd");
+    }
+
+    #[test]
+    fn a_detail_that_was_cut_within_a_value_shows_nothing_of_it() {
+        let value: String = (0..40).map(|n| char::from(b'A' + n % 26)).collect();
+        for kept in 6..value.len() {
+            let whole = format!("{value}{}", "\n".repeat(limits::FAILURE_DETAIL_BYTES_MAX - kept));
+            let told = secrets(&value).hide_in(&Failure::new(FailureKind::Unit, "x", "").with_detail(&whole));
+            // What stands for it may be longer, and is cut in its turn.
+            assert!("[value of KEY]".ends_with(told.detail.trim_end()), "{kept}: {}", told.detail.trim_end());
+            assert!(told.detail.len() <= limits::FAILURE_DETAIL_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn the_files_of_the_app_say_what_is_secret() {
+        let root = tempfile::tempdir().unwrap();
+        let (layout, app) = (Layout::new(root.path()), AppName::parse("erp").unwrap());
+        assert_eq!(Secrets::read(&layout, &app).hide("s3cr3t-key"), "s3cr3t-key");
+        let local = layout.host_variables(&app);
+        std::fs::create_dir_all(local.parent().unwrap()).unwrap();
+        std::fs::create_dir_all(layout.environment_files(&app)).unwrap();
+        let folder = layout.app(&app).display().to_string();
+        std::fs::write(&local, format!("SECRET_KEY=\"s3cr3t-key\"\nMEDIA=\"{folder}\"\n")).unwrap();
+        std::fs::write(layout.environment_files(&app).join("1.0.env"), "SECRET_KEY=\"older-s3cr3t\"\nLANG=\"de_DE.UTF-8\"\n").unwrap();
+        let text = format!("s3cr3t-key older-s3cr3t de_DE.UTF-8 {folder}/x");
+        let shown = format!("[value of SECRET_KEY] [value of SECRET_KEY] de_DE.UTF-8 {folder}/x");
+        assert_eq!(Secrets::read(&layout, &app).hide(&text), shown);
+        // A file that systemd would not take keeps its secrets all the same.
+        std::fs::write(&local, "SECRET_KEY=\"unterminated-s3cr3t\nnot an assignment\n").unwrap();
+        assert_eq!(Secrets::read(&layout, &app).hide("is unterminated-s3cr3t"), "is [value of SECRET_KEY]");
+    }
+}

@@ -1,0 +1,156 @@
+//! Gates: rollouts wait for approvals, for the lock of their environment, for another environment and for their turn.
+
+use roadstead_model::{After, ApprovalRule, EnvironmentName, EnvironmentSpec, Gates, Millis, RoleName};
+use roadstead_rollout::{Phase, closed};
+
+use super::*;
+
+fn ops() -> RoleName {
+    RoleName::parse("ops").unwrap()
+}
+
+fn with(gates: Gates) -> EnvironmentSpec {
+    EnvironmentSpec { gates, ..environment() }
+}
+
+async fn apply(rig: &Rig, spec: EnvironmentSpec) {
+    rig.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap();
+}
+
+/// Why a rollout waits, as soon as its gates have been looked at.
+async fn why(rig: &Rig, rollout: RolloutId) -> Vec<String> {
+    let looked = |state: &State| matches!(&state.phase, Phase::Gated { closed: Some(closed), .. } if !closed.is_empty());
+    let record = rig.until(rollout, |state| looked(state) || !state.is_approved()).await;
+    closed(&record.state).into_iter().map(|closed| closed.why).collect()
+}
+
+async fn steer_as(rig: &Rig, by: &str, rollout: RolloutId, steer: Steer) -> Result<Arc<RolloutRecord>, Refused> {
+    rig.driver.ask(Verb::Steer { rollout, steer, reason: "test".to_owned(), by: by.to_owned() }).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_approval_of_another_opens_the_gate_and_a_rollback_waits_for_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, _) = Rig::serving(folder.path(), &disks, &["1.0", "1.1", "1.2"]).await;
+    apply(&rig, with(Gates { approvals: vec![ApprovalRule { role: ops(), count: 1 }], ..Gates::default() })).await;
+    let rollout = rig.deploy("1.1").await.unwrap();
+    assert_eq!(why(&rig, rollout).await, ["the approval of one of ops"]);
+    assert!(matches!(rig.deploy("1.2").await, Err(Refused::Waiting(waiting, ..)) if waiting == rollout));
+    let roles = || Steer::Approve { roles: vec![ops()] };
+    assert!(matches!(rig.steer(rollout, roles()).await, Err(Refused::Unfit(_))), "not of who asked for it");
+    steer_as(&rig, "admin:bob", rollout, roles()).await.unwrap();
+    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    assert_eq!(rig.current().await, Some(release("1.1").digest));
+
+    let waiting = rig.deploy("1.2").await.unwrap();
+    why(&rig, waiting).await;
+    let back = rig.roll_back(None).await.unwrap().state.plan.rollout;
+    assert_eq!(rig.end(back).await.state.phase.word(), "done");
+    assert_eq!(rig.current().await, Some(release("1.0").digest));
+    assert_eq!(rig.end(waiting).await.state.phase.word(), "failed", "what waited to go forward is ended");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_keeps_others_out_until_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, _) = Rig::serving(folder.path(), &disks, &["1.0", "1.1"]).await;
+    let (place, now) = ((environment().name, app()), clock::now());
+    let lock = |by: &str| LockRecord { by: by.to_owned(), reason: "incident".to_owned(), at: now, until: now.plus(Millis(3_600_000)) };
+    rig.store.set_lock(place.clone(), lock("admin:bob"), false).await.unwrap().unwrap();
+    assert_eq!(rig.store.set_lock(place.clone(), lock("admin:ada"), false).await.unwrap().unwrap_err().by, "admin:bob");
+    let rollout = rig.deploy("1.1").await.unwrap();
+    assert_eq!(why(&rig, rollout).await, ["staging is locked by admin:bob: incident"]);
+    let ended = |by: &str, breaks| rig.store.end_lock(place.clone(), by.to_owned(), "over".to_owned(), now, breaks);
+    assert_eq!(ended("admin:ada", false).await.unwrap().unwrap_err().by, "admin:bob");
+    assert_eq!(ended("admin:ada", true).await.unwrap().unwrap().as_deref(), Some("admin:bob"));
+    rig.driver.tell(Event::LookAtGates).await;
+    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    // One's own lock is no gate, and one that has expired is none.
+    rig.store.set_lock(place.clone(), lock("admin:ada"), false).await.unwrap().unwrap();
+    let own = rig.roll_back(None).await.unwrap().state.plan.rollout;
+    assert_eq!(rig.end(own).await.state.phase.word(), "done");
+    let expired = LockRecord { until: now, ..lock("admin:bob") };
+    rig.store.set_lock(place.clone(), expired, true).await.unwrap().unwrap();
+    assert!(ended("admin:cyd", false).await.unwrap().is_ok(), "nobody asks for leave to end what has expired");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_goes_where_it_was_well_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, _) = Rig::serving(folder.path(), &disks, &["1.0", "1.1"]).await;
+    let production = EnvironmentName::parse("production").unwrap();
+    let after = |healthy_for| Some(After { environment: environment().name, healthy_for });
+    let spec = |after| EnvironmentSpec { name: production.clone(), ..with(Gates { after, ..Gates::default() }) };
+    apply(&rig, spec(after(Millis(0)))).await;
+    let mut host = host_record(5);
+    host.environment = production.clone();
+    rig.store.add_host(host).await;
+    rig.connect(5, &disks, &Behaviour::default()).await;
+    let ask = async |version: &str, key: &str| {
+        let (release, reason) = (release(version).id(), "test".to_owned());
+        let by = "admin:ada".to_owned();
+        let request = StartRequest { environment: production.clone(), app: app(), release, reason, by, idempotency_key: key.to_owned() };
+        rig.driver.ask(Verb::Start(request)).await.unwrap().state.plan.rollout
+    };
+    let never = ask("1.1", "a").await;
+    assert_eq!(why(&rig, never).await, [format!("{} was never brought to staging", release("1.1").id())]);
+    rig.steer(never, Steer::Abort).await.unwrap();
+    let well = ask("1.0", "b").await;
+    assert_eq!(rig.end(well).await.state.phase.word(), "done");
+
+    apply(&rig, spec(after(Millis::from_secs(3600)))).await;
+    let early = ask("1.0", "c").await;
+    let told = why(&rig, early).await;
+    assert!(
+        told[0].starts_with(&format!("{} was well in staging for ", release("1.0").id())) && told[0].ends_with("and 1 h are asked for"),
+        "{told:?}"
+    );
+    rig.stop().await;
+}
+
+/// Hosts that come level have their turn while a rollout waits for people; then they give way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_come_level_while_a_rollout_waits_at_its_gates() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, _) = Rig::serving(folder.path(), &disks, &["1.0", "1.1"]).await;
+    apply(&rig, with(Gates { approvals: vec![ApprovalRule { role: ops(), count: 1 }], ..Gates::default() })).await;
+    rig.store.add_host(host_record(1)).await;
+    let rollout = rig.deploy("1.1").await.unwrap();
+    why(&rig, rollout).await;
+    rig.connect(1, &disks, &Behaviour::default()).await;
+    let level = rig.level(rollout).await;
+    assert_eq!(rig.end(level).await.state.phase.word(), "done");
+    assert_eq!(disks.lock().unwrap()[&host_id(1)].current, Some(release("1.0").id()));
+    steer_as(&rig, "admin:bob", rollout, Steer::Approve { roles: vec![ops()] }).await.unwrap();
+    let ended = rig.end(rollout).await;
+    assert_eq!(ended.state.phase.word(), "done");
+    let planned = &ended.state.plan.hosts[&host_id(1)];
+    assert_eq!(planned.current.as_ref().map(|release| release.id.clone()), Some(release("1.0").id()), "as it was when it began");
+    assert_eq!(disks.lock().unwrap()[&host_id(1)].current, Some(release("1.1").id()));
+    rig.stop().await;
+}
+
+/// A rollout that waits is taken up where it stood.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_opens_no_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, _) = Rig::serving(folder.path(), &disks, &["1.0", "1.1"]).await;
+    apply(&rig, with(Gates { approvals: vec![ApprovalRule { role: ops(), count: 2 }], ..Gates::default() })).await;
+    let rollout = rig.deploy("1.1").await.unwrap();
+    let roles = || Steer::Approve { roles: vec![ops()] };
+    steer_as(&rig, "admin:bob", rollout, roles()).await.unwrap();
+    rig.stop().await;
+    let rig = Rig::start(folder.path()).await;
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    assert_eq!(why(&rig, rollout).await, ["the approval of one of ops"]);
+    steer_as(&rig, "admin:cyd", rollout, roles()).await.unwrap();
+    assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
+    rig.stop().await;
+}
