@@ -138,6 +138,7 @@ impl Rig {
             reason: "test".to_owned(),
             by: "admin:ada".to_owned(),
             idempotency_key: format!("deploy {version}"),
+            plan: None,
         };
         Ok(self.driver.ask(Verb::Start(request)).await?.state.plan.rollout)
     }

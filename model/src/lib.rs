@@ -13,6 +13,7 @@ mod label;
 pub mod limits;
 pub mod mistake;
 mod order;
+pub mod outlook;
 mod report;
 mod share;
 mod step;
@@ -20,7 +21,7 @@ mod strategy;
 mod time;
 
 pub use difference::{Difference, differences};
-pub use digest::{Digest, DigestHasher, InvalidDigest};
+pub use digest::{Digest, DigestHasher, DigestStart, InvalidDigest, InvalidDigestStart};
 pub use environment::{EnvironmentSpec, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};
 pub use finding::{Finding, Verdict};

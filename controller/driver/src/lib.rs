@@ -10,6 +10,7 @@ mod announce;
 mod busy;
 mod clock;
 mod fleet;
+mod foresee;
 mod homes;
 mod ledger;
 mod level;
@@ -35,6 +36,7 @@ use ahead::Ahead;
 pub use announce::Announce;
 use busy::Busy;
 pub use clock::Clock;
+pub use foresee::{Foresee, Foreseen, OtherPlan};
 pub use ledger::{Changes, Ledger, LedgerError};
 pub use outputs::{OutputPart, Outputs};
 use parked::Parked;
@@ -105,6 +107,13 @@ pub enum Event {
         verb: Verb,
         /// Where the answer goes.
         answer: oneshot::Sender<Result<Arc<RolloutRecord>, Refused>>,
+    },
+    /// Someone wants to know what a rollout would be.
+    Foresee {
+        /// Of what, where.
+        asked: Foresee,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Box<Foreseen>, Refused>>,
     },
     /// Someone wants an environment to go.
     Remove {
@@ -181,6 +190,8 @@ struct Loop {
     tries: Tries,
     /// What is asked for and waits for another rollout to give way.
     parked: Vec<Parked>,
+    /// Plans that were shown to somebody.
+    shown: foresee::Shown,
     work: Work,
 }
 
@@ -234,6 +245,7 @@ impl Loop {
             sent: BTreeMap::new(),
             tries: Tries::default(),
             parked: Vec::new(),
+            shown: foresee::Shown::default(),
             work: Work::default(),
             parts,
         };
@@ -297,6 +309,7 @@ impl Loop {
                 }
                 self.finish_round(stopping).await;
             }
+            Event::Foresee { asked, answer } => self.foresee(asked, answer, stopping).await,
             Event::Remove { removal, answer } => self.remove(removal, answer, stopping).await,
         }
     }

@@ -23,14 +23,18 @@ impl Plan {
     #[must_use]
     pub fn told_apart(&self, newer: &Self) -> Vec<String> {
         let mut lines = Vec::new();
+        self.tell_settings(newer, &mut lines);
+        for batch in 0..self.bakes.len().max(newer.bakes.len()) {
+            let (old, new) = (self.bakes.get(batch), newer.bakes.get(batch));
+            // A batch that there was not, or is no more, is told by the number of batches.
+            if self.batches == newer.batches || (old.is_some() && new.is_some()) {
+                tell_bake(batch, old, new, &mut lines);
+            }
+        }
         let ids: BTreeSet<&HostId> = self.hosts.keys().chain(newer.hosts.keys()).collect();
         let mut hosts: Vec<_> = ids.into_iter().map(|id| (self.hosts.get(id), newer.hosts.get(id))).collect();
         hosts.sort_by_key(|(old, new)| new.or(*old).map(|host| (host.batch, host.name.clone())));
         hosts.into_iter().for_each(|(old, new)| tell_host(old, new, &mut lines));
-        for batch in 0..self.bakes.len().max(newer.bakes.len()) {
-            tell_bake(batch, self.bakes.get(batch), newer.bakes.get(batch), &mut lines);
-        }
-        self.tell_settings(newer, &mut lines);
         lines
     }
 

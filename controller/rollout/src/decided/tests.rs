@@ -85,17 +85,17 @@ fn what_differs_is_told_by_host_and_setting() {
     new.variables.insert(VariableName::parse("DEBUG").unwrap(), "secret".to_owned());
     let (one, other) = (release("1.0").id, release("1.1").id);
     let expected = [
-        "web-0 is chosen for beat → no service".to_owned(),
-        format!("web-1 serves {one} → {other}"),
-        "web-3 takes no part any more".to_owned(),
-        "web-9 takes part now, in batch 2".to_owned(),
-        "web-2: batch 2 → 3".to_owned(),
-        "the bake of batch 2: 0 ms → 10 min and a promotion".to_owned(),
         "migrate: true → false".to_owned(),
         "on-failure: go-back → ask".to_owned(),
         format!("previous.id: {one} → nothing"),
         "timeouts.away: 1 min → 1 min 30 s".to_owned(),
         "variables.DEBUG: changed".to_owned(),
+        "the bake of batch 2: 0 ms → 10 min and a promotion".to_owned(),
+        "web-0 is chosen for beat → no service".to_owned(),
+        format!("web-1 serves {one} → {other}"),
+        "web-3 takes no part any more".to_owned(),
+        "web-9 takes part now, in batch 2".to_owned(),
+        "web-2: batch 2 → 3".to_owned(),
     ];
     assert_eq!(old.told_apart(&new), expected);
 }

@@ -1,6 +1,6 @@
 //! Rollouts: starting, steering, going back, watching.
 
-use roadstead_model::{AppName, EnvironmentName, HostId, Millis, ReleaseId, RolloutId, limits};
+use roadstead_model::{AppName, DigestStart, EnvironmentName, HostId, Millis, ReleaseId, RolloutId, limits};
 use roadstead_proto::v1;
 use std::sync::Arc;
 use tonic::Status;
@@ -18,7 +18,7 @@ const SHOWN_MAX: u32 = 200;
 /// A key of a request.
 const KEY_BYTES_MAX: usize = 128;
 
-async fn place(context: &Context, environment: &str, app: &str) -> Result<(EnvironmentName, AppName), Status> {
+pub(super) async fn place(context: &Context, environment: &str, app: &str) -> Result<(EnvironmentName, AppName), Status> {
     let environment = EnvironmentName::parse(environment).map_err(invalid)?;
     if !app.is_empty() {
         return Ok((environment, AppName::parse(app).map_err(invalid)?));
@@ -41,6 +41,10 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
         return Err(invalid("the idempotency key is too long"));
     }
     let release = meant(context, Some(&app), &request.release).await?.id();
+    let plan = match request.plan.as_str() {
+        "" => None,
+        text => Some(DigestStart::parse(text).map_err(invalid)?),
+    };
     let start = StartRequest {
         environment,
         app,
@@ -48,6 +52,7 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
         reason: reason(&request.reason)?,
         by: admin.actor(),
         idempotency_key: request.idempotency_key,
+        plan,
     };
     ask(context, Verb::Start(start)).await
 }
