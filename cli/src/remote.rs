@@ -3,6 +3,7 @@
 mod connection;
 pub(crate) mod environment_file;
 mod excerpt;
+pub(crate) mod outlook_view;
 mod refusal;
 mod renewal;
 mod rollout_lines;
