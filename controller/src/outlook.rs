@@ -5,6 +5,8 @@ pub(crate) mod contents;
 mod estimate;
 mod notes;
 mod services;
+#[cfg(test)]
+mod tests;
 
 use roadstead_bundle::diff::{Difference, diff_lists};
 use roadstead_bundle::manifest::Manifest;
