@@ -64,7 +64,7 @@ async fn what_is_foreseen_begins_and_foreseeing_it_changes_nothing() {
     let (rig, first) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
     let beat = with_beat("1.1");
     rig.store.publish(beat.clone(), clock::now()).await.unwrap();
-    let events = *rig.store.newest_event().borrow();
+    let lines = rig.store.verify_history().await.unwrap();
 
     let foreseen = rig.foresee(&beat).await.unwrap();
     let plan = foreseen.plan.clone().unwrap();
@@ -72,7 +72,7 @@ async fn what_is_foreseen_begins_and_foreseeing_it_changes_nothing() {
     assert_eq!(obstacles(&foreseen), [""; 0]);
     assert_eq!(foreseen.current.as_ref().map(ReleaseRecord::id), Some(release("1.0").id()));
     assert_eq!(plan.hosts[&host_id(0)].singletons, [ServiceName::parse("beat").unwrap()]);
-    assert_eq!(*rig.store.newest_event().borrow(), events, "the history says nothing of it");
+    assert_eq!(rig.store.verify_history().await.unwrap(), lines, "the history says nothing of it");
     let homes = rig.store.singletons(&environment().name, &app()).await.unwrap();
     assert!(homes.is_empty(), "no home is taken: {homes:?}");
 
