@@ -2,7 +2,7 @@
 
 use super::*;
 use roadstead_bundle::spec::{RelativePath, Resources, Service, ServiceKind};
-use roadstead_model::{AppState, DigestStart, EnvironmentSpec, Fence, Labels, Millis, Selector, ServiceName};
+use roadstead_model::{DigestStart, EnvironmentSpec, Fence, Labels, Millis, Selector, ServiceName};
 
 /// A release with a service of which there is one in the environment.
 fn with_beat(version: &str) -> ReleaseRecord {
@@ -129,9 +129,10 @@ async fn all_that_stands_in_the_way_is_foreseen() {
 
     // One that is being confirmed, and a host that has heard of what nobody here knows.
     let running = rig.deploy("1.0").await.unwrap();
+    rig.until(running, |state| state.phase.word() == "confirming").await;
+    let mut ahead = facts_of(0, &disks);
     let highest = Some(Fence { term: rig.term + 1, rollout: RolloutId(5_000), sequence: 1 });
-    let mut ahead = facts(0);
-    ahead.apps.insert(app(), AppState { highest, ..AppState::default() });
+    ahead.apps.entry(app()).and_modify(|state| state.highest = highest);
     rig.driver
         .tell(Event::Hello {
             host: host_id(0),
