@@ -178,8 +178,8 @@ mod tests {
             "canary.hosts: nothing → 1",
             "empty: nothing → {}",
             "on-failure: back → pause",
-            "steps: [1,\"10%\"] → [1,\"25%\"]",
-            "window.days: [\"mon\"] → nothing",
+            "steps.2: 10% → 25%",
+            "window.days.1: mon → nothing",
         ];
         assert_eq!(told, all);
     }
