@@ -24,13 +24,48 @@ pub struct Difference {
     pub lost_migrations: Vec<String>,
 }
 
+/// Files that differ below one folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// Files that the newer adds.
+    pub added: usize,
+    /// Files that it changes.
+    pub changed: usize,
+    /// Files that it no longer has.
+    pub removed: usize,
+}
+
+impl Difference {
+    /// How many files differ below each topmost folder; `.` for files that lie in none.
+    #[must_use]
+    pub fn by_folder(&self) -> BTreeMap<&str, Counted> {
+        let mut folders: BTreeMap<&str, Counted> = BTreeMap::new();
+        self.added.iter().for_each(|path| folders.entry(topmost(path)).or_default().added += 1);
+        self.changed.iter().for_each(|path| folders.entry(topmost(path)).or_default().changed += 1);
+        self.removed.iter().for_each(|path| folders.entry(topmost(path)).or_default().removed += 1);
+        folders
+    }
+}
+
+/// Compares what two manifests list: packages and migrations. Files are left out.
+#[must_use]
+pub fn diff_lists(old: &Manifest, new: &Manifest) -> Difference {
+    let (before, after): (BTreeSet<&String>, BTreeSet<&String>) = (old.migrations.iter().collect(), new.migrations.iter().collect());
+    Difference {
+        packages: packages(&old.packages.list, &new.packages.list),
+        new_migrations: after.difference(&before).map(|name| (*name).clone()).collect(),
+        lost_migrations: before.difference(&after).map(|name| (*name).clone()).collect(),
+        ..Difference::default()
+    }
+}
+
 /// Compares the code, packages and migrations of two releases whose trees lie in their stores.
 ///
 /// # Errors
 /// [`TreeError`].
 pub fn diff(old: (&Store, &Manifest), new: (&Store, &Manifest)) -> Result<Difference, TreeError> {
     let (before, after) = (files(old.0, &old.1.code)?, files(new.0, &new.1.code)?);
-    let mut difference = Difference { packages: packages(&old.1.packages.list, &new.1.packages.list), ..Difference::default() };
+    let mut difference = diff_lists(old.1, new.1);
     for (path, digest) in &after {
         match before.get(path) {
             None => difference.added.push(path.clone()),
@@ -39,10 +74,11 @@ pub fn diff(old: (&Store, &Manifest), new: (&Store, &Manifest)) -> Result<Differ
         }
     }
     difference.removed = before.keys().filter(|path| !after.contains_key(*path)).cloned().collect();
-    let (old_set, new_set): (BTreeSet<&String>, BTreeSet<&String>) = (old.1.migrations.iter().collect(), new.1.migrations.iter().collect());
-    difference.new_migrations = new_set.difference(&old_set).map(|name| (*name).clone()).collect();
-    difference.lost_migrations = old_set.difference(&new_set).map(|name| (*name).clone()).collect();
     Ok(difference)
+}
+
+fn topmost(path: &str) -> &str {
+    path.split_once('/').map_or(".", |(folder, _)| folder)
 }
 
 /// What a file is: its content, or the target of a link, and whether it may be executed.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use crate::container;
-use crate::diff::diff;
+use crate::diff::{Counted, diff};
 use crate::ingest::{IngestError, ingest};
 use crate::manifest::{Entry, EntryKind, Manifest, Node, TreeRef};
 use crate::release::UntrustedRelease;
@@ -99,6 +99,8 @@ fn the_same_files_give_the_same_root_and_a_change_touches_only_its_path() {
     let fresh = blobs(&one, &changed).unwrap().difference(&blobs(&one, &first).unwrap()).count();
     assert_eq!(fresh, 4, "one file and the three folders above it");
     let difference = diff((&one, &first), (&one, &changed)).unwrap();
+    let folders = difference.by_folder();
+    assert_eq!((folders.len(), folders["app"]), (1, Counted { added: 0, changed: 1, removed: 0 }));
     assert_eq!((difference.changed, difference.added.len()), (vec!["app/templates/page.html".to_owned()], 0));
 }
 

@@ -124,7 +124,11 @@ pub fn blobs(store: &Store, manifest: &Manifest) -> Result<BTreeSet<(Digest, u64
     blobs_of(store, manifest.trees())
 }
 
-fn blobs_of<'a>(store: &Store, trees: impl IntoIterator<Item = &'a TreeRef>) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
+/// As [`blobs`], of some trees alone.
+///
+/// # Errors
+/// [`TreeError`], also when a tree is not what the manifest says of it.
+pub fn blobs_of<'a>(store: &Store, trees: impl IntoIterator<Item = &'a TreeRef>) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
     let mut all = BTreeSet::new();
     for tree in trees {
         let (mut entries, mut bytes) = (0, 0_u64);

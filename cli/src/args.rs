@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    admin, apply, build, bundle, completions, deploy, diff, doctor, env, history, host, init, key, lock, login, logs, man, push, release,
-    rollback, rollout, status, support_bundle,
+    admin, apply, build, bundle, completions, deploy, diff, doctor, env, history, host, init, key, lock, login, logs, man, plan, push,
+    release, rollback, rollout, status, support_bundle,
 };
 use crate::output::Format;
 
@@ -65,6 +65,7 @@ pub(crate) enum Command {
     Diff(diff::Arguments),
     Env(env::Arguments),
     Release(release::Arguments),
+    Plan(plan::Arguments),
     Deploy(deploy::Arguments),
     Rollback(rollback::Arguments),
     Lock(lock::Lock),

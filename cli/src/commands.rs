@@ -17,6 +17,7 @@ pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod plan;
 pub(crate) mod push;
 pub(crate) mod release;
 pub(crate) mod rollback;
@@ -42,6 +43,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         Command::Diff(arguments) => diff::run(&arguments, output),
         Command::Env(arguments) => env::run(&arguments, output),
         Command::Release(arguments) => release::run(&arguments, output),
+        Command::Plan(arguments) => plan::run(&arguments, output),
         Command::Deploy(arguments) => deploy::run(&arguments, output),
         Command::Rollback(arguments) => rollback::run(&arguments, output),
         Command::Lock(arguments) => lock::lock(&arguments, output),

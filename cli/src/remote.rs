@@ -6,6 +6,7 @@ pub(crate) mod environment_file;
 mod excerpt;
 pub(crate) mod explain;
 mod gates_section;
+pub(crate) mod outlook_view;
 mod refusal;
 mod renewal;
 mod rollout_lines;

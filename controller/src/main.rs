@@ -12,6 +12,7 @@ mod layout;
 mod logging;
 mod measure;
 mod notify;
+mod outlook;
 mod relay;
 mod run;
 mod settings;

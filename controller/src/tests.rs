@@ -1,6 +1,7 @@
 //! The driver with fake hosts: a rollout to its end, one that goes back, a restart in the middle, a rollback, one that comes level.
 
 mod gates;
+mod planning;
 mod removal;
 mod steering;
 
@@ -139,6 +140,7 @@ impl Rig {
             reason: "test".to_owned(),
             by: "admin:ada".to_owned(),
             idempotency_key: format!("deploy {version}"),
+            plan: None,
         };
         Ok(self.driver.ask(Verb::Start(request)).await?.state.plan.rollout)
     }

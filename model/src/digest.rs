@@ -94,6 +94,53 @@ impl From<Digest> for String {
     }
 }
 
+/// The beginning of a digest by which somebody means it: the twelve digits that people are shown, or more of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DigestStart(String);
+
+/// A text that is not the beginning of a digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the beginning of a digest: expected 12 to 64 lower-case hex digits")]
+pub struct InvalidDigestStart(String);
+
+impl DigestStart {
+    /// Digits that are enough for people, and the fewest that are taken.
+    const DIGITS_MIN: usize = 12;
+    /// Those of a whole digest.
+    const DIGITS_MAX: usize = 64;
+
+    /// Reads 12 to 64 lower-case hex digits.
+    ///
+    /// # Errors
+    /// [`InvalidDigestStart`].
+    pub fn parse(text: &str) -> Result<Self, InvalidDigestStart> {
+        let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match (Self::DIGITS_MIN..=Self::DIGITS_MAX).contains(&text.len()) && digits {
+            true => Ok(Self(text.to_owned())),
+            false => Err(InvalidDigestStart(text.chars().take(80).collect())),
+        }
+    }
+
+    /// Whether a digest begins so.
+    #[must_use]
+    pub fn begins(&self, digest: &Digest) -> bool {
+        digest.to_string().starts_with(&self.0)
+    }
+}
+
+impl fmt::Display for DigestStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for DigestStart {
+    type Err = InvalidDigestStart;
+    fn from_str(text: &str) -> Result<Self, InvalidDigestStart> {
+        Self::parse(text)
+    }
+}
+
 /// A digest in the making, for bytes that arrive in parts.
 #[derive(Debug, Clone, Default)]
 pub struct DigestHasher(blake3::Hasher);
@@ -127,6 +174,18 @@ mod tests {
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
         for bad in ["", "ab", &"g".repeat(64), &"A".repeat(64), &"é".repeat(32)] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_meant_by_its_beginning() {
+        let digest = Digest::of(b"roadstead");
+        for start in [digest.short(), digest.to_string()] {
+            assert!(DigestStart::parse(&start).unwrap().begins(&digest));
+            assert!(!DigestStart::parse(&start).unwrap().begins(&Digest::of(b"other")));
+        }
+        for bad in ["", &digest.short()[1..], &"A".repeat(12), &"0".repeat(65), "é23456789012"] {
+            assert!(DigestStart::parse(bad).is_err(), "{bad}");
         }
     }
 

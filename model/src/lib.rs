@@ -15,6 +15,7 @@ mod label;
 pub mod limits;
 pub mod mistake;
 mod order;
+pub mod outlook;
 mod report;
 pub mod root_cause;
 mod share;
@@ -23,7 +24,7 @@ mod strategy;
 mod time;
 
 pub use difference::{Difference, differences};
-pub use digest::{Digest, DigestHasher, InvalidDigest};
+pub use digest::{Digest, DigestHasher, DigestStart, InvalidDigest, InvalidDigestStart};
 pub use environment::{EnvironmentSpec, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};
 pub use finding::{Finding, Verdict};

@@ -191,7 +191,7 @@ mod tests {
         );
         assert_eq!(told(&[Share::Percent(0)]).step(), Some(0));
         assert_eq!(told(&[Share::Percent(50), Share::Percent(25)]).step(), Some(1));
-        assert_eq!(told(&vec![Share::Count(1); limits::CANARY_STEPS_MAX + 1]).step(), None);
+        assert_eq!(told(&[Share::Count(1); limits::CANARY_STEPS_MAX + 1]).step(), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `roadstead deploy`: a release goes to an environment.
 
+use roadstead_model::DigestStart;
 use roadstead_proto::v1::StartRolloutRequest;
 
 use crate::args::Wait;
@@ -12,7 +13,9 @@ use crate::remote::watch::{self, Wanted};
 ///
 /// Ctrl-C stops only the waiting: the rollout is the controller's and goes on. `roadstead rollout abort` ends it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  roadstead deploy staging 1.4.2\n  roadstead deploy production 1.4.2 --no-wait --reason 'quarter end'")]
+#[command(
+    after_help = "Examples:\n  roadstead deploy staging 1.4.2\n  roadstead deploy production 1.4.2 --no-wait --reason 'quarter end'\n  roadstead deploy production 1.4.2 --plan 3f2a91c07be4"
+)]
 pub(crate) struct Arguments {
     /// The environment.
     environment: String,
@@ -24,6 +27,9 @@ pub(crate) struct Arguments {
     /// Why, for the history.
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
+    /// The plan that it is to be, by its digest: refused, with the difference, when it would be another one now. See `roadstead plan`.
+    #[arg(long, value_name = "DIGEST")]
+    plan: Option<DigestStart>,
     #[command(flatten)]
     wait: Wait,
     /// A repeat with the same key finds the rollout that the first one began: for CI jobs that may be run again.
@@ -40,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         release: arguments.release.clone(),
         reason: arguments.reason.clone(),
         idempotency_key: arguments.idempotency_key.clone(),
+        plan: arguments.plan.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     let rollout = controller.call(async |mut client| Ok(client.start_rollout(request).await?.into_inner()))?;
     output.note(&format!(

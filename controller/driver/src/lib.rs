@@ -10,6 +10,7 @@ mod announce;
 mod busy;
 mod clock;
 mod fleet;
+mod foresee;
 mod gates;
 mod homes;
 mod ledger;
@@ -37,6 +38,7 @@ use ahead::Ahead;
 pub use announce::Announce;
 use busy::Busy;
 pub use clock::Clock;
+pub use foresee::{Foresee, Foreseen, OtherPlan};
 pub use gates::LockRecord;
 use gates::Looked;
 pub use ledger::{Changes, Ledger, LedgerError};
@@ -112,6 +114,13 @@ pub enum Event {
         verb: Verb,
         /// Where the answer goes.
         answer: oneshot::Sender<Result<Arc<RolloutRecord>, Refused>>,
+    },
+    /// Someone wants to know what a rollout would be.
+    Foresee {
+        /// Of what, where.
+        asked: Foresee,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Box<Foreseen>, Refused>>,
     },
     /// Someone wants an environment to go.
     Remove {
@@ -190,6 +199,8 @@ struct Loop {
     looked: Looked,
     /// What is asked for and waits for another rollout to give way.
     parked: Vec<Parked>,
+    /// Plans that were shown to somebody.
+    shown: foresee::Shown,
     work: Work,
 }
 
@@ -244,6 +255,7 @@ impl Loop {
             tries: Tries::default(),
             looked: Looked::default(),
             parked: Vec::new(),
+            shown: foresee::Shown::default(),
             work: Work::default(),
             parts,
         };
@@ -310,6 +322,7 @@ impl Loop {
                 }
                 self.finish_round(stopping).await;
             }
+            Event::Foresee { asked, answer } => self.foresee(asked, answer, stopping).await,
             Event::Remove { removal, answer } => self.remove(removal, answer, stopping).await,
         }
     }

@@ -1,9 +1,9 @@
 //! What operators ask for: start, roll back, steer.
 
-use roadstead_model::{AppName, EnvironmentName, ReleaseId, RolloutId};
+use roadstead_model::{AppName, DigestStart, EnvironmentName, ReleaseId, RolloutId};
 use roadstead_rollout::{Contact, Event, InvalidPlan, Phase, Plan, Rejected, RolloutKind, State, Steer};
 
-use super::planning::{all_have, declared, migrates};
+use super::foresee::{Drawn, OtherPlan};
 use super::running::Running;
 use super::{Loop, gates};
 use crate::{EnvironmentRecord, LedgerError, NewEvent, ReleaseRecord, RolloutRecord};
@@ -54,6 +54,8 @@ pub struct StartRequest {
     pub by: String,
     /// A repeat with the same key starts nothing.
     pub idempotency_key: String,
+    /// The plan that it is to be, by the beginning of its digest; any when nothing is said.
+    pub plan: Option<DigestStart>,
 }
 
 /// Why something is not done.
@@ -103,6 +105,9 @@ pub enum Refused {
     /// No plan can be made.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
+    /// It would not be the plan that was asked for.
+    #[error("{0}")]
+    OtherPlan(Box<OtherPlan>),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -128,6 +133,7 @@ struct Wanted {
     reason: String,
     by: String,
     idempotency_key: String,
+    plan: Option<DigestStart>,
 }
 
 impl Loop {
@@ -146,7 +152,7 @@ impl Loop {
     }
 
     /// The rollout that waits at the gates of an environment.
-    fn at_gates(&self, environment: &EnvironmentName, app: &AppName) -> Option<RolloutId> {
+    pub(super) fn at_gates(&self, environment: &EnvironmentName, app: &AppName) -> Option<RolloutId> {
         self.rollout_where(environment, app, |phase| matches!(phase, Phase::Gated { .. }))
     }
 
@@ -155,13 +161,13 @@ impl Loop {
         self.running.iter().find(|(_, r)| same(r)).map(|(id, _)| *id)
     }
 
-    async fn known(&self, environment: &EnvironmentName, app: &AppName) -> Result<EnvironmentRecord, Refused> {
+    pub(super) async fn known(&self, environment: &EnvironmentName, app: &AppName) -> Result<EnvironmentRecord, Refused> {
         let known = self.parts.ledger.environment(environment, app).await?;
         known.ok_or_else(|| Refused::NoEnvironment(environment.clone(), app.clone()))
     }
 
     async fn start(&mut self, request: StartRequest) -> Result<RolloutId, Refused> {
-        let StartRequest { environment, app, release, reason, by, idempotency_key } = request;
+        let StartRequest { environment, app, release, reason, by, idempotency_key, plan } = request;
         if let Some(made) = self.parts.ledger.rollout_by_key(&idempotency_key).await? {
             return Err(Refused::Made(Box::new(made)));
         }
@@ -174,7 +180,7 @@ impl Loop {
         let environment = self.known(&environment, &app).await?;
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
         let release = found.ok_or(Refused::NoRelease(release, app))?;
-        let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key };
+        let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key, plan };
         self.begin(&environment, &release, wanted).await
     }
 
@@ -215,7 +221,7 @@ impl Loop {
         if let Some(waiting) = self.at_gates(&known.spec.name, &known.spec.app) {
             self.steer(waiting, Steer::Abort, reason.clone(), by.clone())?;
         }
-        let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new() };
+        let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new(), plan: None };
         self.begin(&known, &target, wanted).await
     }
 
@@ -235,31 +241,15 @@ impl Loop {
     }
 
     /// Plans a rollout and notes it to be saved.
-    async fn begin(&mut self, environment: &EnvironmentRecord, release: &ReleaseRecord, mut wanted: Wanted) -> Result<RolloutId, Refused> {
-        if !release.bad.is_empty() {
-            return Err(Refused::Bad { release: release.id(), why: release.bad.clone() });
-        }
+    async fn begin(&mut self, environment: &EnvironmentRecord, release: &ReleaseRecord, wanted: Wanted) -> Result<RolloutId, Refused> {
         let spec = &environment.spec;
         let hosts = self.candidates(spec).await?;
-        self.expect_level(&hosts)?;
-        // One that has to leave a host of the fleet comes to its new home when this rollout is over.
-        let homes = self.homes(spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
-        let mut candidates = Vec::with_capacity(hosts.len());
-        for host in hosts {
-            candidates.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
+        if let Some(first) = self.obstacles(release, &hosts).into_iter().next() {
+            return Err(first);
         }
-        let current = self.current(environment).await?;
-        let mut migrate = migrates(&release.manifest, current.as_ref().map(|c| &c.manifest));
-        if wanted.kind == RolloutKind::Rollback && !all_have(&self.facts, &spec.app, &candidates, &release.reference()) {
-            // Where a host has no more of the release than its name, it is brought there as any other.
-            wanted.kind = RolloutKind::Rollout;
-            migrate = false;
-        }
-        let previous = current.map(|c| c.reference());
-        let rollout = RolloutId(self.next_rollout);
-        let mut plan = Plan::new(rollout, wanted.kind, spec, release.reference(), previous, candidates, migrate)?;
-        let (variables, others) = declared(&release.manifest, std::mem::take(&mut plan.variables));
-        plan.variables = variables;
+        let Drawn { plan, homes, unused } = self.draw(environment, release, wanted.kind, hosts).await?;
+        self.expect_plan(&plan, wanted.plan.as_ref())?;
+        let rollout = plan.rollout;
         self.next_rollout += 1;
         for (service, host) in homes {
             self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
@@ -267,7 +257,7 @@ impl Loop {
         let lock = self.parts.ledger.lock(&spec.name, &spec.app).await?;
         let locked = lock.is_some_and(|lock| gates::locked(&lock, &plan, &wanted.by, self.parts.clock.now()).is_some());
         let gated = plan.kind == RolloutKind::Rollout && (locked || !plan.gates.is_empty());
-        self.enter(plan, wanted, &others, gated);
+        self.enter(plan, wanted, &unused, gated);
         Ok(rollout)
     }
 
@@ -279,7 +269,9 @@ impl Loop {
             RolloutKind::Rollback => "rollback-started",
             RolloutKind::Level => "level-started",
         };
-        let text = format!("{} {} to {} ({} hosts): {}", plan.app, plan.release.id, plan.environment, plan.hosts.len(), wanted.reason);
+        let digest = plan.digest().short();
+        let (app, release, hosts) = (&plan.app, &plan.release.id, plan.hosts.len());
+        let text = format!("{app} {release} to {} ({hosts} hosts, plan {digest}): {}", plan.environment, wanted.reason);
         self.work.changes.events.push(line(&wanted.by, kind, text));
         if !others.is_empty() {
             let names: Vec<&str> = others.iter().map(roadstead_model::VariableName::as_str).collect();
@@ -311,6 +303,7 @@ impl Loop {
             reason: "hosts come level with their environment".to_owned(),
             by: "controller".to_owned(),
             idempotency_key: String::new(),
+            plan: None,
         };
         self.enter(plan, wanted, others, false);
     }

@@ -9,6 +9,7 @@
 
 mod batches;
 mod decide;
+mod decided;
 mod ending;
 mod gates;
 mod hold;

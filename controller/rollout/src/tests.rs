@@ -1,6 +1,6 @@
 //! The machine against simulated fleets: scripted stories and random histories under invariants.
 
-mod fleet;
+pub(crate) mod fleet;
 mod gates;
 mod histories;
 mod steering;

@@ -6,6 +6,7 @@ mod events;
 mod hosts;
 mod locks;
 mod output;
+mod plans;
 mod releases;
 mod rollouts;
 mod upload;
@@ -152,6 +153,11 @@ impl Operator for OperatorCalls {
     async fn list_environments(&self, request: Request<v1::ListEnvironmentsRequest>) -> Answer<v1::ListEnvironmentsResponse> {
         self.admin(&request)?;
         environments::list(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn plan_rollout(&self, request: Request<v1::PlanRolloutRequest>) -> Answer<v1::PlanRolloutResponse> {
+        self.admin(&request)?;
+        plans::plan(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn start_rollout(&self, request: Request<v1::StartRolloutRequest>) -> Answer<v1::Rollout> {

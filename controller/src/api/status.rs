@@ -22,6 +22,11 @@ pub(super) fn status(code: Code, message: impl Into<String>, hint: &str) -> Stat
     status
 }
 
+/// What a status says to do next; empty where it says nothing.
+pub(super) fn hint(status: &Status) -> &str {
+    status.metadata().get(HINT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
 /// Something in the request makes no sense.
 pub(super) fn invalid(error: impl std::fmt::Display) -> Status {
     status(Code::InvalidArgument, error.to_string(), "")
@@ -126,6 +131,9 @@ pub(super) fn refused(refused: Refused) -> Status {
         ),
         Refused::Made(_) => internal(text),
         Refused::Plan(_) => not_now(text, "see `roadstead host list`"),
+        Refused::OtherPlan(other) => {
+            not_now(text, &format!("look at what would happen now: `roadstead plan {} {}`", other.environment, other.release))
+        }
         Refused::Ledger(LedgerError::Stopping) => stored(StoreError::Stopping),
         Refused::Ledger(error) => internal(error),
     }

@@ -3,6 +3,7 @@
 mod clones;
 mod environments;
 mod identities;
+mod plans;
 mod rig;
 mod transfers;
 

@@ -20,7 +20,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(super) async fn removed_up_to(&self, environment: &EnvironmentName, app: &AppName) -> Result<RolloutId, StoreError> {
+    pub(crate) async fn removed_up_to(&self, environment: &EnvironmentName, app: &AppName) -> Result<RolloutId, StoreError> {
         let sql = "SELECT value FROM meta WHERE key = ?";
         let value: Option<i64> = sqlx::query_scalar(sql).bind(key(environment, app)).fetch_optional(&self.readers).await?;
         Ok(RolloutId(value.map_or(0, unsigned)))

@@ -94,7 +94,8 @@ async fn a_release_goes_where_it_was_well_before() {
     let ask = async |version: &str, key: &str| {
         let (release, reason) = (release(version).id(), "test".to_owned());
         let by = "admin:ada".to_owned();
-        let request = StartRequest { environment: production.clone(), app: app(), release, reason, by, idempotency_key: key.to_owned() };
+        let request =
+            StartRequest { environment: production.clone(), app: app(), release, reason, by, idempotency_key: key.to_owned(), plan: None };
         rig.driver.ask(Verb::Start(request)).await.unwrap().state.plan.rollout
     };
     let never = ask("1.1", "a").await;

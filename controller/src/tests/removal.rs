@@ -92,6 +92,7 @@ async fn no_rollout_begins_in_an_environment_that_goes() {
             reason: String::new(),
             by: "admin:ada".to_owned(),
             idempotency_key: String::new(),
+            plan: None,
         };
         let starting = {
             let rig = Arc::clone(&rig);

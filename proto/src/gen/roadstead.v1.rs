@@ -1668,6 +1668,21 @@ pub struct Environment {
     pub locked_until_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanRolloutRequest {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub release: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlanRolloutResponse {
+    /// An Outlook as JSON: the document that people and programs are shown.
+    #[prost(bytes = "vec", tag = "1")]
+    pub outlook: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StartRolloutRequest {
     #[prost(string, tag = "1")]
     pub environment: ::prost::alloc::string::String,
@@ -1680,6 +1695,9 @@ pub struct StartRolloutRequest {
     /// A repeat with the same key is answered with the rollout that the first made.
     #[prost(string, tag = "5")]
     pub idempotency_key: ::prost::alloc::string::String,
+    /// The beginning of a plan's digest, twelve hex digits or more: refused when the plan would be another one now. Empty: any plan.
+    #[prost(string, tag = "6")]
+    pub plan: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SteerRolloutRequest {
@@ -2369,6 +2387,31 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("roadstead.v1.Operator", "ListEnvironments"));
             self.inner.unary(req, path, codec).await
         }
+        /// What StartRollout would do now, without doing it.
+        pub async fn plan_rollout(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PlanRolloutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanRolloutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/PlanRollout",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "PlanRollout"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn start_rollout(
             &mut self,
             request: impl tonic::IntoRequest<super::StartRolloutRequest>,
@@ -2782,6 +2825,14 @@ pub mod operator_server {
             request: tonic::Request<super::ListEnvironmentsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListEnvironmentsResponse>,
+            tonic::Status,
+        >;
+        /// What StartRollout would do now, without doing it.
+        async fn plan_rollout(
+            &self,
+            request: tonic::Request<super::PlanRolloutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PlanRolloutResponse>,
             tonic::Status,
         >;
         async fn start_rollout(
@@ -3439,6 +3490,51 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListEnvironmentsSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/PlanRollout" => {
+                    #[allow(non_camel_case_types)]
+                    struct PlanRolloutSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::PlanRolloutRequest>
+                    for PlanRolloutSvc<T> {
+                        type Response = super::PlanRolloutResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PlanRolloutRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::plan_rollout(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PlanRolloutSvc(inner);
                         let codec = crate::codec::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -50,6 +50,7 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
                     reason,
                     by,
                     idempotency_key: format!("{}", chance.number(0, u64::MAX)),
+                    plan: None,
                 })
             }
             6..=7 => Verb::Rollback { environment, app, to: None, reason, by },

@@ -23,7 +23,9 @@ class Migration(migrations.Migration):
 
 #[test]
 fn a_rollout_is_steered_and_ended_in_each_of_its_phases() {
-    let fleet = Fleet::new("steering", &FleetOptions::default().hosts(4).policy(&format!("{HALVES}bake = \"1s\"\n"))).unwrap();
+    let fleet =
+        Fleet::new("steering", &FleetOptions::default().hosts(4).policy(&format!("{HALVES}bake = \"1s\"\n")).settings(by_hand::ROLES))
+            .unwrap();
     fleet.deploy("1.0.0").unwrap();
     by_halves(&fleet);
     fleet.push("1.1.0").unwrap();

@@ -1,6 +1,6 @@
 //! Rollouts: starting, steering, going back, watching.
 
-use roadstead_model::{AppName, EnvironmentName, HostId, Millis, ReleaseId, RoleName, RolloutId, limits};
+use roadstead_model::{AppName, DigestStart, EnvironmentName, HostId, Millis, ReleaseId, RoleName, RolloutId, limits};
 use roadstead_proto::v1;
 use std::sync::Arc;
 use tonic::Status;
@@ -41,6 +41,10 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
         return Err(invalid("the idempotency key is too long"));
     }
     let release = meant(context, Some(&app), &request.release).await?.id();
+    let plan = match request.plan.as_str() {
+        "" => None,
+        text => Some(DigestStart::parse(text).map_err(invalid)?),
+    };
     let start = StartRequest {
         environment,
         app,
@@ -48,6 +52,7 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
         reason: reason(&request.reason)?,
         by: admin.actor(),
         idempotency_key: request.idempotency_key,
+        plan,
     };
     ask(context, Verb::Start(start)).await
 }

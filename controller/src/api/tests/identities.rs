@@ -61,6 +61,7 @@ macro_rules! operator_calls {
             diff_environment(v1::ApplyEnvironmentRequest::default()),
             remove_environment(v1::RemoveEnvironmentRequest::default()),
             list_environments(v1::ListEnvironmentsRequest::default()),
+            plan_rollout(v1::PlanRolloutRequest::default()),
             start_rollout(v1::StartRolloutRequest::default()),
             steer_rollout(v1::SteerRolloutRequest::default()),
             lock_environment(v1::LockEnvironmentRequest::default()),

@@ -24,6 +24,7 @@ pub fn names(bytes: &[u8]) {
         same::<ReleaseId>(text),
         same::<VariableName>(text),
         same::<Digest>(text),
+        same::<DigestStart>(text),
         same::<StepName>(text),
         same::<KeyPin>(text),
         same::<Serial>(text),

@@ -24,6 +24,16 @@ bake = \"1s\"
 away = \"5s\"
 ";
 
+/// Who may approve.
+pub(super) const ROLES: &str = "roles = { ops = [\"bob\"] }\n";
+const GATED: &str = "\
+[gates]
+approvals = [{ role = \"ops\" }]
+[strategy]
+kind = \"all-at-once\"
+bake = \"1s\"
+";
+
 /// The fleet serves 1.0.0 before, and 1.1.0 after it.
 pub(super) fn a_rollout_is_steered_to_its_end(fleet: &Fleet) {
     a_canary_waits_for_its_promotion(fleet);
@@ -31,6 +41,7 @@ pub(super) fn a_rollout_is_steered_to_its_end(fleet: &Fleet) {
     a_host_is_tried_again(fleet);
     a_host_is_taken_out(fleet);
     a_host_that_is_away_is_ignored(fleet);
+    gates_are_opened_by_others(fleet);
 }
 
 fn a_canary_waits_for_its_promotion(fleet: &Fleet) {
@@ -110,6 +121,41 @@ fn a_host_that_is_away_is_ignored(fleet: &Fleet) {
     assert_eq!((serving(fleet, "1.1.0"), serving(fleet, "1.3.0")), (3, 1));
     host.systemctl(&["start", "roadstead-agent"]).unwrap();
     wait_until("it to come level by itself", SOON * 2, || serving(fleet, "1.1.0") == 4).unwrap();
+}
+
+/// A second admin approves what the first one asked for, and waits for the first one's lock.
+fn gates_are_opened_by_others(fleet: &Fleet) {
+    let bob = fleet.desk.another().unwrap();
+    let token = fleet.desk.json(&["admin", "token", "bob"]).unwrap()["token"].as_str().unwrap().to_owned();
+    let token = bob.write("token", &token).unwrap();
+    bob.roadstead(&["login", "--controller", bob.controller(), "--token-file", &token]).unwrap();
+    fleet.apply(GATED).unwrap();
+
+    let rollout = fleet.begin(&["deploy", "staging", "1.3.0"]).unwrap();
+    let shown = fleet.rollout(&rollout).unwrap();
+    let awaited = shown["waiting"]["for"].as_str().unwrap();
+    assert!(awaited.contains("the approval of one of ops (not of admin:ada, who asked for it"), "{awaited}");
+    let own = try_steer(fleet, &["approve", &rollout]);
+    assert!(own.code == Some(3) && own.stderr.contains("whoever asked for a rollout does not approve it"), "{}", own.stderr);
+    assert_eq!(serving(fleet, "1.1.0"), 4, "no host has heard of it");
+    bob.roadstead(&["rollout", "approve", &rollout, "--reason", "looks good"]).unwrap();
+    done(fleet, &rollout);
+    assert_eq!(serving(fleet, "1.3.0"), 4);
+
+    fleet.apply(ASKING).unwrap();
+    fleet.desk.roadstead(&["lock", "staging", "--reason", "an incident"]).unwrap();
+    let waits = bob.json(&["deploy", "staging", "1.1.0", "--no-wait"]).unwrap()["rollout"].as_str().unwrap().to_owned();
+    let locked = || {
+        fleet.rollout(&waits).unwrap()["waiting"]["for"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("staging is locked by admin:ada: an incident"))
+    };
+    wait_until("the lock to be named", SOON, locked).unwrap();
+    let broken = bob.try_roadstead(&["unlock", "staging", "--reason", "a hurry"]).unwrap();
+    assert!(broken.code == Some(3) && broken.stderr.contains("locked by admin:ada"), "{}", broken.stderr);
+    fleet.desk.roadstead(&["unlock", "staging", "--reason", "it is over"]).unwrap();
+    done(fleet, &waits);
+    assert_eq!(serving(fleet, "1.1.0"), 4);
 }
 
 fn try_steer(fleet: &Fleet, words: &[&str]) -> Execution {

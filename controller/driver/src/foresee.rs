@@ -1,0 +1,224 @@
+//! What a rollout would be, before it is: drawn by the very code that begins one. Nothing follows from asking, no number is used up
+//! and no home is taken; only the newest answers stay in memory, so that it can be told what has changed since.
+
+use roadstead_model::{AppName, Digest, DigestStart, EnvironmentName, HostFacts, HostId, ReleaseId, RolloutId, ServiceName, VariableName};
+use roadstead_rollout::{Plan, RolloutKind};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::planning::{all_have, declared, migrates};
+use super::{Driver, Event, Loop};
+use crate::{EnvironmentRecord, HostRecord, LedgerError, Refused, ReleaseRecord};
+
+/// Plans that are remembered, and hosts of all of them together.
+const PLANS_MAX: usize = 32;
+const HOSTS_MAX: usize = 20_000;
+/// Differences that a refusal tells; the rest is counted.
+const TOLD_MAX: usize = 10;
+
+/// A release that may go to an environment.
+#[derive(Debug, Clone)]
+pub struct Foresee {
+    /// Where to.
+    pub environment: EnvironmentName,
+    /// Which app.
+    pub app: AppName,
+    /// Which release.
+    pub release: ReleaseId,
+}
+
+/// What would become of it now.
+#[derive(Debug)]
+pub struct Foreseen {
+    /// Where it would go.
+    pub environment: EnvironmentRecord,
+    /// The release that was asked for.
+    pub release: ReleaseRecord,
+    /// What the environment runs.
+    pub current: Option<ReleaseRecord>,
+    /// The plan; none where none can be made, which is an obstacle then.
+    pub plan: Option<Plan>,
+    /// Variables of the environment that the release does not take.
+    pub unused: Vec<VariableName>,
+    /// What refuses it, the first reason first. Empty: it could begin now.
+    pub obstacles: Vec<Refused>,
+    /// What the hosts of the plan said of themselves.
+    pub facts: BTreeMap<HostId, HostFacts>,
+    /// Those of them that have no session.
+    pub away: BTreeSet<HostId>,
+    /// A rollout that brings hosts level, and gives way to one that is asked for.
+    pub gives_way: Option<RolloutId>,
+}
+
+/// A rollout that has not begun.
+#[derive(Debug)]
+pub(super) struct Drawn {
+    pub(super) plan: Plan,
+    /// Where services come to run that run only once.
+    pub(super) homes: BTreeMap<ServiceName, HostId>,
+    /// Variables of the environment that the release does not take.
+    pub(super) unused: Vec<VariableName>,
+}
+
+/// What a release that was asked for by its plan would do instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherPlan {
+    /// Where it would go.
+    pub environment: EnvironmentName,
+    /// The release.
+    pub release: ReleaseId,
+    /// The plan that was asked for.
+    pub asked: DigestStart,
+    /// The one that there would be now.
+    pub now: Digest,
+    /// What differs; none where the one that was asked for is not known any more.
+    pub differs: Option<Vec<String>>,
+}
+
+impl std::fmt::Display for OtherPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { asked, now, differs, .. } = self;
+        write!(f, "plan {asked} is not what would happen now, which is plan {}: ", now.short())?;
+        let Some(differs) = differs else {
+            return f.write_str("the world has changed since it was made, and what it was is not known here any more");
+        };
+        f.write_str(&differs.iter().take(TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join("; "))?;
+        match differs.len().saturating_sub(TOLD_MAX) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+impl Driver {
+    /// Asks what a rollout would be. It changes nothing.
+    ///
+    /// # Errors
+    /// [`Refused`] where there is no such environment or release; whatever else stands in the way is in the answer.
+    pub async fn foresee(&self, asked: Foresee) -> Result<Foreseen, Refused> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Event::Foresee { asked, answer }).await;
+        answered.await.map_err(|_| Refused::Ledger(LedgerError::Stopping))?.map(|foreseen| *foreseen)
+    }
+}
+
+impl Loop {
+    /// Answers what a rollout would be.
+    pub(super) async fn foresee(
+        &mut self,
+        asked: Foresee,
+        answer: oneshot::Sender<Result<Box<Foreseen>, Refused>>,
+        stopping: &CancellationToken,
+    ) {
+        // What was decided before is saved first: a plan is drawn from what the database says.
+        self.finish_round(stopping).await;
+        let foreseen = self.look_ahead(asked).await;
+        if let Ok(Foreseen { plan: Some(plan), .. }) = &foreseen {
+            self.shown.note(plan.clone());
+        }
+        drop(answer.send(foreseen.map(Box::new)));
+    }
+
+    async fn look_ahead(&self, asked: Foresee) -> Result<Foreseen, Refused> {
+        let Foresee { environment, app, release } = asked;
+        let known = self.known(&environment, &app).await?;
+        let found = self.parts.ledger.release_by_id(&app, &release).await?;
+        let release = found.ok_or_else(|| Refused::NoRelease(release, app.clone()))?;
+        let hosts = self.candidates(&known.spec).await?;
+        let (mut obstacles, mut gives_way) = (Vec::new(), None);
+        if let Some(running) = self.unfinished(&environment, &app) {
+            match self.running.get(&running).map(|running| running.state().plan.kind) {
+                Some(RolloutKind::Level) => gives_way = Some(running),
+                _ => obstacles.push(Refused::Busy(running, app, environment)),
+            }
+        }
+        if let Some(waiting) = self.at_gates(&known.spec.name, &known.spec.app) {
+            obstacles.push(Refused::Waiting(waiting, known.spec.app.clone(), known.spec.name.clone()));
+        }
+        obstacles.extend(self.obstacles(&release, &hosts));
+        let facts = hosts.iter().filter_map(|host| Some((host.id.clone(), self.facts.get(&host.id)?.clone()))).collect();
+        let away = hosts.iter().filter(|host| !self.parts.sessions.is_open(&host.id)).map(|host| host.id.clone()).collect();
+        let current = self.current(&known).await?;
+        let (plan, unused) = match self.draw(&known, &release, RolloutKind::Rollout, hosts).await {
+            Ok(Drawn { plan, unused, .. }) => (Some(plan), unused),
+            Err(refused @ Refused::Plan(_)) => {
+                obstacles.push(refused);
+                (None, Vec::new())
+            }
+            Err(refused) => return Err(refused),
+        };
+        Ok(Foreseen { environment: known, release, current, plan, unused, obstacles, facts, away, gives_way })
+    }
+
+    /// What forbids to bring a release to these hosts, whatever the plan is. A rollout begins only where there is nothing.
+    pub(super) fn obstacles(&self, release: &ReleaseRecord, hosts: &[HostRecord]) -> Vec<Refused> {
+        let bad = (!release.bad.is_empty()).then(|| Refused::Bad { release: release.id(), why: release.bad.clone() });
+        bad.into_iter().chain(self.expect_level(hosts).err()).collect()
+    }
+
+    /// The rollout that would begin now. Nothing is changed by drawing it.
+    pub(super) async fn draw(
+        &self,
+        environment: &EnvironmentRecord,
+        release: &ReleaseRecord,
+        mut kind: RolloutKind,
+        hosts: Vec<HostRecord>,
+    ) -> Result<Drawn, Refused> {
+        let spec = &environment.spec;
+        // One that has to leave a host of the fleet comes to its new home when this rollout is over.
+        let homes = self.homes(spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
+        let mut candidates = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            candidates.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
+        }
+        let current = self.current(environment).await?;
+        let mut migrate = migrates(&release.manifest, current.as_ref().map(|c| &c.manifest));
+        if kind == RolloutKind::Rollback && !all_have(&self.facts, &spec.app, &candidates, &release.reference()) {
+            // Where a host has no more of the release than its name, it is brought there as any other.
+            kind = RolloutKind::Rollout;
+            migrate = false;
+        }
+        let previous = current.map(|c| c.reference());
+        let rollout = RolloutId(self.next_rollout);
+        let mut plan = Plan::new(rollout, kind, spec, release.reference(), previous, candidates, migrate)?;
+        let (variables, unused) = declared(&release.manifest, std::mem::take(&mut plan.variables));
+        plan.variables = variables;
+        Ok(Drawn { plan, homes, unused })
+    }
+
+    /// Refuses a plan that is not the one that was asked for.
+    pub(super) fn expect_plan(&self, plan: &Plan, asked: Option<&DigestStart>) -> Result<(), Refused> {
+        let Some(asked) = asked else { return Ok(()) };
+        let now = plan.digest();
+        if asked.begins(&now) {
+            return Ok(());
+        }
+        let differs = self.shown.find(asked).map(|shown| shown.told_apart(plan));
+        let (environment, release) = (plan.environment.clone(), plan.release.id.clone());
+        Err(Refused::OtherPlan(Box::new(OtherPlan { environment, release, asked: asked.clone(), now, differs })))
+    }
+}
+
+/// The newest plans that were shown, the newest last.
+#[derive(Debug, Default)]
+pub(super) struct Shown(VecDeque<(Digest, Plan)>);
+
+impl Shown {
+    fn note(&mut self, plan: Plan) {
+        let digest = plan.digest();
+        self.0.retain(|(known, _)| *known != digest);
+        self.0.push_back((digest, plan));
+        let hosts = |plans: &VecDeque<(Digest, Plan)>| plans.iter().map(|(_, plan)| plan.hosts.len()).sum::<usize>();
+        while self.0.len() > PLANS_MAX || (self.0.len() > 1 && hosts(&self.0) > HOSTS_MAX) {
+            self.0.pop_front();
+        }
+    }
+
+    fn find(&self, asked: &DigestStart) -> Option<&Plan> {
+        self.0.iter().rev().find(|(digest, _)| asked.begins(digest)).map(|(_, plan)| plan)
+    }
+}
+
+#[cfg(test)]
+mod tests;

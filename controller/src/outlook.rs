@@ -1,0 +1,156 @@
+//! What a rollout would be, told for people and programs: from what the driver foresees, what lies in the store, and what earlier
+//! rollouts took. Pure but for [`contents`], which reads trees.
+
+pub(crate) mod contents;
+mod estimate;
+mod notes;
+mod services;
+#[cfg(test)]
+mod tests;
+
+use roadstead_bundle::diff::{Difference, diff_lists};
+use roadstead_bundle::manifest::Manifest;
+use roadstead_model::outlook::{
+    Batch, Changes, Counts, Course, FileChanges, HostOutlook, Migration, NewMigration, Obstacle, Outlook, PackageChange, VariableChange,
+    VariableDifference,
+};
+use roadstead_model::{HostId, VariableName};
+use roadstead_rollout::{Outcome, Plan, PlannedHost, RolloutKind, State};
+use std::collections::{BTreeMap, BTreeSet};
+
+use contents::Contents;
+use roadstead_driver::{Foreseen, ReleaseRecord};
+
+/// Folders that are told; others are counted.
+const FOLDERS_MAX: usize = 50;
+
+/// Tells what would happen. `history` are rollouts of the environment and the app, newest first; `obstacles` is what is foreseen to
+/// refuse it, in words.
+pub(crate) fn outlook(foreseen: &Foreseen, obstacles: Vec<Obstacle>, contents: &Contents, history: &[State]) -> Outlook {
+    let Foreseen { environment, release, current, plan, .. } = foreseen;
+    let lists = lists(current.as_ref().map(|current| &current.manifest), &release.manifest);
+    let variables = plan.as_ref().and_then(|plan| variables(plan, history));
+    Outlook {
+        environment: environment.spec.name.clone(),
+        app: environment.spec.app.clone(),
+        release: release.id(),
+        current: current.as_ref().map(ReleaseRecord::id),
+        obstacles,
+        notes: notes::notes(foreseen, contents),
+        plan: plan.as_ref().map(|plan| course(plan, foreseen, &lists, contents, history)),
+        changes: changes(lists, contents, variables),
+    }
+}
+
+/// Packages and migrations against what runs; everything is new where nothing does.
+fn lists(old: Option<&Manifest>, new: &Manifest) -> Difference {
+    let Some(old) = old else {
+        let mut nothing = new.clone();
+        nothing.packages.list.clear();
+        nothing.migrations.clear();
+        return diff_lists(&nothing, new);
+    };
+    diff_lists(old, new)
+}
+
+fn course(plan: &Plan, foreseen: &Foreseen, lists: &Difference, contents: &Contents, history: &[State]) -> Course {
+    let bytes = contents.bytes.as_ref().ok();
+    let mut batches: Vec<Batch> = (0..plan.batches)
+        .map(|batch| {
+            let bake = plan.bake_after(batch);
+            Batch { hosts: Vec::new(), bake: bake.time, promotion: bake.promotion }
+        })
+        .collect();
+    for (id, planned) in &plan.hosts {
+        if let Some(batch) = usize::try_from(planned.batch).ok().and_then(|batch| batches.get_mut(batch)) {
+            batch.hosts.push(host(id, planned, foreseen, bytes));
+        }
+    }
+    batches.iter_mut().for_each(|batch| batch.hosts.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id))));
+    let old = foreseen.current.as_ref().map(|current| &current.manifest);
+    Course {
+        digest: plan.digest(),
+        batches,
+        max_unavailable: plan.max_unavailable,
+        failure_budget: plan.failure_budget,
+        on_failure: plan.on_failure,
+        timeouts: plan.timeouts,
+        migration: migration(plan, foreseen, lists),
+        services: services::services(old, &foreseen.release.manifest, plan),
+        bytes_at_most: bytes.map(|bytes| bytes.values().fold(0, |all, bytes| bytes.saturating_add(all))),
+        estimate: estimate::estimate(plan, history),
+    }
+}
+
+fn host(id: &HostId, planned: &PlannedHost, foreseen: &Foreseen, bytes: Option<&BTreeMap<HostId, u64>>) -> HostOutlook {
+    HostOutlook {
+        id: id.clone(),
+        name: planned.name.clone(),
+        serves: planned.current.as_ref().map(|current| current.id.clone()),
+        away: foreseen.away.contains(id),
+        chosen_for: planned.singletons.clone(),
+        bytes_at_most: bytes.and_then(|bytes| bytes.get(id)).copied(),
+    }
+}
+
+/// The migration, as the core will begin it: on the first host that is prepared then. One that is away now will hardly be.
+fn migration(plan: &Plan, foreseen: &Foreseen, lists: &Difference) -> Option<Migration> {
+    let order = |(id, planned): &(&HostId, &PlannedHost)| (foreseen.away.contains(*id), planned.batch, planned.name.clone());
+    let (_, first) = plan.hosts.iter().min_by_key(order).filter(|_| plan.migrate)?;
+    let manifest = &foreseen.release.manifest;
+    let django = manifest.spec.django.as_ref().is_some_and(|django| django.migrate);
+    let new = lists.new_migrations.iter().map(|name| NewMigration { name: name.clone() }).collect();
+    Some(Migration {
+        host: first.name.clone(),
+        django,
+        new: (!django || !manifest.migrations.is_empty()).then_some(new),
+        hooks: !(manifest.spec.hooks.before_migrate.is_empty() && manifest.spec.hooks.after_migrate.is_empty()),
+    })
+}
+
+fn changes(lists: Difference, contents: &Contents, variables: Option<Vec<VariableDifference>>) -> Changes {
+    let package = |(name, before, after)| PackageChange { name, before, after };
+    Changes {
+        files: contents.files.as_ref().ok().and_then(Option::as_ref).map(files),
+        packages: lists.packages.into_iter().map(package).collect(),
+        lost_migrations: lists.lost_migrations,
+        variables,
+    }
+}
+
+fn files(difference: &Difference) -> FileChanges {
+    let Difference { added, changed, removed, .. } = difference;
+    let counts = |added, changed, removed| Counts { added, changed, removed };
+    let counted = difference.by_folder().into_iter();
+    let mut folders: Vec<_> = counted.map(|(name, c)| (name.to_owned(), counts(c.added, c.changed, c.removed))).collect();
+    folders.sort_by_key(|(name, counts)| (std::cmp::Reverse(counts.total()), name.clone()));
+    let more_folders = folders.len().saturating_sub(FOLDERS_MAX);
+    folders.truncate(FOLDERS_MAX);
+    FileChanges { all: counts(added.len(), changed.len(), removed.len()), folders, more_folders }
+}
+
+/// Against the rollout that brought what runs. Nothing is compared where that one is not known any more.
+fn variables(plan: &Plan, history: &[State]) -> Option<Vec<VariableDifference>> {
+    let nothing = BTreeMap::new();
+    let before = match &plan.previous {
+        None => &nothing,
+        Some(previous) => {
+            let brought = |state: &&State| {
+                let earlier = &state.plan;
+                earlier.kind == RolloutKind::Rollout && earlier.release == *previous && state.outcome() == Some(Outcome::Done)
+            };
+            &history.iter().find(brought)?.plan.variables
+        }
+    };
+    let names: BTreeSet<&VariableName> = before.keys().chain(plan.variables.keys()).collect();
+    let compared = names.into_iter().filter_map(|name| {
+        let change = match (before.get(name), plan.variables.get(name)) {
+            (None, _) => VariableChange::Set,
+            (_, None) => VariableChange::Removed,
+            (old, new) if old != new => VariableChange::Changed,
+            _ => return None,
+        };
+        Some(VariableDifference { name: name.clone(), change })
+    });
+    Some(compared.collect())
+}

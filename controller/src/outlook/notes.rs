@@ -1,0 +1,66 @@
+//! What deserves a look before a rollout begins, or is not known.
+
+use roadstead_model::VariableName;
+use roadstead_rollout::{Plan, PlannedHost};
+
+use super::contents::Contents;
+use roadstead_driver::Foreseen;
+
+/// Names in one note; others are counted.
+const NAMES_MAX: usize = 5;
+
+/// All that there is to say.
+pub(super) fn notes(foreseen: &Foreseen, contents: &Contents) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(level) = foreseen.gives_way {
+        notes.push(format!("{level} brings hosts level now; it gives way, and what it moves until then makes this another plan"));
+    }
+    if let Some(plan) = &foreseen.plan {
+        notes.extend(of_hosts(plan, foreseen));
+    }
+    if !foreseen.unused.is_empty() {
+        let unused = foreseen.unused.iter().map(VariableName::as_str);
+        notes.push(format!("the release does not take these variables of the environment: {}", named(unused)));
+    }
+    if let Err(why) = &contents.files {
+        notes.push(format!("which files change is not known: {why}"));
+    }
+    match &contents.bytes {
+        Err(why) => {
+            notes.push(format!("what hosts have to fetch is not known, and they may not be able to: {why}; push the release again"))
+        }
+        Ok(_) if foreseen.release.manifest.packages.installed.is_some() && foreseen.release.manifest.packages.wheels.is_some() => {
+            notes.push("a host whose C library is older than the builder's fetches wheels, which are not in its bytes".to_owned());
+        }
+        Ok(_) => {}
+    }
+    notes
+}
+
+fn of_hosts(plan: &Plan, foreseen: &Foreseen) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut away: Vec<&PlannedHost> = plan.hosts.iter().filter(|(id, _)| foreseen.away.contains(*id)).map(|(_, host)| host).collect();
+    away.sort_by_key(|host| &host.name);
+    if !away.is_empty() {
+        let names = named(away.iter().map(|host| host.name.as_str()));
+        let then = match away.len() > plan.failure_budget {
+            true => format!("more hosts than may be lost ({}): unless they return in time, nobody moves", plan.failure_budget),
+            false => "within the failure budget: left out, and level later".to_owned(),
+        };
+        notes.push(format!("away now: {names}; {then}"));
+    }
+    let same = plan.hosts.values().filter(|host| host.current.as_ref() == Some(&plan.release)).count();
+    if same > 0 {
+        notes.push(format!("{same} of {} hosts serve this release already", plan.hosts.len()));
+    }
+    notes
+}
+
+fn named<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    let shown = names.iter().take(NAMES_MAX).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
