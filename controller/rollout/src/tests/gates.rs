@@ -69,7 +69,7 @@ fn gates_that_do_not_open_end_it_and_nothing_was_changed() {
     fleet.sleep();
     assert_eq!(fleet.state.outcome(), Some(Outcome::Failed));
     let summary = &fleet.state.failure.as_ref().unwrap().summary;
-    assert_eq!(summary, "its gates did not open within 7 d: the approval of one of dba; it is night");
+    assert_eq!(summary, "its gates did not open within 7 days: the approval of one of dba; it is night");
     assert!(!fleet.state.condemn && fleet.state.hosts.values().all(|host| host.stage == Stage::Abandoned));
 }
 
