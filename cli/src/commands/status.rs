@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Result};
 use crate::output::{Output, table};
-use crate::remote::Controller;
+use crate::remote::{Controller, moment};
 
 /// Shows what runs where.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,7 @@ struct Row {
     runs: String,
     level: bool,
     active_rollout: Option<String>,
+    active_phase: String,
     current: String,
     state: &'static str,
 }
@@ -47,7 +48,12 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         if rows.is_empty() {
             return "nothing yet: `roadstead apply` makes an environment, `roadstead host token` lets hosts in".to_owned();
         }
-        table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE"], rows.iter().map(cells))
+        let mut text = table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE"], rows.iter().map(cells));
+        for environment in environments.iter().filter(|environment| !environment.locked_by.is_empty()) {
+            let Environment { name, locked_by, lock_reason, locked_until_ms, .. } = environment;
+            text.push_str(&format!("\n{name} is locked by {locked_by} until {}: {lock_reason}", moment(*locked_until_ms)));
+        }
+        text
     });
     Ok(())
 }
@@ -63,6 +69,7 @@ fn rows(environment: &Environment, hosts: &[Host]) -> Vec<Row> {
             level: runs == environment.current,
             runs,
             active_rollout: (environment.active_rollout != 0).then(|| format!("r-{}", environment.active_rollout)),
+            active_phase: environment.active_phase.clone(),
             current: environment.current.clone(),
             state: if host.connected { "connected" } else { "away" },
         })
@@ -78,7 +85,7 @@ pub(crate) fn runs(host: &Host, app: &str) -> String {
 
 fn cells(row: &Row) -> [String; 6] {
     let level = match (&row.active_rollout, row.level) {
-        (Some(rollout), _) => format!("moving ({rollout})"),
+        (Some(rollout), _) => format!("{rollout}: {}", row.active_phase),
         (None, true) if row.current.is_empty() => "nothing deployed".to_owned(),
         (None, true) => "level".to_owned(),
         (None, false) if row.current.is_empty() => "nothing deployed since the database was restored".to_owned(),

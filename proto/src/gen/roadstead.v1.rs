@@ -1666,6 +1666,9 @@ pub struct Environment {
     pub lock_reason: ::prost::alloc::string::String,
     #[prost(uint64, tag = "12")]
     pub locked_until_ms: u64,
+    /// Where `active_rollout` stands: a phase as a rollout's, or `on hold`.
+    #[prost(string, tag = "13")]
+    pub active_phase: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanRolloutRequest {

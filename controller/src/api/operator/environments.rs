@@ -3,6 +3,7 @@
 use roadstead_driver::Removal;
 use roadstead_model::{AppName, ApprovalRule, EnvironmentName, EnvironmentSpec, Millis, limits};
 use roadstead_proto::v1;
+use roadstead_rollout::{Phase, State};
 use std::collections::BTreeSet;
 use tonic::Status;
 
@@ -156,7 +157,9 @@ async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Envir
     let previous = ids.pop().unwrap_or_default();
     let current = ids.pop().unwrap_or_default();
     let unfinished = context.store.unfinished_rollouts().await.map_err(stored)?;
-    let active = unfinished.iter().map(|r| &r.state.plan).find(|p| p.environment == spec.name && p.app == spec.app);
+    let here = |state: &&State| state.plan.environment == spec.name && state.plan.app == spec.app;
+    // The one that has its turn; else the one that waits at the gates.
+    let active = unfinished.iter().map(|r| &r.state).filter(here).min_by_key(|state| matches!(state.phase, Phase::Gated { .. }));
     let hosts = context.store.hosts(Some(&spec.name)).await.map_err(stored)?;
     let lock = context.store.lock(&spec.name, &spec.app).await.map_err(stored)?.filter(|lock| clock::now() < lock.until);
     let taking_part = hosts.iter().filter(|host| host.revoked_at.is_none() && spec.hosts.matches(&host.labels));
@@ -168,7 +171,8 @@ async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Envir
         applied_by: record.applied_by,
         current,
         previous,
-        active_rollout: active.map_or(0, |plan| plan.rollout.0),
+        active_rollout: active.map_or(0, |state| state.plan.rollout.0),
+        active_phase: active.map(|state| if state.hold.is_some() { "on hold" } else { state.phase.word() }.to_owned()).unwrap_or_default(),
         hosts: taking_part.map(|host| host.name.to_string()).collect(),
         locked_until_ms: lock.as_ref().map_or(0, |lock| lock.until.0),
         lock_reason: lock.as_ref().map(|lock| lock.reason.clone()).unwrap_or_default(),
