@@ -1,5 +1,9 @@
 -- Rollouts that wait at their gates: beside the one that has its turn, an environment has one of them.
 ALTER TABLE rollouts ADD COLUMN gated INTEGER NOT NULL DEFAULT 0;
+-- Rollouts that nobody asked for: they bring hosts level.
+ALTER TABLE rollouts ADD COLUMN level INTEGER NOT NULL DEFAULT 0;
+UPDATE rollouts SET level = json_extract(state, '$.plan.kind') = 'level';
+CREATE INDEX rollouts_asked_for ON rollouts (environment, id) WHERE level = 0;
 DROP INDEX rollouts_unfinished;
 CREATE UNIQUE INDEX rollouts_unfinished ON rollouts (environment, app, gated) WHERE ended = 0;
 

@@ -11,8 +11,8 @@ mod tests;
 use roadstead_bundle::diff::{Difference, diff_lists};
 use roadstead_bundle::manifest::Manifest;
 use roadstead_model::outlook::{
-    Batch, Changes, Counts, Course, FileChanges, HostOutlook, Migration, NewMigration, Obstacle, Outlook, PackageChange, VariableChange,
-    VariableDifference,
+    Batch, Changes, Counts, Course, FileChanges, GateOutlook, HostOutlook, Migration, NewMigration, Obstacle, Outlook, PackageChange,
+    VariableChange, VariableDifference,
 };
 use roadstead_model::{HostId, VariableName};
 use roadstead_rollout::{Outcome, Plan, PlannedHost, RolloutKind, State};
@@ -36,6 +36,7 @@ pub(crate) fn outlook(foreseen: &Foreseen, obstacles: Vec<Obstacle>, contents: &
         release: release.id(),
         current: current.as_ref().map(ReleaseRecord::id),
         obstacles,
+        gates: foreseen.gates.iter().map(|gate| GateOutlook { why: gate.why.clone(), way: gate.way.clone() }).collect(),
         notes: notes::notes(foreseen, contents),
         plan: plan.as_ref().map(|plan| course(plan, foreseen, &lists, contents, history)),
         changes: changes(lists, contents, variables),

@@ -23,6 +23,9 @@ pub struct Outlook {
     pub current: Option<ReleaseId>,
     /// What refuses it now, the first reason first.
     pub obstacles: Vec<Obstacle>,
+    /// What it would wait for before any host hears of it.
+    #[serde(default)]
+    pub gates: Vec<GateOutlook>,
     /// What deserves a look, or is not known.
     pub notes: Vec<String>,
     /// What would happen; absent where there can be no plan, which is an obstacle.
@@ -40,6 +43,15 @@ pub struct Obstacle {
     pub what: String,
     /// What to do about it.
     pub next: String,
+}
+
+/// A gate that is closed now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateOutlook {
+    /// Why, for people.
+    pub why: String,
+    /// Who opens it and how, or when it opens by itself.
+    pub way: String,
 }
 
 /// What would happen, in its order.

@@ -24,6 +24,7 @@ pub(crate) fn picture(outlook: &Outlook, named_app: bool) -> String {
     for obstacle in &outlook.obstacles {
         tell("Refused", format!("{}\n{:11}{}", obstacle.what, "", obstacle.next));
     }
+    outlook.gates.iter().for_each(|gate| tell("Waits for", format!("{} ({})", gate.why, gate.way)));
     if let Some(plan) = &outlook.plan {
         tell("Hosts", hosts_in_batches(plan));
         tell("Losses", losses(plan));

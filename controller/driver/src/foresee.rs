@@ -2,7 +2,7 @@
 //! and no home is taken; only the newest answers stay in memory, so that it can be told what has changed since.
 
 use roadstead_model::{AppName, Digest, DigestStart, EnvironmentName, HostFacts, HostId, ReleaseId, RolloutId, ServiceName, VariableName};
-use roadstead_rollout::{Plan, RolloutKind};
+use roadstead_rollout::{Closed, Plan, RolloutKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ pub struct Foresee {
     pub app: AppName,
     /// Which release.
     pub release: ReleaseId,
+    /// Who would ask for it.
+    pub by: String,
 }
 
 /// What would become of it now.
@@ -43,6 +45,8 @@ pub struct Foreseen {
     pub unused: Vec<VariableName>,
     /// What refuses it, the first reason first. Empty: it could begin now.
     pub obstacles: Vec<Refused>,
+    /// What it would wait for at its gates.
+    pub gates: Vec<Closed>,
     /// What the hosts of the plan said of themselves.
     pub facts: BTreeMap<HostId, HostFacts>,
     /// Those of them that have no session.
@@ -121,7 +125,7 @@ impl Loop {
     }
 
     async fn look_ahead(&self, asked: Foresee) -> Result<Foreseen, Refused> {
-        let Foresee { environment, app, release } = asked;
+        let Foresee { environment, app, release, by } = asked;
         let known = self.known(&environment, &app).await?;
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
         let release = found.ok_or_else(|| Refused::NoRelease(release, app.clone()))?;
@@ -148,7 +152,11 @@ impl Loop {
             }
             Err(refused) => return Err(refused),
         };
-        Ok(Foreseen { environment: known, release, current, plan, unused, obstacles, facts, away, gives_way })
+        let gates = match &plan {
+            Some(plan) => self.gates_ahead(plan, &by).await?,
+            None => Vec::new(),
+        };
+        Ok(Foreseen { environment: known, release, current, plan, unused, obstacles, gates, facts, away, gives_way })
     }
 
     /// What forbids to bring a release to these hosts, whatever the plan is. A rollout begins only where there is nothing.

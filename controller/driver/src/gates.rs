@@ -2,7 +2,7 @@
 //! another rollout has its turn.
 
 use roadstead_model::{After, RolloutId, Timestamp};
-use roadstead_rollout::{Closed, Currents, Event, Outcome, Phase, Plan, RolloutKind};
+use roadstead_rollout::{Closed, Contact, Currents, Event, Outcome, Phase, Plan, RolloutKind, State};
 
 use super::{Loop, windows};
 use crate::LedgerError;
@@ -60,14 +60,7 @@ impl Loop {
         let Some(running) = self.running.get(&rollout) else { return Ok(()) };
         let (plan, requested_by) = (running.state().plan.clone(), running.state().requested_by.clone());
         let approved = running.state().is_approved();
-        let now = self.parts.clock.now();
-        let mut closed: Vec<Closed> = windows::closed(&plan.gates, now).into_iter().collect();
-        if let Some(lock) = self.parts.ledger.lock(&plan.environment, &plan.app).await? {
-            closed.extend(locked(&lock, &plan, &requested_by, now));
-        }
-        if let Some(after) = &plan.gates.after {
-            closed.extend(self.after(&plan, after).await?);
-        }
+        let mut closed = self.closed(&plan, &requested_by).await?;
         // Others have their turn until all that people and the clock decide is decided.
         if let Some(other) = self.unfinished(&plan.environment, &plan.app) {
             if closed.is_empty() && approved {
@@ -78,6 +71,28 @@ impl Loop {
         let currents = if closed.is_empty() && approved { self.currents(&plan).await? } else { Currents::new() };
         self.decide(rollout, Event::GatesSeen { closed, currents });
         Ok(())
+    }
+
+    /// What a rollout that somebody asked for would wait for now, its approvals first.
+    pub(super) async fn gates_ahead(&self, plan: &Plan, by: &str) -> Result<Vec<Closed>, LedgerError> {
+        let mut state = State::gated(plan.clone(), self.parts.clock.steady(), |_| Contact::AtRest);
+        by.clone_into(&mut state.requested_by);
+        let mut all = roadstead_rollout::closed(&state);
+        all.extend(self.closed(plan, by).await?);
+        Ok(all)
+    }
+
+    /// Gates that are closed now, beside approvals: the time, a lock, another environment.
+    async fn closed(&self, plan: &Plan, requested_by: &str) -> Result<Vec<Closed>, LedgerError> {
+        let now = self.parts.clock.now();
+        let mut closed: Vec<Closed> = windows::closed(&plan.gates, now).into_iter().collect();
+        if let Some(lock) = self.parts.ledger.lock(&plan.environment, &plan.app).await? {
+            closed.extend(locked(&lock, plan, requested_by, now));
+        }
+        if let Some(after) = &plan.gates.after {
+            closed.extend(self.after(plan, after).await?);
+        }
+        Ok(closed)
     }
 
     /// What the hosts of a plan serve now.
@@ -98,7 +113,7 @@ impl Loop {
     async fn after(&self, plan: &Plan, rule: &After) -> Result<Option<Closed>, LedgerError> {
         let (first, release) = (&rule.environment, &plan.release.id);
         let removed = self.parts.ledger.removed_up_to(first, &plan.app).await?;
-        let earlier = self.parts.ledger.rollouts(first, EARLIER_MAX).await?;
+        let earlier = self.parts.ledger.asked_for(first, EARLIER_MAX).await?;
         let done = earlier.iter().map(|record| &record.state).filter(|state| {
             let brings = state.plan.kind != RolloutKind::Level && state.outcome() == Some(Outcome::Done);
             brings && state.plan.app == plan.app && state.plan.rollout > removed

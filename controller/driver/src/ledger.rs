@@ -36,8 +36,9 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn lock(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<LockRecord>, LedgerError>;
     /// Where the only instances of an app's services run.
     async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError>;
-    /// The newest rollouts of an environment, newest first.
-    async fn rollouts(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError>;
+    /// The newest rollouts of an environment that somebody asked for, newest first. Those that bring hosts level are not among them: of
+    /// them there may be any number.
+    async fn asked_for(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError>;
     /// The last rollout of a removed environment of this name and app; 0 when there was none.
     async fn removed_up_to(&self, environment: &EnvironmentName, app: &AppName) -> Result<RolloutId, LedgerError>;
     /// Rollouts that have not ended, oldest first.

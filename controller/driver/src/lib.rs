@@ -376,6 +376,9 @@ impl Loop {
                 return;
             }
             self.work.look_for_level = false;
+            // Whoever waited at the gates for its turn has it before hosts that are behind.
+            self.looked.again();
+            self.look_at_gates().await;
             if let Err(error) = self.bring_level().await {
                 tracing::error!(%error, "hosts that are not level were not looked for");
                 return;

@@ -125,7 +125,7 @@ impl Loop {
         release: &ReleaseRef,
     ) -> Result<Option<State>, LedgerError> {
         let removed = self.parts.ledger.removed_up_to(environment, app).await?;
-        let earlier = self.parts.ledger.rollouts(environment, EARLIER_MAX).await?;
+        let earlier = self.parts.ledger.asked_for(environment, EARLIER_MAX).await?;
         Ok(earlier.into_iter().map(|record| record.state).find(|state| {
             let plan = &state.plan;
             let here = plan.app == *app && plan.rollout > removed;

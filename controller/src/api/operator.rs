@@ -156,8 +156,8 @@ impl Operator for OperatorCalls {
     }
 
     async fn plan_rollout(&self, request: Request<v1::PlanRolloutRequest>) -> Answer<v1::PlanRolloutResponse> {
-        self.admin(&request)?;
-        plans::plan(&self.0, request.into_inner()).await.map(Response::new)
+        let admin = self.admin(&request)?;
+        plans::plan(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
     async fn start_rollout(&self, request: Request<v1::StartRolloutRequest>) -> Answer<v1::Rollout> {

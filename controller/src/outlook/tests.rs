@@ -35,7 +35,7 @@ fn foreseen(release: ReleaseRecord, current: Option<ReleaseRecord>, plan: Option
     let spec = samples::environment();
     let environment = EnvironmentRecord { spec, applied_at: Timestamp(0), applied_by: String::new(), current: None, previous: None };
     let (unused, obstacles, facts, away) = (vec![], vec![], BTreeMap::new(), BTreeSet::new());
-    Foreseen { environment, release, current, plan, unused, obstacles, facts, away, gives_way: None }
+    Foreseen { environment, release, current, plan, unused, obstacles, gates: Vec::new(), facts, away, gives_way: None }
 }
 
 fn nothing_read() -> Contents {

@@ -45,8 +45,8 @@ impl Ledger for Store {
         Ok(Self::singletons(self, environment, app).await?)
     }
 
-    async fn rollouts(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError> {
-        Ok(Self::rollouts(self, environment.as_str(), limit).await?)
+    async fn asked_for(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError> {
+        Ok(Self::asked_for(self, environment, limit).await?)
     }
 
     async fn removed_up_to(&self, environment: &EnvironmentName, app: &AppName) -> Result<RolloutId, LedgerError> {

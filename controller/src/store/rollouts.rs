@@ -1,7 +1,7 @@
 //! Rollouts: their state as the core decided it, saved with what they did to environments, releases and hosts.
 
 use roadstead_model::{AppName, EnvironmentName, HostId, RolloutId, ServiceName};
-use roadstead_rollout::{Phase, State};
+use roadstead_rollout::{Phase, RolloutKind, State};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -28,6 +28,16 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn save(&self, changes: Changes) -> Result<(), StoreError> {
         self.write(move |batch| Box::pin(save(batch, changes))).await
+    }
+
+    /// The newest rollouts of an environment that somebody asked for, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn asked_for(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, StoreError> {
+        let sql = "SELECT * FROM rollouts WHERE environment = ? AND level = 0 ORDER BY id DESC LIMIT ?";
+        let rows = sqlx::query(sql).bind(environment.as_str().to_owned()).bind(i64::from(limit)).fetch_all(&self.readers).await?;
+        rows.iter().map(RolloutRecord::of_row).collect()
     }
 
     /// Rollouts that have not ended.
@@ -121,14 +131,15 @@ const fn is_gated(state: &State) -> bool {
 async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
     for record in &changes.started {
         let plan = &record.state.plan;
-        let sql = "INSERT INTO rollouts (id, environment, app, ended, gated, state, reason, started_by, idempotency_key) \
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let sql = "INSERT INTO rollouts (id, environment, app, ended, gated, level, state, reason, started_by, idempotency_key) \
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         sqlx::query(sql)
             .bind(signed(plan.rollout.0))
             .bind(plan.environment.as_str())
             .bind(plan.app.as_str())
             .bind(record.state.outcome().is_some())
             .bind(is_gated(&record.state))
+            .bind(plan.kind == RolloutKind::Level)
             .bind(json(&record.state)?)
             .bind(&record.reason)
             .bind(&record.started_by)

@@ -155,3 +155,41 @@ async fn a_restart_opens_no_gate() {
     assert_eq!(rig.end(rollout).await.state.phase.word(), "done");
     rig.stop().await;
 }
+
+/// One that never comes level would have its turn again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_come_level_let_who_waits_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, _) = Rig::serving(folder.path(), &disks, &["1.0", "1.1"]).await;
+    apply(&rig, with(Gates { approvals: vec![ApprovalRule { role: ops(), count: 1 }], ..Gates::default() })).await;
+    rig.store.add_host(host_record(1)).await;
+    let rollout = rig.deploy("1.1").await.unwrap();
+    why(&rig, rollout).await;
+    rig.connect(1, &disks, &Behaviour { deaf: vec!["prepare"], ..Behaviour::default() }).await;
+    rig.level(rollout).await;
+    steer_as(&rig, "admin:bob", rollout, Steer::Approve { roles: vec![ops()] }).await.unwrap();
+    rig.until(rollout, |state| !matches!(state.phase, Phase::Gated { .. })).await;
+    rig.stop().await;
+}
+
+/// Hosts that try again and again to come level push nothing out of sight that an operator may want to go back to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_asked_for_is_found_behind_any_number_of_rollouts_that_brought_hosts_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, first) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
+    let record = rig.store.rollout(first).await.unwrap().unwrap();
+    let mut changes = Changes::default();
+    for number in 2..300 {
+        let mut level = record.clone();
+        level.state.plan.rollout = RolloutId(number);
+        level.state.plan.kind = roadstead_rollout::RolloutKind::Level;
+        level.idempotency_key = String::new();
+        changes.started.push(Arc::new(level));
+    }
+    Ledger::save(&rig.store, changes).await.unwrap();
+    let found = rig.store.asked_for(&environment().name, 5).await.unwrap();
+    assert_eq!(found.iter().map(|record| record.state.plan.rollout).collect::<Vec<_>>(), [first]);
+    rig.stop().await;
+}

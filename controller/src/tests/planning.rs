@@ -24,7 +24,9 @@ fn with_beat(version: &str) -> ReleaseRecord {
 
 impl Rig {
     async fn foresee(&self, release: &ReleaseRecord) -> Result<Foreseen, Refused> {
-        self.driver.foresee(Foresee { environment: environment().name, app: app(), release: release.id() }).await
+        self.driver
+            .foresee(Foresee { environment: environment().name, app: app(), release: release.id(), by: "admin:ada".to_owned() })
+            .await
     }
 
     async fn deploy_as(&self, release: &ReleaseRecord, plan: &str) -> Result<RolloutId, Refused> {

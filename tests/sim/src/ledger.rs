@@ -7,6 +7,7 @@ use roadstead_driver::{
     RolloutRecord,
 };
 use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, HostId, ReleaseId, RolloutId, ServiceName};
+use roadstead_rollout::RolloutKind;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::sleep;
@@ -112,9 +113,11 @@ impl Ledger for SimLedger {
         Ok(of_app.map(|((_, _, service), host)| (service.clone(), host.clone())).collect())
     }
 
-    async fn rollouts(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError> {
+    async fn asked_for(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError> {
         let tables = self.tables();
-        let of_environment = tables.rollouts.values().rev().filter(|record| record.state.plan.environment == *environment);
+        let asked_for =
+            |record: &&Arc<RolloutRecord>| record.state.plan.environment == *environment && record.state.plan.kind != RolloutKind::Level;
+        let of_environment = tables.rollouts.values().rev().filter(asked_for);
         Ok(of_environment.take(limit as usize).map(|record| record.as_ref().clone()).collect())
     }
 

@@ -33,6 +33,7 @@ pub(crate) fn first() -> Outlook {
         release: release("1.0"),
         current: None,
         obstacles: Vec::new(),
+        gates: Vec::new(),
         notes: Vec::new(),
         plan: Some(Course {
             digest: Digest::of(b"first"),
@@ -112,6 +113,10 @@ pub(crate) fn upgrade() -> Outlook {
     Outlook {
         release: release("1.1"),
         current: Some(release("1.0")),
+        gates: vec![GateOutlook {
+            why: "the approval of one of dba".to_owned(),
+            way: "not of admin:ada, who asked for it: roadstead rollout approve r-8".to_owned(),
+        }],
         notes: vec!["away now: web-4; within the failure budget: left out, and level later".to_owned()],
         plan,
         changes: Changes {

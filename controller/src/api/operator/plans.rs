@@ -9,6 +9,7 @@ use tonic::Status;
 
 use super::super::Context;
 use super::super::status::{hint, internal, refused, stored};
+use super::Admin;
 use super::releases::meant;
 use super::rollouts::place;
 use crate::outlook::contents::{self, Contents, Holding};
@@ -19,10 +20,10 @@ use roadstead_driver::{Foresee, Foreseen, Refused};
 /// Rollouts of an environment among which a history is looked for.
 const EARLIER_MAX: u32 = 20;
 
-pub(super) async fn plan(context: &Context, request: v1::PlanRolloutRequest) -> Result<v1::PlanRolloutResponse, Status> {
+pub(super) async fn plan(context: &Context, admin: &Admin, request: v1::PlanRolloutRequest) -> Result<v1::PlanRolloutResponse, Status> {
     let (environment, app) = place(context, &request.environment, &request.app).await?;
     let release = meant(context, Some(&app), &request.release).await?.id();
-    let asked = Foresee { environment: environment.clone(), app: app.clone(), release };
+    let asked = Foresee { environment: environment.clone(), app: app.clone(), release, by: admin.actor() };
     let mut foreseen = context.driver.foresee(asked).await.map_err(refused)?;
     let obstacles = std::mem::take(&mut foreseen.obstacles).into_iter().map(obstacle).collect::<Result<_, _>>()?;
     let history = history(context, &environment, &app).await?;
