@@ -38,7 +38,7 @@ impl Secrets {
         values.extend(now);
         // What every path of the app says is no secret.
         let public = layout.app(app).display().to_string();
-        let hidden = values.into_iter().filter(|(_, value)| !public.contains(value.as_str()));
+        let hidden = values.into_iter().filter(|(name, value)| !is_public(name) && !public.contains(value.as_str()));
         Self(Hidden::new(hidden.map(|(name, value)| (format!("[value of {name}]"), value))))
     }
 
@@ -57,6 +57,30 @@ impl Secrets {
     }
 }
 
+/// Whether a variable says by its name that its value is nobody's secret: hiding words such as `production`, `django` or `localhost` would
+/// make errors unreadable.
+fn is_public(name: &VariableName) -> bool {
+    let last = name.as_str().rsplit('_').next().unwrap_or_default().to_ascii_uppercase();
+    matches!(
+        last.as_str(),
+        "DEBUG"
+            | "ENV"
+            | "ENVIRONMENT"
+            | "HOST"
+            | "HOSTS"
+            | "LANG"
+            | "LEVEL"
+            | "MODE"
+            | "MODULE"
+            | "NAME"
+            | "PORT"
+            | "REGION"
+            | "TZ"
+            | "USER"
+            | "ZONE"
+    )
+}
+
 /// The variables of a file; of one that is not in order, what stands behind each `=`.
 fn variables(path: &std::path::Path) -> BTreeMap<VariableName, String> {
     let Ok(bytes) = read_bounded(path, limits::CONFIG_FILE_BYTES_MAX) else { return BTreeMap::new() };
@@ -72,6 +96,17 @@ fn variables(path: &std::path::Path) -> BTreeMap<VariableName, String> {
 mod tests {
     use super::*;
     use roadstead_model::FailureKind;
+
+    #[test]
+    fn a_name_may_say_that_its_value_is_no_secret() {
+        let public = |name: &str| is_public(&VariableName::parse(name).unwrap());
+        for name in ["DB_USER", "DJANGO_SETTINGS_MODULE", "ENVIRONMENT", "REDIS_HOST", "ALLOWED_HOSTS", "db_name"] {
+            assert!(public(name), "{name}");
+        }
+        for name in ["SECRET_KEY", "DATABASE_URL", "DB_PASSWORD", "PW", "USER_TOKEN", "SENTRY_DSN", "DB"] {
+            assert!(!public(name), "{name}");
+        }
+    }
 
     fn secrets(value: &str) -> Secrets {
         Secrets(Hidden::new([("[value of KEY]".to_owned(), value.to_owned())]))

@@ -33,6 +33,7 @@ struct Disk {
     releases: Vec<ReleaseId>,
     unconfirmed: bool,
     highest: Option<roadstead_model::Fence>,
+    heard: Option<roadstead_model::Fence>,
     outcomes: BTreeMap<OrderKey, OrderOutcome>,
     obeyed: Vec<(String, ReleaseId)>,
 }
@@ -228,6 +229,8 @@ fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOu
     if let Some(known) = disk.outcomes.get(&order.key()) {
         return Some(known.clone());
     }
+    assert!(disk.heard < Some(order.fence), "no host obeys what is older than what it heard: {:?}, {order:?}", disk.heard);
+    disk.heard = Some(order.fence);
     if behaviour.deaf.contains(&order.kind.verb()) {
         return None;
     }

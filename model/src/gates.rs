@@ -239,6 +239,9 @@ pub enum InvalidGates {
     /// A freeze that ends before it begins.
     #[error("the freeze from {0} ends at {1}, before it begins")]
     EndsBeforeItBegins(CivilTime, CivilTime),
+    /// A reason that no line holds.
+    #[error("the reason of the freeze from {0} has more than one line, or more than 200 characters")]
+    Reason(CivilTime),
     /// An environment that waits for itself.
     #[error("{0} cannot wait until a release was well in {0} itself")]
     AfterItself(EnvironmentName),
@@ -270,6 +273,10 @@ impl Gates {
         }
         if let Some(freeze) = self.freezes.iter().find(|freeze| freeze.until <= freeze.from) {
             return Err(InvalidGates::EndsBeforeItBegins(freeze.from, freeze.until));
+        }
+        let is_line = |text: &str| text.chars().count() <= 200 && !text.contains(char::is_control);
+        if let Some(freeze) = self.freezes.iter().find(|freeze| !is_line(&freeze.reason)) {
+            return Err(InvalidGates::Reason(freeze.from));
         }
         match &self.after {
             Some(after) if after.environment == *environment => Err(InvalidGates::AfterItself(environment.clone())),

@@ -8,6 +8,8 @@ pub const LABELS_MAX: usize = 32;
 pub const HOSTS_PER_ROLLOUT_MAX: usize = 10_000;
 /// The longest that any deadline, bake or pause may be: a week.
 pub const SPAN_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
+/// The longest that a rollout may wait at its gates: a quarter.
+pub const GATES_SPAN_MAX: Millis = Millis::from_secs(92 * 24 * 3600);
 /// Approvals, windows, and freezes of an environment, each.
 pub const GATES_MAX: usize = 50;
 /// Steps of a canary.

@@ -11,7 +11,8 @@ const HOSTS_WITH_STEPS_MAX: usize = 10;
 /// The lines between two views; all that there is when nothing was seen before.
 pub(crate) fn changes(before: Option<&Rollout>, now: &Rollout, now_ms: u64) -> Vec<String> {
     let mut lines = Vec::new();
-    if before.is_none_or(|before| (&before.phase, before.on_hold) != (&now.phase, now.on_hold)) {
+    let stands = |rollout: &Rollout| (rollout.phase.clone(), rollout.on_hold, at_gates(rollout));
+    if before.is_none_or(|before| stands(before) != stands(now)) {
         let waits = waiting(now, now_ms).map(|waiting| format!(": waits for {waiting}")).unwrap_or_default();
         let on_hold = if now.on_hold { ", on hold" } else { "" };
         lines.push(format!("{}{on_hold}{waits}", now.phase));
@@ -28,6 +29,11 @@ pub(crate) fn changes(before: Option<&Rollout>, now: &Rollout, now_ms: u64) -> V
         lines.extend(state(earlier, host));
     }
     lines
+}
+
+/// What a rollout waits for at its gates.
+fn at_gates(rollout: &Rollout) -> Option<String> {
+    (rollout.phase == "gated").then(|| rollout.waiting_for.clone())
 }
 
 fn state(earlier: Option<&RolloutHost>, host: &RolloutHost) -> Option<String> {

@@ -1,7 +1,10 @@
 //! What a rollout would be, before it is: drawn by the very code that begins one. Nothing follows from asking, no number is used up
 //! and no home is taken; only the newest answers stay in memory, so that it can be told what has changed since.
 
-use roadstead_model::{AppName, Digest, DigestStart, EnvironmentName, HostFacts, HostId, ReleaseId, RolloutId, ServiceName, VariableName};
+use roadstead_model::{
+    AppName, Digest, DigestStart, EnvironmentName, EnvironmentSpec, Gates, HostFacts, HostId, Millis, OnFailure, ReleaseId, RolloutId,
+    ServiceName, Strategy, VariableName,
+};
 use roadstead_rollout::{Closed, Plan, RolloutKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::oneshot;
@@ -95,6 +98,12 @@ impl std::fmt::Display for OtherPlan {
     }
 }
 
+/// The policy under which somebody goes back: no gate, no canary, nobody who is asked.
+fn without_waiting(spec: EnvironmentSpec) -> EnvironmentSpec {
+    let strategy = Strategy { steps: Vec::new(), batch_bake: Millis(0), on_failure: OnFailure::GoBack, ..spec.strategy };
+    EnvironmentSpec { gates: Gates::default(), strategy, ..spec }
+}
+
 impl Driver {
     /// Asks what a rollout would be. It changes nothing.
     ///
@@ -173,9 +182,9 @@ impl Loop {
         mut kind: RolloutKind,
         hosts: Vec<HostRecord>,
     ) -> Result<Drawn, Refused> {
-        let spec = &environment.spec;
+        let mut spec = environment.spec.clone();
         // One that has to leave a host of the fleet comes to its new home when this rollout is over.
-        let homes = self.homes(spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
+        let homes = self.homes(&spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
         let mut candidates = Vec::with_capacity(hosts.len());
         for host in hosts {
             candidates.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
@@ -186,10 +195,12 @@ impl Loop {
             // Where a host has no more of the release than its name, it is brought there as any other.
             kind = RolloutKind::Rollout;
             migrate = false;
+            // It is in a hurry all the same.
+            spec = without_waiting(spec);
         }
         let previous = current.map(|c| c.reference());
         let rollout = RolloutId(self.next_rollout);
-        let mut plan = Plan::new(rollout, kind, spec, release.reference(), previous, candidates, migrate)?;
+        let mut plan = Plan::new(rollout, kind, &spec, release.reference(), previous, candidates, migrate)?;
         let (variables, unused) = declared(&release.manifest, std::mem::take(&mut plan.variables));
         plan.variables = variables;
         Ok(Drawn { plan, homes, unused })

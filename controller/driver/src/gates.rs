@@ -2,13 +2,13 @@
 //! another rollout has its turn.
 
 use roadstead_model::{After, RolloutId, Timestamp};
-use roadstead_rollout::{Closed, Contact, Currents, Event, Outcome, Phase, Plan, RolloutKind, State};
+use roadstead_rollout::{Closed, Contact, Currents, Event, Outcome, Phase, Plan, State};
 
 use super::{Loop, windows};
 use crate::LedgerError;
 
 /// Gates are looked at so often while nobody says that something has changed.
-const LOOK_EVERY: roadstead_model::Millis = roadstead_model::Millis::from_secs(1);
+const LOOK_EVERY: roadstead_model::Millis = roadstead_model::Millis::from_secs(10);
 /// Rollouts of the other environment that are looked through.
 const EARLIER_MAX: u32 = 200;
 
@@ -109,36 +109,32 @@ impl Loop {
         Ok(currents)
     }
 
-    /// Whether the release was well for long enough where it has to be first.
+    /// Whether the release is well for long enough where it has to be first.
     async fn after(&self, plan: &Plan, rule: &After) -> Result<Option<Closed>, LedgerError> {
         let (first, release) = (&rule.environment, &plan.release.id);
-        let removed = self.parts.ledger.removed_up_to(first, &plan.app).await?;
-        let earlier = self.parts.ledger.asked_for(first, EARLIER_MAX).await?;
-        let done = earlier.iter().map(|record| &record.state).filter(|state| {
-            let brings = state.plan.kind != RolloutKind::Level && state.outcome() == Some(Outcome::Done);
-            brings && state.plan.app == plan.app && state.plan.rollout > removed
-        });
-        // The newest first: until the one behind it began, or until now.
-        let mut until = None;
-        for state in done {
-            let Phase::Ended { at, .. } = state.phase else { continue };
-            if state.plan.release != plan.release {
-                until = Some(state.started_at);
-                continue;
-            }
-            let well = until.unwrap_or_else(|| self.parts.clock.steady()).since(at);
-            return Ok((well < rule.healthy_for).then(|| {
-                let why = format!("{release} was well in {first} for {well}, and {} are asked for", rule.healthy_for);
-                let left = roadstead_model::Millis(rule.healthy_for.0.saturating_sub(well.0));
-                let way = match until {
-                    None => format!("it opens by itself in {left}"),
-                    Some(_) => format!("it does not serve there any more: roadstead deploy {first} {release}"),
-                };
-                Closed { why, way }
-            }));
+        let way = format!("roadstead deploy {first} {release}");
+        let known = self.parts.ledger.environment(first, &plan.app).await?;
+        if known.and_then(|known| known.current) != Some(plan.release.manifest) {
+            return Ok(Some(Closed { why: format!("{first} does not run {release}"), way }));
         }
-        let why = format!("{release} was never brought to {first}");
-        Ok(Some(Closed { why, way: format!("roadstead deploy {first} {release}") }))
+        let earlier = self.parts.ledger.asked_for(first, EARLIER_MAX).await?;
+        let done = earlier
+            .iter()
+            .map(|record| &record.state)
+            .filter(|state| state.plan.app == plan.app && (state.outcome() == Some(Outcome::Done) || super::running::went_back(state)));
+        // Deployed again, it has been well since the first time.
+        let ends = done.take_while(|state| state.plan.release == plan.release).filter_map(|state| match state.phase {
+            Phase::Ended { at, .. } => Some(at),
+            _ => None,
+        });
+        let Some(since) = ends.last() else {
+            return Ok(Some(Closed { why: format!("nobody knows since when {first} runs {release}"), way }));
+        };
+        let open_at = since.plus(rule.healthy_for);
+        Ok((self.parts.clock.steady() < open_at).then(|| Closed {
+            why: format!("{release} has to be well in {first} for {}", rule.healthy_for),
+            way: format!("it opens by itself on {}", windows::shown(open_at)),
+        }))
     }
 }
 
@@ -146,6 +142,6 @@ impl Loop {
 pub(crate) fn locked(lock: &LockRecord, plan: &Plan, requested_by: &str, now: Timestamp) -> Option<Closed> {
     (now < lock.until && lock.by != requested_by).then(|| Closed {
         why: format!("{} is locked by {}: {}", plan.environment, lock.by, lock.reason),
-        way: format!("it opens by itself in {}, or by roadstead unlock {}", lock.until.since(now), plan.environment),
+        way: format!("it opens by itself on {}, or by roadstead unlock {}", windows::shown(lock.until), plan.environment),
     })
 }

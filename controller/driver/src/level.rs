@@ -39,7 +39,9 @@ impl Loop {
     /// Looks for connected hosts that serve something else than their environment, and starts to bring them level.
     pub(super) async fn bring_level(&mut self) -> Result<(), LedgerError> {
         for environment in self.parts.ledger.environments().await? {
-            let idle = self.unfinished(&environment.spec.name, &environment.spec.app).is_none();
+            let (name, app) = (&environment.spec.name, &environment.spec.app);
+            // A host obeys nothing that is older than what it heard last: what waits at the gates was asked for before this.
+            let idle = self.unfinished(name, app).is_none() && self.at_gates(name, app).is_none();
             if idle && environment.current.is_some() {
                 self.bring_environment_level(&environment).await?;
             }

@@ -317,7 +317,11 @@ impl Loop {
                 self.finish_round(stopping).await;
                 self.looked.again();
                 match self.park(verb, answer) {
-                    Some((verb, answer)) => self.answer(verb, answer).await,
+                    Some((verb, answer)) => {
+                        self.answer(verb, answer).await;
+                        // Whoever asks is told at once why it waits.
+                        self.look_at_gates().await;
+                    }
                     None => tracing::info!("what is asked for waits until hosts that come level have given way"),
                 }
                 self.finish_round(stopping).await;
@@ -376,9 +380,6 @@ impl Loop {
                 return;
             }
             self.work.look_for_level = false;
-            // Whoever waited at the gates for its turn has it before hosts that are behind.
-            self.looked.again();
-            self.look_at_gates().await;
             if let Err(error) = self.bring_level().await {
                 tracing::error!(%error, "hosts that are not level were not looked for");
                 return;

@@ -135,7 +135,7 @@ impl Loop {
 }
 
 /// Whether a rollback brought some hosts back, though not all. What was wanted stays wanted: nobody is brought level with what was left.
-fn went_back(state: &State) -> bool {
+pub(super) fn went_back(state: &State) -> bool {
     state.plan.kind == RolloutKind::Rollback && state.hosts.values().any(|host| host.stage == Stage::Confirmed)
 }
 

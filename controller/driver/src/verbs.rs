@@ -217,10 +217,6 @@ impl Loop {
         if !served && target.bad.is_empty() {
             return Err(Refused::NeverServed(target.id(), known.spec.name));
         }
-        // Whoever goes back does not want what waits at the gates to go forward.
-        if let Some(waiting) = self.at_gates(&known.spec.name, &known.spec.app) {
-            self.steer(waiting, Steer::Abort, reason.clone(), by.clone())?;
-        }
         let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new(), plan: None };
         self.begin(&known, &target, wanted).await
     }
@@ -250,13 +246,18 @@ impl Loop {
         let Drawn { plan, homes, unused } = self.draw(environment, release, wanted.kind, hosts).await?;
         self.expect_plan(&plan, wanted.plan.as_ref())?;
         let rollout = plan.rollout;
+        let goes_back = wanted.kind == RolloutKind::Rollback;
+        let lock = self.parts.ledger.lock(&spec.name, &spec.app).await?;
+        let locked = lock.is_some_and(|lock| gates::locked(&lock, &plan, &wanted.by, self.parts.clock.now()).is_some());
+        // Whoever goes back does not want what waits at the gates to go forward.
+        if let Some(waiting) = self.at_gates(&spec.name, &spec.app).filter(|_| goes_back) {
+            self.steer(waiting, Steer::Abort, wanted.reason.clone(), wanted.by.clone())?;
+        }
         self.next_rollout += 1;
         for (service, host) in homes {
             self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
         }
-        let lock = self.parts.ledger.lock(&spec.name, &spec.app).await?;
-        let locked = lock.is_some_and(|lock| gates::locked(&lock, &plan, &wanted.by, self.parts.clock.now()).is_some());
-        let gated = plan.kind == RolloutKind::Rollout && (locked || !plan.gates.is_empty());
+        let gated = !goes_back && (locked || !plan.gates.is_empty());
         self.enter(plan, wanted, &unused, gated);
         Ok(rollout)
     }

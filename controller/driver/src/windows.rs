@@ -36,9 +36,17 @@ pub(crate) fn closed(gates: &Gates, now: Timestamp) -> Option<Closed> {
     }
     let calendar = match zone(gates) {
         Ok(zone) => Calendar { gates, zone },
-        Err(unknown) => return Some(Closed { why: unknown.to_string(), way: "apply the environment with another one".to_owned() }),
+        Err(unknown) => {
+            return Some(Closed {
+                why: unknown.to_string(),
+                way: "abort it, apply the environment with another one, and deploy again".to_owned(),
+            });
+        }
     };
-    let now = calendar.at(now)?;
+    let Some(now) = calendar.at(now) else {
+        let (why, way) = ("the controller's clock shows a time that no calendar has".to_owned(), "set it".to_owned());
+        return Some(Closed { why, way });
+    };
     let why = match (calendar.freeze(&now), calendar.is_in_window(&now)) {
         (None, true) => return None,
         (Some(freeze), _) => frozen(freeze),
@@ -49,9 +57,15 @@ pub(crate) fn closed(gates: &Gates, now: Timestamp) -> Option<Closed> {
     };
     let way = match calendar.opening(now) {
         Some(opening) => format!("it opens by itself on {}", opening.strftime("%a %Y-%m-%d %H:%M %Z")),
-        None => "it never opens: apply other windows and freezes".to_owned(),
+        None => "it never opens: abort it, apply other windows and freezes, and deploy again".to_owned(),
     };
     Some(Closed { why, way })
+}
+
+/// A moment for people, in UTC.
+pub(crate) fn shown(moment: Timestamp) -> String {
+    let at = i64::try_from(moment.0).ok().and_then(|milliseconds| jiff::Timestamp::from_millisecond(milliseconds).ok());
+    at.map_or_else(|| "a day that no calendar has".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
 }
 
 fn frozen(freeze: &Freeze) -> String {
@@ -78,7 +92,7 @@ impl Calendar<'_> {
 
     fn freeze(&self, moment: &Zoned) -> Option<&Freeze> {
         let reached = |time: CivilTime| self.zoned(civil(time)?).map(|at| *moment >= at);
-        self.gates.freezes.iter().find(|freeze| reached(freeze.from) == Some(true) && reached(freeze.until) == Some(false))
+        self.gates.freezes.iter().find(|freeze| reached(freeze.from) == Some(true) && reached(freeze.until) != Some(true))
     }
 
     fn is_in_window(&self, moment: &Zoned) -> bool {
@@ -195,7 +209,8 @@ mod tests {
     #[test]
     fn what_never_opens_says_so_and_a_zone_must_exist() {
         let frozen = gates("UTC", &["mon 09:00-10:00"], &[("2026-01-01", "9999-12-31")]);
-        assert!(way(&frozen, "2026-11-26T09:00[UTC]").unwrap().starts_with("it "), "no panic at the end of the calendar");
+        assert!(way(&frozen, "2026-11-30T09:30[UTC]").unwrap().starts_with("it never opens"), "to the end of the calendar");
+        assert!(closed(&frozen, Timestamp(u64::MAX)).is_some());
         let nowhere = gates("Europe/Atlantis", &["mon 09:00-10:00"], &[]);
         assert!(check_time_zone(&nowhere).unwrap_err().to_string().contains("Europe/Atlantis"));
         assert!(closed(&nowhere, at("2026-11-26T09:00[UTC]")).unwrap().why.contains("Europe/Atlantis"));

@@ -4,7 +4,7 @@
 //! they go.
 
 use roadstead_model::{
-    Failure, FailureKind, HostId, OrderKey, OrderOutcome, ReleaseId, Report, StepName, StepReport, StepState, Timestamp,
+    Failure, FailureKind, HostId, Millis, OrderKey, OrderOutcome, ReleaseId, Report, StepName, StepReport, StepState, Timestamp,
 };
 
 use crate::ending::go_back;
@@ -113,6 +113,9 @@ pub enum Rejected {
     },
 }
 
+/// So often it is noted that a rollout is driven while nothing happens to it.
+pub(crate) const AWAKE_EVERY: Millis = Millis::from_secs(300);
+
 /// Decides what an event does to a rollout.
 ///
 /// # Errors
@@ -124,6 +127,9 @@ pub fn decide(state: &State, event: Event, now: Timestamp) -> Result<Decision, R
     settle(&mut next, now, &mut notes);
     if next != *state {
         next.revision += 1;
+        next.changed_at = now;
+    } else if next.outcome().is_none() && now >= state.changed_at.plus(AWAKE_EVERY) {
+        // Nothing happens, and somebody is there to see it: this time counts, also after another start.
         next.changed_at = now;
     }
     Ok(Decision { state: next, notes })

@@ -1,4 +1,5 @@
-//! What of a plan decides. Its digest is what is shown before, what is approved, and what runs.
+//! What of a plan decides. Its digest is what is shown before and what a deployment can be bound to. (Of one that waited at its gates,
+//! what hosts serve is looked at once more when it begins.)
 
 use roadstead_model::{Digest, HostId, ReleaseRef, RolloutId, ServiceName, differences};
 use std::collections::BTreeSet;

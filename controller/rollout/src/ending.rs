@@ -40,6 +40,8 @@ pub(crate) fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
         Stage::Failed if host.current.as_ref() == Some(&plan.release.id) => Stage::Reverting,
         // It has not heard of it.
         Stage::Waiting => Stage::Abandoned,
+        // It was given up while it moved, came back with the release, and was tried again.
+        Stage::Preparing | Stage::Prepared if host.attempt > 0 && host.current.as_ref() == Some(&plan.release.id) => Stage::Reverting,
         Stage::Preparing | Stage::Prepared | Stage::Migrating | Stage::Failed => Stage::Abandoning,
         Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => host.stage,
     }

@@ -46,7 +46,8 @@ impl Hold {
 
 /// More hosts are lost than may be: an operator is asked.
 pub(crate) fn ask(state: &mut State, failure: Failure, now: Timestamp, notes: &mut Vec<Note>) {
-    if matches!(&state.hold, Some(Hold { cause: HoldCause::Losses { .. }, .. })) {
+    // Somebody's pause is theirs: they are asked when they have ended it.
+    if state.hold.is_some() {
         return;
     }
     notes.push(Note { host: None, kind: "asking", text: format!("it is paused: {}", failure.summary) });

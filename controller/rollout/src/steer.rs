@@ -83,11 +83,7 @@ pub(crate) fn steered(
                 Ok(())
             }
             Steer::Approve { roles } => approve(state, by, roles, now),
-            Steer::Pause { within } => {
-                let cause = HoldCause::Paused { by: by.to_owned(), reason: reason.to_owned() };
-                state.hold = Some(Hold { cause, since: now, within: *within });
-                Ok(())
-            }
+            Steer::Pause { within } => pause(state, *within, by, reason, now),
             Steer::Resume => again(state, now),
             Steer::Promote { all } => promote(state, *all, now),
             Steer::Retry(host) => retry(state, host, now)?,
@@ -158,6 +154,15 @@ fn approve(state: &mut State, by: &str, roles: &[RoleName], now: Timestamp) -> R
     Ok(())
 }
 
+fn pause(state: &mut State, within: Millis, by: &str, reason: &str, now: Timestamp) -> Result<(), Unfit> {
+    if let Some(Hold { cause: HoldCause::Losses { failure }, .. }) = &state.hold {
+        return Err(format!("it is on hold already: {}", failure.summary));
+    }
+    let cause = HoldCause::Paused { by: by.to_owned(), reason: reason.to_owned() };
+    state.hold = Some(Hold { cause, since: now, within });
+    Ok(())
+}
+
 fn again(state: &mut State, now: Timestamp) -> Result<(), Unfit> {
     match &state.hold {
         None => Err("it is not paused".to_owned()),
@@ -215,8 +220,8 @@ fn retry(state: &mut State, id: &HostId, now: Timestamp) -> Result<Result<(), Un
     host.failure = None;
     host.standing = Standing::Counts;
     host.times.clear();
-    if let Phase::Baking { batch, .. } | Phase::Baked { batch, .. } = state.phase {
-        // The bake begins again when this host has moved, too.
+    if let Phase::Moving { batch, .. } | Phase::Baking { batch, .. } | Phase::Baked { batch, .. } = state.phase {
+        // It has all the time to move; a bake begins again when it has.
         state.phase = Phase::Moving { batch, since: now };
     }
     Ok(Ok(()))
@@ -228,6 +233,13 @@ fn ignore(state: &mut State, id: &HostId) -> Result<Result<(), Unfit>, Rejected>
         return Ok(Err(format!("the host is {} and does not count against the failure budget", host.stage.word())));
     }
     host.standing = Standing::Ignored;
+    let (out, may) = (state.out(), state.plan.max_unavailable);
+    let waits = state.hosts.values().any(|host| matches!(host.stage, Stage::Preparing | Stage::Prepared));
+    if waits && out >= may {
+        let host = host_mut(state, id)?;
+        host.standing = Standing::Counts;
+        return Ok(Err(format!("it would still be out, and {out} of the {may} hosts that may be are: exclude it instead")));
+    }
     Ok(Ok(()))
 }
 

@@ -2,6 +2,7 @@
 
 use roadstead_model::{Promotion, Timeouts, Timestamp};
 
+use crate::decide::AWAKE_EVERY;
 use crate::gates::closed;
 use crate::hold::HoldCause;
 use crate::settle::bake_of;
@@ -72,12 +73,12 @@ pub fn waiting(state: &State) -> Option<Waiting> {
     Some(Waiting { what, since, until, then })
 }
 
-/// When the rollout is to be looked at again: the first deadline of all; `None` when it has ended.
+/// When the rollout is to be looked at again: the first deadline of all, or sooner; `None` when it has ended.
 #[must_use]
 pub fn wake(state: &State) -> Option<Timestamp> {
     let waiting = waiting(state)?;
     let of_hosts = state.hosts.values().filter_map(|host| host_deadline(host, &state.plan.timeouts)).map(|deadline| deadline.until);
-    of_hosts.chain([waiting.until]).min()
+    of_hosts.chain([waiting.until, state.changed_at.plus(AWAKE_EVERY)]).min()
 }
 
 /// An operator, where nothing further begins without one. A migration goes on all the same, and so does the way back.

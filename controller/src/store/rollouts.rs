@@ -129,6 +129,16 @@ const fn is_gated(state: &State) -> bool {
 }
 
 async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
+    // What ends makes place for what begins.
+    for record in &changes.moved {
+        sqlx::query("UPDATE rollouts SET state = ?, ended = ?, gated = ? WHERE id = ?")
+            .bind(json(&record.state)?)
+            .bind(record.state.outcome().is_some())
+            .bind(is_gated(&record.state))
+            .bind(signed(record.state.plan.rollout.0))
+            .execute(batch.connection().await?)
+            .await?;
+    }
     for record in &changes.started {
         let plan = &record.state.plan;
         let sql = "INSERT INTO rollouts (id, environment, app, ended, gated, level, state, reason, started_by, idempotency_key) \
@@ -144,15 +154,6 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             .bind(&record.reason)
             .bind(&record.started_by)
             .bind(&record.idempotency_key)
-            .execute(batch.connection().await?)
-            .await?;
-    }
-    for record in &changes.moved {
-        sqlx::query("UPDATE rollouts SET state = ?, ended = ?, gated = ? WHERE id = ?")
-            .bind(json(&record.state)?)
-            .bind(record.state.outcome().is_some())
-            .bind(is_gated(&record.state))
-            .bind(signed(record.state.plan.rollout.0))
             .execute(batch.connection().await?)
             .await?;
     }

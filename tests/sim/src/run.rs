@@ -109,11 +109,16 @@ fn unrest(stage: &Stage) -> Option<String> {
     }
     let app = &current.manifest.app;
     let waits = |host: &HostId| tables.hosts.get(host).and_then(|known| known.facts.apps.get(app)).is_some_and(|state| state.unconfirmed);
-    if let Some(agent) = stage.agents.iter().find(|agent| waits(&agent.host)) {
+    let left_out = |agent: &&Arc<Agent>| {
+        let serves = stage.world.machine(&agent.host).current == Some(current.id());
+        !serves && promises::excluded(&tables, &current.reference(), &agent.host)
+    };
+    let all_others = || stage.agents.iter().filter(|agent| !left_out(agent));
+    // Whoever was excluded may have been left by an earlier rollout before it was confirmed, and is not touched.
+    if let Some(agent) = all_others().find(|agent| waits(&agent.host)) {
         return Some(format!("{} waits for a confirmation", agent.name));
     }
-    let left_out = |agent: &&Arc<Agent>| promises::excluded(&tables, &current.reference(), &agent.host);
-    stage.agents.iter().filter(|agent| !left_out(agent)).find_map(|agent| {
+    all_others().find_map(|agent| {
         let machine = stage.world.machine(&agent.host);
         let condemned = machine.bad.contains(&current.id());
         (machine.current != Some(current.id()) && !condemned)

@@ -66,8 +66,7 @@ fn so_many_people_of_each_role_approve_and_never_who_asked() {
 fn gates_that_do_not_open_end_it_and_nothing_was_changed() {
     let mut fleet = gated(&[("dba", 1)]);
     see(&mut fleet, &["it is night"]);
-    fleet.sleep();
-    assert_eq!(fleet.state.outcome(), Some(Outcome::Failed));
+    assert_eq!(fleet.run(), Outcome::Failed);
     let summary = &fleet.state.failure.as_ref().unwrap().summary;
     assert_eq!(summary, "its gates did not open within 7 days: the approval of one of dba; it is night");
     assert!(!fleet.state.condemn && fleet.state.hosts.values().all(|host| host.stage == Stage::Abandoned));

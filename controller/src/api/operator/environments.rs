@@ -100,6 +100,13 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
         return Err(invalid(format!("the value of {name} is too large")));
     }
     let timeouts = spec.timeouts;
+    if !(1..=limits::GATES_SPAN_MAX.0).contains(&timeouts.gates.0) {
+        return Err(invalid(format!(
+            "timeouts.gates = {}: it is more than nothing and at most {}",
+            timeouts.gates,
+            limits::GATES_SPAN_MAX
+        )));
+    }
     let spans = [
         ("timeouts.prepare", timeouts.prepare, 1),
         ("timeouts.migrate", timeouts.migrate, 1),
@@ -107,7 +114,6 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
         ("timeouts.confirm", timeouts.confirm, 1),
         ("timeouts.away", timeouts.away, 1),
         ("timeouts.decide", timeouts.decide, 1),
-        ("timeouts.gates", timeouts.gates, 1),
         ("gates.after.healthy_for", spec.gates.after.as_ref().map_or(Millis(0), |after| after.healthy_for), 0),
         ("bake", spec.bake, 0),
         ("strategy.batch_bake", spec.strategy.batch_bake, 0),

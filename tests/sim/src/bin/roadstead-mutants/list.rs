@@ -129,13 +129,6 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 400,
     },
     Mutant {
-        name: "a rollout that waits at its gates does not wait for its turn",
-        file: "controller/driver/src/gates.rs",
-        from: "            closed.push(Closed { why: format!(\"{other} has not ended\"),",
-        to: "            drop(Closed { why: format!(\"{other} has not ended\"),",
-        within: 400,
-    },
-    Mutant {
         name: "a rollout on hold goes on",
         file: SETTLE,
         from: "        return state.hold.is_some();",
