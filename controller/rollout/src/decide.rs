@@ -168,6 +168,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
                 }
             }
             noticed_going_back(state, &host, now, notes)?;
+            noticed_serving(state, &host, now)?;
         }
         Event::HostGone { host } => {
             host_mut(state, &host)?.away_since.get_or_insert(now);
@@ -380,6 +381,18 @@ pub(crate) fn lose(
     let kind = if stage == Stage::Left { "host-left" } else { "host-failed" };
     notes.push(Note { host: Some(id.clone()), kind, text: failure.summary.clone() });
     host.failure = Some(failure);
+    Ok(())
+}
+
+/// A host that was to clear up serves the release: a cutover that it had refused, such as on a full disk, reached it once more, late. So it
+/// goes back.
+fn noticed_serving(state: &mut State, id: &HostId, now: Timestamp) -> Result<(), Rejected> {
+    let release = state.plan.release.clone();
+    let served_before = state.plan.hosts.get(id).is_some_and(|planned| planned.current.as_ref() == Some(&release));
+    let host = host_mut(state, id)?;
+    if host.stage == Stage::Abandoning && host.current.as_ref() == Some(&release.id) && !served_before {
+        enter(host, Stage::Reverting, now);
+    }
     Ok(())
 }
 

@@ -90,6 +90,23 @@ fn a_host_that_was_back_and_went_further_back_by_itself_is_no_success() {
     assert!(host.failure.as_ref().unwrap().summary.contains("went back by itself and serves nothing"));
 }
 
+/// Its disk was full when the order came, and had room when the order came once more, late.
+#[test]
+fn a_cutover_that_was_refused_and_done_all_the_same_is_taken_back() {
+    let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &environment(Share::Count(2), Share::Count(2), Share::Count(1)), 2));
+    fleet.until(|state| state.phase.word() == "moving");
+    let key = orders(&fleet.state, 1)[&host_id(1)].key();
+    fleet.event(Event::Report { host: host_id(1), report: Report::Refused { key, highest: None, why: "no storage space".to_owned() } });
+    fleet.event(Event::HostGone { host: host_id(1) });
+    fleet.abort("ada", "a test");
+    assert_eq!(fleet.state.hosts[&host_id(1)].stage, Stage::Abandoning);
+    let serves = Some(release("1.1").id);
+    fleet.serves.insert(host_id(1), serves.clone());
+    fleet.event(Event::HostSeen { host: host_id(1), current: serves, outcomes: Vec::new(), steps: Vec::new() });
+    assert_eq!(fleet.run(), Outcome::RolledBack);
+    assert!(fleet.serves.values().all(|serves| *serves == Some(release("1.0").id)), "{:?}", fleet.serves);
+}
+
 #[test]
 fn a_host_that_is_away_within_the_budget_holds_up_nobody() {
     let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &environment(Share::Count(1), Share::Count(2), Share::Count(1)), 3));
