@@ -5,7 +5,7 @@ use roadstead_model::{Failure, FailureKind, Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ending::go_back;
-use crate::{Note, Phase, State};
+use crate::{Host, Note, Phase, Stage, State};
 
 /// Why nothing further begins, and until when an operator is waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +58,7 @@ pub(crate) fn ask(state: &mut State, failure: Failure, now: Timestamp, notes: &m
 pub(crate) fn look(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
     let Some(hold) = &state.hold else { return };
     let losses = matches!(hold.cause, HoldCause::Losses { .. });
-    if losses && state.lost() <= state.plan.failure_budget {
+    if losses && state.lost() + unproven(state) <= state.plan.failure_budget {
         notes.push(Note { host: None, kind: "resumed", text: "it goes on: no more hosts are lost than may be".to_owned() });
         return resume(state, now);
     }
@@ -80,6 +80,17 @@ pub(crate) fn look(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
         }
     };
     go_back(state, failure, now, notes);
+}
+
+/// Hosts that are tried again and have not shown yet that it works now.
+fn unproven(state: &State) -> usize {
+    let prepares = matches!(state.phase, Phase::Preparing { .. });
+    let has_to_show = |host: &&Host| match host.stage {
+        Stage::Preparing | Stage::Moving => true,
+        Stage::Prepared => !prepares,
+        _ => false,
+    };
+    state.hosts.values().filter(|host| host.attempt > 0).filter(has_to_show).count()
 }
 
 /// It goes on. What could not begin meanwhile is waited for from now on.

@@ -5,7 +5,7 @@ use roadstead_model::{Failure, FailureKind, HostId, OnFailure, Promotion, Timest
 use crate::decide::{enter, host_stage, lose};
 use crate::ending::{end, go_back, way_out};
 use crate::gates::settle_gated;
-use crate::hold;
+use crate::hold::{self, Hold, HoldCause};
 use crate::plan::Bake;
 use crate::{Host, Note, Outcome, Phase, Rejected, RolloutKind, Stage, State};
 
@@ -116,12 +116,15 @@ fn settle_migrating(state: &mut State, since: Timestamp, now: Timestamp, notes: 
 fn settle_moving(state: &mut State, batch: u32, since: Timestamp, now: Timestamp, notes: &mut Vec<Note>) {
     let rollback = state.plan.kind == RolloutKind::Rollback;
     if !rollback && stands_still(state, now, notes) {
+        if matches!(&state.hold, Some(Hold { cause: HoldCause::Losses { .. }, .. })) {
+            start_moves(state, batch, now, |host| host.attempt > 0);
+        }
         return;
     }
     if state.gives_way {
         move_no_more(state, now);
     }
-    start_moves(state, batch, rollback, now);
+    start_moves(state, batch, now, |_| true);
     // One of an earlier batch is among them when it was tried again.
     let has_turn = |id: &HostId| state.plan.hosts.get(id).is_some_and(|planned| planned.batch <= batch);
     let unfinished = |host: &Host| matches!(host.stage, Stage::Preparing | Stage::Prepared | Stage::Moving);
@@ -163,11 +166,12 @@ fn move_no_more(state: &mut State, now: Timestamp) {
 }
 
 /// Tells as many hosts of the batch to move as may be out.
-fn start_moves(state: &mut State, batch: u32, rollback: bool, now: Timestamp) {
+fn start_moves(state: &mut State, batch: u32, now: Timestamp, may: impl Fn(&Host) -> bool) {
+    let rollback = state.plan.kind == RolloutKind::Rollback;
     let mut room = if rollback { usize::MAX } else { state.plan.max_unavailable.saturating_sub(state.out()) };
     for (id, host) in &mut state.hosts {
         let waits = host.stage == Stage::Prepared && state.plan.hosts.get(id).is_some_and(|planned| planned.batch <= batch);
-        if waits && room > 0 && (rollback || host.away_since.is_none()) {
+        if waits && may(host) && room > 0 && (rollback || host.away_since.is_none()) {
             enter(host, Stage::Moving, now);
             room -= 1;
         }

@@ -220,6 +220,10 @@ fn retry(state: &mut State, id: &HostId, now: Timestamp) -> Result<Result<(), Un
     host.failure = None;
     host.standing = Standing::Counts;
     host.times.clear();
+    if let Some(hold) = state.hold.as_mut().filter(|hold| matches!(hold.cause, HoldCause::Losses { .. })) {
+        // Somebody decided: the others wait until it has shown that it works now.
+        hold.since = now;
+    }
     if let Phase::Moving { batch, .. } | Phase::Baking { batch, .. } | Phase::Baked { batch, .. } = state.phase {
         // It has all the time to move; a bake begins again when it has.
         state.phase = Phase::Moving { batch, since: now };

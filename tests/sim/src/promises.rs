@@ -2,7 +2,7 @@
 
 use roadstead_driver::RolloutRecord;
 use roadstead_model::{HostId, Order, ReleaseRef};
-use roadstead_rollout::{Host, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
+use roadstead_rollout::{Hold, HoldCause, Host, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -87,7 +87,9 @@ fn of_operators(witness: &Witness, before: &State, now: &State) {
         let is = |state: &State| state.hosts.get(id).is_some_and(|host| host.stage == stage);
         is(now) && !is(before)
     };
-    let began = now.hosts.iter().find(|(id, _)| begins(id, Stage::Moving) || begins(id, Stage::Migrating));
+    // Whoever is asked about losses may have a host tried again.
+    let again = |host: &Host| host.attempt > 0 && matches!(&now.hold, Some(Hold { cause: HoldCause::Losses { .. }, .. }));
+    let began = now.hosts.iter().find(|(id, host)| (begins(id, Stage::Moving) && !again(host)) || begins(id, Stage::Migrating));
     if let (Some((id, _)), Some(_), Some(hold)) = (began, &before.hold, &now.hold) {
         witness.broken("nothing further begins on hold", format!("{id} moves in {rollout}, which is on hold: {:?}", hold.cause));
     }

@@ -83,7 +83,11 @@ impl Watch {
         let told_to_move = orders.iter().find(|(id, order)| excluded(id) && matches!(order.kind, OrderKind::Activate { .. }));
         assert!(told_to_move.is_none(), "a host that was excluded does not move: {told_to_move:?}");
         let held = state.hold.is_some() && self.held;
-        let began = state.hosts.iter().find(|(id, host)| host.stage == Stage::Moving && self.before.get(*id) != Some(&Stage::Moving));
+        let again = |host: &Host| host.attempt > 0 && matches!(&state.hold, Some(Hold { cause: HoldCause::Losses { .. }, .. }));
+        let began = state
+            .hosts
+            .iter()
+            .find(|(id, host)| host.stage == Stage::Moving && !again(host) && self.before.get(*id) != Some(&Stage::Moving));
         assert!(!held || began.is_none(), "nothing further begins on hold: {began:?}");
         self.held = state.hold.is_some();
         if let Phase::Moving { batch, .. } = state.phase {

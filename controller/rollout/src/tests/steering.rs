@@ -212,6 +212,25 @@ fn a_rollout_that_asks_goes_on_when_its_losses_are_dealt_with() {
     }
 }
 
+/// Whoever was asked and tries a host again puts no other at risk before that has worked.
+#[test]
+fn the_others_wait_until_the_host_that_is_tried_again_has_moved() {
+    let mut environment = environment(Share::Count(1), Share::Count(2), Share::Count(0));
+    environment.strategy.on_failure = OnFailure::Ask;
+    let mut fleet = rollout(&environment, 3);
+    fleet.behaviour.insert((host_id(0), Verb::Activate as u32), Behaviour::Fails);
+    fleet.behaviour.insert((host_id(0), 8 + Verb::Activate as u32), Behaviour::Fails);
+    fleet.until(|state| state.hold.is_some());
+    for attempt in 1..=2 {
+        fleet.steer(Steer::Retry(host_id(0))).unwrap();
+        fleet.until(|state| !matches!(state.hosts[&host_id(0)].stage, Stage::Preparing | Stage::Prepared | Stage::Moving));
+        let proven = attempt == 2;
+        assert_eq!((fleet.state.hold.is_none(), stage(&fleet, 0) == Stage::Healthy), (proven, proven));
+        assert!(proven || stage(&fleet, 1) == Stage::Prepared, "{:?}", stage(&fleet, 1));
+    }
+    assert_eq!((fleet.run(), serving(&fleet)), (Outcome::Done, 3));
+}
+
 #[test]
 fn a_host_is_tried_again_with_orders_that_are_newer() {
     let mut fleet = rollout(&one_by_one(1), 3);
