@@ -33,6 +33,7 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
         batches: plan.batches,
         revision: state.revision,
         on_hold: state.hold.is_some(),
+        plan: if matches!(state.phase, Phase::Gated { .. }) { plan.digest().to_string() } else { String::new() },
     }
 }
 

@@ -28,6 +28,9 @@ pub(crate) fn head(rollout: &Rollout, now_ms: u64) -> String {
     let took = span(end.saturating_sub(rollout.started_at_ms));
     let on_hold = if rollout.on_hold { ", on hold," } else { "" };
     let mut text = format!("r-{id}  {kind} of {app} {release} to {environment}: {phase}{on_hold} after {took}\n");
+    if let Some(short) = rollout.plan.get(..12) {
+        let _infallible = writeln!(text, "      its plan is {short}: `roadstead plan {environment} {release}` tells it");
+    }
     if let Some(waiting) = waiting(rollout, now_ms) {
         let _infallible = writeln!(text, "      waits for {}", waiting.replace("; then ", "\n      then "));
     }

@@ -185,6 +185,7 @@ pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
         "previous": rollout.previous,
         "phase": rollout.phase,
         "on_hold": rollout.on_hold,
+        "plan": (!rollout.plan.is_empty()).then_some(&rollout.plan),
         "waiting": waiting,
         "reason": rollout.reason,
         "started_by": rollout.started_by,

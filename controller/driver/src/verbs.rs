@@ -225,7 +225,11 @@ impl Loop {
         let running = self.running.get(&rollout).ok_or(Refused::NotRunning(rollout))?;
         let now = self.parts.clock.now();
         let host = steer.host().and_then(|host| running.state().plan.hosts.get(host));
-        let text = host.map_or_else(|| reason.clone(), |host| format!("{}: {reason}", host.name));
+        let text = match (host, &steer) {
+            (Some(host), _) => format!("{}: {reason}", host.name),
+            (None, Steer::Approve { .. }) => format!("plan {}: {reason}", running.state().plan.digest()),
+            (None, _) => reason.clone(),
+        };
         let event = NewEvent::new(now, by.clone(), steered(&steer), rollout.to_string(), text).of(rollout);
         let before = self.work.changes.events.len();
         self.try_decide(rollout, Event::Steered { steer, by, reason })?;

@@ -1871,6 +1871,9 @@ pub struct Rollout {
     /// Nothing further begins until an operator says so.
     #[prost(bool, tag = "19")]
     pub on_hold: bool,
+    /// The digest of its plan, in hexadecimal digits, while it waits at its gates: what is approved.
+    #[prost(string, tag = "20")]
+    pub plan: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RolloutHost {
