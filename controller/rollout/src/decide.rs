@@ -281,8 +281,7 @@ fn stepped(state: &mut State, id: &HostId, report: StepReport, notes: &mut Vec<N
     Ok(())
 }
 
-/// An order has an outcome. One that the host is not carrying out any more (a repeat, a superseded order) changes nothing,
-/// except that a host which was given up while it moved may still turn out to be healthy.
+/// An order has an outcome. One that the host is not carrying out any more (a repeat, a superseded order) changes no stage.
 fn order_ended(
     state: &mut State,
     id: &HostId,
@@ -293,7 +292,12 @@ fn order_ended(
 ) -> Result<(), Rejected> {
     let Some(verb) = Verb::of(key) else { return Ok(()) };
     let during = stage_during(state, verb);
-    if host_stage(state, id) != Some(during) || attempt_of(key) != host_mut(state, id)?.attempt {
+    let host = host_mut(state, id)?;
+    if host.stage != during || attempt_of(key) != host.attempt {
+        // One that had refused a cutover did it all the same, when it came once more: should the rollout go back, it is asked to.
+        if let (Stage::Failed, Verb::Activate, OrderOutcome::Done { current }) = (host.stage, verb, outcome) {
+            host.current = current;
+        }
         return Ok(());
     }
     let rollback = state.plan.kind == RolloutKind::Rollback;

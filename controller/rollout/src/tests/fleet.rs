@@ -54,6 +54,7 @@ pub(crate) enum Behaviour {
 }
 
 /// A rollout with its fleet and its clock.
+#[derive(Clone)]
 pub(crate) struct Fleet {
     pub(crate) state: State,
     pub(crate) now: Timestamp,

@@ -97,14 +97,26 @@ fn a_cutover_that_was_refused_and_done_all_the_same_is_taken_back() {
     fleet.until(|state| state.phase.word() == "moving");
     let key = orders(&fleet.state, 1)[&host_id(1)].key();
     fleet.event(Event::Report { host: host_id(1), report: Report::Refused { key, highest: None, why: "no storage space".to_owned() } });
+    let serves = Some(release("1.1").id);
+    let mut late = fleet.clone();
+
+    // It was away, and is heard again when the others go back.
     fleet.event(Event::HostGone { host: host_id(1) });
     fleet.abort("ada", "a test");
     assert_eq!(fleet.state.hosts[&host_id(1)].stage, Stage::Abandoning);
-    let serves = Some(release("1.1").id);
     fleet.serves.insert(host_id(1), serves.clone());
-    fleet.event(Event::HostSeen { host: host_id(1), current: serves, outcomes: Vec::new(), steps: Vec::new() });
-    assert_eq!(fleet.run(), Outcome::RolledBack);
-    assert!(fleet.serves.values().all(|serves| *serves == Some(release("1.0").id)), "{:?}", fleet.serves);
+    fleet.event(Event::HostSeen { host: host_id(1), current: serves.clone(), outcomes: Vec::new(), steps: Vec::new() });
+
+    // It is there, and says so before.
+    let outcome = OrderOutcome::Done { current: serves.clone() };
+    late.serves.insert(host_id(1), serves);
+    late.event(Event::Report { host: host_id(1), report: Report::Order { key, outcome } });
+    assert_eq!(late.state.hosts[&host_id(1)].stage, Stage::Failed);
+    late.abort("ada", "a test");
+    for mut fleet in [fleet, late] {
+        assert_eq!(fleet.run(), Outcome::RolledBack);
+        assert!(fleet.serves.values().all(|serves| *serves == Some(release("1.0").id)), "{:?}", fleet.serves);
+    }
 }
 
 #[test]
