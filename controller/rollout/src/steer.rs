@@ -145,12 +145,17 @@ fn approve(state: &mut State, by: &str, roles: &[RoleName], now: Timestamp) -> R
         return Err(format!("{by} has approved it already"));
     }
     let missing = missing(state);
-    let Some((role, _)) = missing.iter().find(|(role, _)| roles.contains(role)) else {
+    let fitting: Vec<&RoleName> = missing.iter().map(|(role, _)| role).filter(|role| roles.contains(role)).collect();
+    if let [_, _, ..] = fitting[..] {
+        let names: Vec<&str> = fitting.iter().map(|role| role.as_str()).collect();
+        return Err(format!("{by} could approve it as {}: say as which, with --as", names.join(" or ")));
+    }
+    let Some(role) = fitting.first() else {
         let wanted: Vec<&str> = missing.iter().map(|(role, _)| role.as_str()).collect();
         let wanted = if wanted.is_empty() { "no approval is missing".to_owned() } else { format!("it waits for {}", wanted.join(", ")) };
         return Err(format!("{by} is not one of those who are asked: {wanted}"));
     };
-    state.approvals.push(Approval { by: by.to_owned(), role: role.clone(), at: now });
+    state.approvals.push(Approval { by: by.to_owned(), role: (*role).clone(), at: now });
     Ok(())
 }
 

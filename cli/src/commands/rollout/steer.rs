@@ -6,7 +6,7 @@ use roadstead_proto::v1::steer_rollout_request::{Abort, Approve, Pause, Promote,
 use roadstead_proto::v1::{Rollout, SteerRolloutRequest};
 
 use crate::args::Wait;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::remote::rollout_view::head;
 use crate::remote::watch::{self, Wanted};
@@ -102,6 +102,9 @@ pub(super) struct Meant {
 
 /// Does it.
 pub(super) fn run(controller: &Controller, action: &Action, output: &Output) -> Result<()> {
+    if matches!(action, Action::Pause { within: Some(Millis(0)), .. }) {
+        return Err(Failure::usage("a pause of no time is none").hint("say --for 30m, or leave it out"));
+    }
     let (meant, steer, done) = asked(action);
     let request = SteerRolloutRequest { rollout: meant.rollout.0, reason: meant.reason.clone(), steer: Some(steer) };
     let rollout = controller.call(async |mut client| Ok(client.steer_rollout(request).await?.into_inner()))?;

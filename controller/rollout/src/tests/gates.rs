@@ -47,7 +47,8 @@ fn so_many_people_of_each_role_approve_and_never_who_asked() {
     let why = |result: Result<(), Rejected>| result.unwrap_err().to_string();
     assert!(why(approve(&mut fleet, "ada", &["dba"])).ends_with("whoever asked for a rollout does not approve it"));
     assert!(why(approve(&mut fleet, "bob", &["office"])).ends_with("bob is not one of those who are asked: it waits for dba, ops"));
-    approve(&mut fleet, "bob", &["dba", "ops"]).unwrap();
+    assert!(why(approve(&mut fleet, "bob", &["dba", "ops"])).ends_with("bob could approve it as dba or ops: say as which, with --as"));
+    approve(&mut fleet, "bob", &["dba"]).unwrap();
     assert!(why(approve(&mut fleet, "bob", &["ops"])).ends_with("bob has approved it already"), "nobody counts twice");
     see(&mut fleet, &[]);
     let what = waiting(&fleet.state).unwrap().what;
