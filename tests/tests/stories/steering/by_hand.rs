@@ -46,10 +46,13 @@ pub(super) fn a_rollout_is_steered_to_its_end(fleet: &Fleet) {
 
 fn a_canary_waits_for_its_promotion(fleet: &Fleet) {
     fleet.apply(CANARY).unwrap();
+    println!("{}", fleet.desk.roadstead(&["plan", "staging", "1.3.0"]).unwrap());
     let rollout = fleet.begin(&["deploy", "staging", "1.3.0"]).unwrap();
     fleet.wait_for_phase(&rollout, "baked", SOON * 2).unwrap();
     assert_eq!(serving(fleet, "1.3.0"), 1);
+    show(fleet, &rollout);
     steer(fleet, &["pause", &rollout]);
+    show(fleet, &rollout);
     let refused = try_steer(fleet, &["promote", &rollout]);
     assert!(refused.code == Some(3) && refused.stderr.contains("cannot be promoted: it is paused"), "{}", refused.stderr);
 
@@ -135,6 +138,8 @@ fn gates_are_opened_by_others(fleet: &Fleet) {
     let shown = fleet.rollout(&rollout).unwrap();
     let awaited = shown["waiting"]["for"].as_str().unwrap();
     assert!(awaited.contains("the approval of one of ops (not of admin:ada, who asked for it"), "{awaited}");
+    println!("{}", fleet.desk.roadstead(&["plan", "staging", "1.3.0"]).unwrap_or_else(|error| error.to_string()));
+    show(fleet, &rollout);
     let own = try_steer(fleet, &["approve", &rollout]);
     assert!(own.code == Some(3) && own.stderr.contains("whoever asked for a rollout does not approve it"), "{}", own.stderr);
     assert_eq!(serving(fleet, "1.1.0"), 4, "no host has heard of it");
@@ -177,11 +182,18 @@ fn asks(fleet: &Fleet, rollout: &str) -> Value {
     wait_until("the operator to be asked", SOON * 2, asks).unwrap();
     let awaited = shown["waiting"]["for"].as_str().unwrap();
     assert!(awaited.starts_with("an operator to retry, ignore or exclude hosts: 1 of 4 hosts lost, 0 may be"), "{awaited}");
+    show(fleet, rollout);
     shown
+}
+
+/// What an operator sees now.
+fn show(fleet: &Fleet, rollout: &str) {
+    println!("{}", fleet.desk.roadstead(&["rollout", "show", rollout]).unwrap());
 }
 
 fn done(fleet: &Fleet, rollout: &str) {
     let watched = fleet.watch(rollout).unwrap();
+    println!("{}", watched.stdout);
     assert!(watched.success(), "{}{}", watched.stdout, watched.stderr);
 }
 
