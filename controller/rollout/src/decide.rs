@@ -167,6 +167,8 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
                     order_ended(state, &host, key, outcome, now, notes)?;
                 }
             }
+            // What it remembers of its orders is what it served then, and it may have gone back since.
+            host_mut(state, &host)?.current = current;
             noticed_going_back(state, &host, now, notes)?;
             noticed_serving(state, &host, now)?;
         }

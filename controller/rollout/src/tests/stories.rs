@@ -119,6 +119,26 @@ fn a_cutover_that_was_refused_and_done_all_the_same_is_taken_back() {
     }
 }
 
+/// It served the release unconfirmed, migrated, heard nothing for long, and undid that cutover: what it remembers of the migration says that
+/// it serves the release.
+#[test]
+fn what_a_host_serves_is_what_it_says_now_and_not_what_it_remembers() {
+    let mut plan = plan(RolloutKind::Rollout, &one_by_one(1), 2);
+    let served = plan.release.clone();
+    plan.hosts.values_mut().for_each(|planned| planned.current = Some(served.clone()));
+    let mut fleet = Fleet::new(plan);
+    fleet.serves.values_mut().for_each(|serves| *serves = Some(served.id.clone()));
+    fleet.until(|state| state.phase.word() == "migrating");
+    let (host, order) = orders(&fleet.state, 1).into_iter().find(|(_, order)| matches!(order.kind, OrderKind::Migrate { .. })).unwrap();
+    fleet.event(Event::HostGone { host: host.clone() });
+    fleet.serves.insert(host.clone(), None);
+    let outcomes = vec![(order.key(), OrderOutcome::Done { current: Some(served.id) })];
+    fleet.event(Event::HostSeen { host: host.clone(), current: None, outcomes, steps: Vec::new() });
+    assert_eq!(fleet.state.hosts[&host].current, None);
+    fleet.abort("ada", "a test");
+    assert_ne!(fleet.state.hosts[&host].stage, Stage::Reverted, "it is asked");
+}
+
 #[test]
 fn a_host_that_is_away_within_the_budget_holds_up_nobody() {
     let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &environment(Share::Count(1), Share::Count(2), Share::Count(1)), 3));
