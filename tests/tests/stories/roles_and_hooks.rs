@@ -17,7 +17,7 @@ files = [\"requirements.txt\"]
 
 [env]
 REDIS_URL = { required = true }
-BROKEN = { default = \"\" }
+BROKEN_MODE = { default = \"\" }
 
 [services.web]
 kind = \"uvicorn\"
@@ -93,7 +93,7 @@ fn hosts_run_what_their_role_is_and_hooks_decide_with_the_release() {
 
     // after the cutover of the second host: the first goes back too
     project.release(&fleet, "1.2.0").unwrap();
-    fleet.hosts[1].sh("echo 'BROKEN=cutover' >>/etc/roadstead/apps/kinds.env").unwrap();
+    fleet.hosts[1].sh("echo 'BROKEN_MODE=cutover' >>/etc/roadstead/apps/kinds.env").unwrap();
     let said = fails(&fleet, "1.2.0");
     assert!(said.contains("kinds.hook cutover") && said.contains("broken on this host"), "{said}");
     serves(&fleet, "1.1.0");

@@ -13,7 +13,7 @@ print(f"hook {what} of {version} begins", flush=True)
 store.rpush("hooks", f"{what} {version} {os.uname().nodename}")
 if store.get(f"fail:{what}"):
     sys.exit(f"hook {what} was told to fail")
-if os.environ.get("BROKEN") == what:
+if os.environ.get("BROKEN_MODE") == what:
     sys.exit("broken on this host")
 if store.get(f"hang:{what}"):
     # children in sessions of their own, which no signal to the parent reaches
