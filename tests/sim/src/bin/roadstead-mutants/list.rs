@@ -105,7 +105,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: SETTLE,
         from: "    if state.hosts.values().any(|h| matches!(h.stage, Stage::Reverting | Stage::Abandoning)) {\n        return;\n    }",
         to: "",
-        within: 2000,
+        within: 10_000,
     },
     Mutant {
         name: "hosts that moved are told to clear up, not to go back",
@@ -175,7 +175,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         file: STEP,
         from: "        StepName::Candidate | StepName::Cutover => Reversibility::Undoable,",
         to: "        StepName::Candidate => Reversibility::Undoable,\n        StepName::Cutover => Reversibility::Inert,",
-        within: 400,
+        within: 2000,
     },
     Mutant {
         name: "the name of a new journal is not made durable",
