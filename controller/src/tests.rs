@@ -442,13 +442,32 @@ async fn a_host_that_was_away_when_others_confirmed_is_confirmed_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_session_said_is_not_listened_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, rollout) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
+    let earlier = rig.sessions.epoch(&host_id(0)).unwrap();
+    rig.sessions.cut(&host_id(0));
+    rig.connect(0, &disks, &Behaviour::default()).await;
+    let before = Box::new(facts(0));
+    rig.driver.tell(Event::Facts { host: host_id(0), epoch: earlier, facts: before }).await;
+    // A verb is answered when all that came before it is decided and saved.
+    assert!(matches!(rig.roll_back(Some("1.0")).await, Err(Refused::RunsAlready(..))));
+    let known = rig.store.hosts(None).await.unwrap().remove(0);
+    assert_eq!(known.facts.apps[&app()].current, Some(release("1.0").id()));
+    assert_eq!(rig.store.rollouts("staging", 1).await.unwrap()[0].state.plan.rollout, rollout, "nobody is brought level");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_ends_its_cutover_after_its_rollout_is_confirmed() {
     let folder = tempfile::tempdir().unwrap();
     let disks = Disks::default();
     let (rig, rollout) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
     // it came back level, and in the session it finishes what its journal still had
     disks.lock().unwrap().get_mut(&host_id(0)).unwrap().unconfirmed = true;
-    rig.driver.tell(Event::Facts { host: host_id(0), facts: Box::new(facts_of(0, &disks)) }).await;
+    let epoch = rig.sessions.epoch(&host_id(0)).unwrap();
+    rig.driver.tell(Event::Facts { host: host_id(0), epoch, facts: Box::new(facts_of(0, &disks)) }).await;
     let level = rig.level(rollout).await;
     assert_eq!(rig.end(level).await.state.phase.word(), "done");
     assert!(!disks.lock().unwrap()[&host_id(0)].unconfirmed);

@@ -87,6 +87,8 @@ pub enum Event {
     Facts {
         /// Which host.
         host: HostId,
+        /// In which of its sessions.
+        epoch: Epoch,
         /// What it says now.
         facts: Box<HostFacts>,
     },
@@ -308,7 +310,11 @@ impl Loop {
                 self.look_whether_ahead(&host).await;
             }
             Event::Gone { host } => self.gone(&host),
-            Event::Facts { host, facts } => self.take_facts(&host, *facts),
+            // What an earlier session said may be older than what this one has told already.
+            Event::Facts { host, epoch, .. } if self.parts.sessions.epoch(&host) != Some(epoch) => {
+                tracing::debug!(%host, "facts of an earlier session came late");
+            }
+            Event::Facts { host, facts, .. } => self.take_facts(&host, *facts),
             Event::Report { host, epoch, sequence, report } => self.report(&host, epoch, sequence, *report),
             Event::Revoked { host } => self.revoked(&host),
             Event::LookAtGates => self.looked.again(),

@@ -232,7 +232,7 @@ async fn receive(context: &Context, host: &HostId, epoch: Epoch, message: v1::Ag
         Some(agent_message::Kind::Output(output)) => take_output(context, host, output)?,
         Some(agent_message::Kind::Facts(facts)) => {
             let facts = Box::new(HostFacts::try_from(facts).map_err(malformed)?);
-            context.driver.tell(Event::Facts { host: host.clone(), facts }).await;
+            context.driver.tell(Event::Facts { host: host.clone(), epoch, facts }).await;
         }
         Some(agent_message::Kind::Hello(_)) => return Err(invalid("a second hello")),
         // A kind that a newer agent knows means nothing to this controller.

@@ -159,7 +159,7 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
                         reports += 1;
                         Event::Report { host: host.clone(), epoch, sequence: reports, report: Box::new(report) }
                     }
-                    Outgoing::Facts(facts) => Event::Facts { host: host.clone(), facts },
+                    Outgoing::Facts(facts) => Event::Facts { host: host.clone(), epoch, facts },
                     Outgoing::Output(_) => continue,
                 };
                 let late = if chance.percent(5) { chance.millis(0, 20_000) } else { chance.millis(0, 200) };
