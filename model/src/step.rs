@@ -68,6 +68,18 @@ impl StepName {
         Self::Settle,
     ];
 
+    /// What an order to prepare makes a host do.
+    pub const PREPARE: &[Self] =
+        &[Self::Preflight, Self::Prune, Self::Fetch, Self::Verify, Self::Unpack, Self::Venv, Self::Configure, Self::Collectstatic];
+    /// What an order to migrate makes a host do.
+    pub const MIGRATE: &[Self] = &[Self::Migrate];
+    /// What an order to activate makes a host do.
+    pub const ACTIVATE: &[Self] = &[Self::Candidate, Self::Cutover, Self::Proof, Self::Health];
+    /// What an order to confirm makes a host do.
+    pub const CONFIRM: &[Self] = &[Self::Confirm];
+    /// What an order to revert makes a host do.
+    pub const REVERT: &[Self] = &[Self::Revert, Self::Settle];
+
     /// The word for it in output, configuration and journals.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

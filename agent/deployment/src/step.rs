@@ -16,17 +16,13 @@ pub enum Reversibility {
 /// The steps of an order, in the order in which they run. `Abandon` clears up by way of `prune`.
 #[must_use]
 pub const fn steps_of(kind: &OrderKind) -> &'static [StepName] {
-    use StepName::{
-        Candidate, Collectstatic, Configure, Confirm, Cutover, Fetch, Health, Migrate, Preflight, Proof, Prune, Revert, Settle, Unpack,
-        Venv, Verify,
-    };
     match kind {
-        OrderKind::Prepare { .. } => &[Preflight, Prune, Fetch, Verify, Unpack, Venv, Configure, Collectstatic],
-        OrderKind::Migrate { .. } => &[Migrate],
-        OrderKind::Activate { .. } => &[Candidate, Cutover, Proof, Health],
-        OrderKind::Confirm { .. } => &[Confirm],
-        OrderKind::Revert { .. } => &[Revert, Settle],
-        OrderKind::Abandon { .. } => &[Prune],
+        OrderKind::Prepare { .. } => StepName::PREPARE,
+        OrderKind::Migrate { .. } => StepName::MIGRATE,
+        OrderKind::Activate { .. } => StepName::ACTIVATE,
+        OrderKind::Confirm { .. } => StepName::CONFIRM,
+        OrderKind::Revert { .. } => StepName::REVERT,
+        OrderKind::Abandon { .. } => &[StepName::Prune],
     }
 }
 

@@ -11,23 +11,11 @@ const BAR_CELLS: usize = 24;
 
 /// Steps that belong together: what one order makes a host do.
 const GROUPS: [(&str, &[StepName]); 5] = [
-    (
-        "prepare",
-        &[
-            StepName::Preflight,
-            StepName::Prune,
-            StepName::Fetch,
-            StepName::Verify,
-            StepName::Unpack,
-            StepName::Venv,
-            StepName::Configure,
-            StepName::Collectstatic,
-        ],
-    ),
-    ("migrate", &[StepName::Migrate]),
-    ("activate", &[StepName::Candidate, StepName::Cutover, StepName::Proof, StepName::Health]),
-    ("confirm", &[StepName::Confirm]),
-    ("revert", &[StepName::Revert, StepName::Settle]),
+    ("prepare", StepName::PREPARE),
+    ("migrate", StepName::MIGRATE),
+    ("activate", StepName::ACTIVATE),
+    ("confirm", StepName::CONFIRM),
+    ("revert", StepName::REVERT),
 ];
 
 /// A column: one step, or a whole group where there is no room for each.

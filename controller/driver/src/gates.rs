@@ -9,8 +9,6 @@ use crate::LedgerError;
 
 /// Gates are looked at so often while nobody says that something has changed.
 const LOOK_EVERY: roadstead_model::Millis = roadstead_model::Millis::from_secs(10);
-/// Rollouts of the other environment that are looked through.
-const EARLIER_MAX: u32 = 200;
 
 /// Somebody keeps the rollouts of others out of an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,12 +97,7 @@ impl Loop {
     async fn currents(&self, plan: &Plan) -> Result<Currents, LedgerError> {
         let mut currents = Currents::new();
         for id in plan.hosts.keys() {
-            let serves = self.facts.get(id).and_then(|facts| facts.apps.get(&plan.app)).and_then(|state| state.current.clone());
-            let release = match serves {
-                Some(release) => self.parts.ledger.release_by_id(&plan.app, &release).await?.map(|release| release.reference()),
-                None => None,
-            };
-            currents.insert(id.clone(), release);
+            currents.insert(id.clone(), self.serves(id, &plan.app).await?);
         }
         Ok(currents)
     }
@@ -117,11 +110,8 @@ impl Loop {
         if known.and_then(|known| known.current) != Some(plan.release.manifest) {
             return Ok(Some(Closed { why: format!("{first} does not run {release}"), way }));
         }
-        let earlier = self.parts.ledger.asked_for(first, EARLIER_MAX).await?;
-        let done = earlier
-            .iter()
-            .map(|record| &record.state)
-            .filter(|state| state.plan.app == plan.app && (state.outcome() == Some(Outcome::Done) || super::running::went_back(state)));
+        let earlier = self.earlier(first, &plan.app).await?;
+        let done = earlier.iter().filter(|state| state.outcome() == Some(Outcome::Done) || super::running::went_back(state));
         // Deployed again, it has been well since the first time.
         let ends = done.take_while(|state| state.plan.release == plan.release).filter_map(|state| match state.phase {
             Phase::Ended { at, .. } => Some(at),

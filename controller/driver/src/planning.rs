@@ -24,13 +24,17 @@ impl Loop {
         host: HostRecord,
         homes: &BTreeMap<ServiceName, HostId>,
     ) -> Result<Candidate, LedgerError> {
-        let current = self.facts.get(&host.id).and_then(|facts| facts.apps.get(app)).and_then(|state| state.current.clone());
-        let current = match current {
-            Some(id) => self.parts.ledger.release_by_id(app, &id).await?.map(|release| release.reference()),
-            None => None,
-        };
+        let current = self.serves(&host.id, app).await?;
         let singletons = listed(manifest, &host, homes);
         Ok(Candidate { id: host.id, name: host.name, labels: host.labels, current, singletons })
+    }
+
+    /// The release that a host serves, as far as it said and it is known here.
+    pub(super) async fn serves(&self, host: &HostId, app: &AppName) -> Result<Option<ReleaseRef>, LedgerError> {
+        match self.facts.get(host).and_then(|facts| facts.apps.get(app)).and_then(|state| state.current.as_ref()) {
+            Some(id) => Ok(self.parts.ledger.release_by_id(app, id).await?.map(|release| release.reference())),
+            None => Ok(None),
+        }
     }
 
     /// What the environment runs.

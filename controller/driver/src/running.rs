@@ -116,21 +116,26 @@ impl Loop {
         Ok(brought.and_then(|state| state.plan.previous).map(|release| release.manifest))
     }
 
-    /// The newest rollout that brought a release to an environment and ended well. Those of a removed environment of the same name say
-    /// nothing of this one, nor of its database.
+    /// The newest rollout that brought a release to an environment and ended well.
     pub(super) async fn brought(
         &self,
         environment: &EnvironmentName,
         app: &AppName,
         release: &ReleaseRef,
     ) -> Result<Option<State>, LedgerError> {
+        Ok(self.earlier(environment, app).await?.into_iter().find(|state| {
+            let plan = &state.plan;
+            plan.kind == RolloutKind::Rollout && plan.release == *release && state.outcome() == Some(Outcome::Done)
+        }))
+    }
+
+    /// The newest rollouts that somebody asked for, newest first. Those of a removed environment of the same name say nothing of this one,
+    /// nor of its database.
+    pub(super) async fn earlier(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<State>, LedgerError> {
         let removed = self.parts.ledger.removed_up_to(environment, app).await?;
         let earlier = self.parts.ledger.asked_for(environment, EARLIER_MAX).await?;
-        Ok(earlier.into_iter().map(|record| record.state).find(|state| {
-            let plan = &state.plan;
-            let here = plan.app == *app && plan.rollout > removed;
-            here && plan.kind == RolloutKind::Rollout && plan.release == *release && state.outcome() == Some(Outcome::Done)
-        }))
+        let here = |state: &State| state.plan.app == *app && state.plan.rollout > removed;
+        Ok(earlier.into_iter().map(|record| record.state).filter(here).collect())
     }
 }
 

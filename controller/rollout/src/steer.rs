@@ -253,15 +253,15 @@ fn ignore(state: &mut State, id: &HostId) -> Result<Result<(), Unfit>, Rejected>
 }
 
 fn exclude(state: &mut State, id: &HostId, now: Timestamp) -> Result<Result<(), Unfit>, Rejected> {
-    let plan = state.plan.clone();
-    let host = host_mut(state, id)?;
+    let State { plan, hosts, .. } = state;
+    let host = hosts.get_mut(id).ok_or_else(|| Rejected::UnknownHost(id.clone(), plan.rollout))?;
     if host.stage == Stage::Migrating {
         return Ok(Err("the host runs the migrations, which are not cut off".to_owned()));
     }
     if host.standing == Standing::Excluded {
         return Ok(Err("the host is excluded already".to_owned()));
     }
-    let stage = way_out(&plan, id, host);
+    let stage = way_out(plan, id, host);
     if stage != host.stage {
         enter(host, stage, now);
     }

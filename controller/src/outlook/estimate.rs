@@ -8,21 +8,6 @@ use std::collections::BTreeMap;
 /// Rollouts that are looked at.
 const ROLLOUTS_MAX: usize = 5;
 
-/// Steps of one order.
-const PREPARE: &[StepName] = &[
-    StepName::Preflight,
-    StepName::Prune,
-    StepName::Fetch,
-    StepName::Verify,
-    StepName::Unpack,
-    StepName::Venv,
-    StepName::Configure,
-    StepName::Collectstatic,
-];
-const MIGRATE: &[StepName] = &[StepName::Migrate];
-const ACTIVATE: &[StepName] = &[StepName::Candidate, StepName::Cutover, StepName::Proof, StepName::Health];
-const CONFIRM: &[StepName] = &[StepName::Confirm];
-
 /// What a plan takes by the newest rollouts that ended well.
 pub(super) fn estimate(plan: &Plan, history: &[State]) -> Estimate {
     let good = |state: &&State| state.outcome() == Some(Outcome::Done) && state.plan.kind == RolloutKind::Rollout;
@@ -30,12 +15,12 @@ pub(super) fn estimate(plan: &Plan, history: &[State]) -> Estimate {
     let medians = medians(&earlier);
     let bakes = plan.bakes.iter().fold(Millis(0), |all, bake| Millis(all.0.saturating_add(bake.time.0)));
     let promotions = plan.bakes.iter().filter(|bake| bake.promotion == Promotion::Manual).count();
-    let migrate = if plan.migrate { MIGRATE } else { &[] };
-    let planned = || PREPARE.iter().chain(migrate).chain(ACTIVATE).chain(CONFIRM).copied();
+    let migrate = if plan.migrate { StepName::MIGRATE } else { &[] };
+    let planned = || StepName::PREPARE.iter().chain(migrate).chain(StepName::ACTIVATE).chain(StepName::CONFIRM).copied();
     let took =
         |steps: &[StepName]| steps.iter().filter_map(|step| medians.get(step)).fold(0_u64, |all, one| all.saturating_add(one.median.0));
-    let moving = took(ACTIVATE).saturating_mul(turns(plan));
-    let work = [took(PREPARE), took(migrate), moving, took(CONFIRM)].into_iter().fold(0, u64::saturating_add);
+    let moving = took(StepName::ACTIVATE).saturating_mul(turns(plan));
+    let work = [took(StepName::PREPARE), took(migrate), moving, took(StepName::CONFIRM)].into_iter().fold(0, u64::saturating_add);
     Estimate {
         total: (!medians.is_empty()).then(|| Millis(work.saturating_add(bakes.0))),
         bakes,

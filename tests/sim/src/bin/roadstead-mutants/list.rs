@@ -145,8 +145,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a host that is excluded while it moves is told to clear up",
         file: STEER,
-        from: "    let stage = way_out(&plan, id, host);",
-        to: "    let _ = way_out(&plan, id, host);\n    let stage = Stage::Abandoning;",
+        from: "    let stage = way_out(plan, id, host);",
+        to: "    let _ = way_out(plan, id, host);\n    let stage = Stage::Abandoning;",
         within: 2000,
     },
     Mutant {
