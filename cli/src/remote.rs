@@ -14,6 +14,7 @@ mod rollout_table;
 pub(crate) mod rollout_view;
 pub(crate) mod spans;
 mod strategy_section;
+mod traffic_section;
 pub(crate) mod watch;
 
 pub(crate) use connection::{Config, Controller, enrolling, folder, read_config};

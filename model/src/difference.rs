@@ -131,7 +131,8 @@ mod tests {
         changed.hosts = Selector::parse("role=web").unwrap();
         changed.strategy.batch = Share::Count(2);
         changed.strategy.max_unavailable = Share::Percent(50);
-        changed.strategy.steps = vec![CanaryStep { hosts: Share::Count(1), bake: Millis::from_secs(60), promote: Promotion::Manual }];
+        changed.strategy.steps =
+            vec![CanaryStep { hosts: Share::Count(1), bake: Millis::from_secs(60), promote: Promotion::Manual, traffic: None }];
         changed.strategy.batch_bake = Millis::from_secs(60);
         changed.bake = Millis::from_secs(300);
         changed.timeouts.away = Millis::from_secs(90);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{AppName, EnvironmentName, Gates, Millis, Selector, Strategy, VariableName};
+use crate::{AppName, EnvironmentName, Gates, Millis, Selector, Strategy, Traffic, VariableName};
 
 /// An environment of one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct EnvironmentSpec {
     /// How a rollout moves over them.
     #[serde(default)]
     pub strategy: Strategy,
+    /// Where its traffic comes from, where that is this product's business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
     /// How long old instances stay warm after the last batch, ready to serve again at once.
     #[serde(default = "default_bake")]
     pub bake: Millis,

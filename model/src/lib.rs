@@ -22,6 +22,7 @@ mod share;
 mod step;
 mod strategy;
 mod time;
+mod traffic;
 
 pub use difference::{Difference, differences};
 pub use digest::{Digest, DigestHasher, DigestStart, InvalidDigest, InvalidDigestStart};
@@ -40,3 +41,4 @@ pub use share::{InvalidShare, Share};
 pub use step::{InvalidStep, StepName};
 pub use strategy::{CanaryStep, DomainOrder, FailureDomain, InvalidStrategy, OnFailure, Promotion, Strategy};
 pub use time::{Millis, Timestamp};
+pub use traffic::{InvalidWeight, ServerSeen, Traffic, TrafficSeen, TrafficTable, Weight};

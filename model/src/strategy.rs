@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{LabelKey, Millis, Share, limits};
+use crate::{LabelKey, Millis, Share, Weight, limits};
 
 /// Steps first, where there are any, then batch by batch.
 ///
@@ -45,6 +45,9 @@ pub struct CanaryStep {
     /// Who ends the step when it has baked.
     #[serde(default)]
     pub promote: Promotion,
+    /// How much of all traffic the hosts that serve the release get together meanwhile; their even share where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Weight>,
 }
 
 /// Who says that a rollout goes on after a bake.
@@ -175,7 +178,7 @@ mod tests {
     use super::*;
 
     fn canary(steps: &[Share]) -> Strategy {
-        let step = |hosts: &Share| CanaryStep { hosts: *hosts, bake: Millis(0), promote: Promotion::Manual };
+        let step = |hosts: &Share| CanaryStep { hosts: *hosts, bake: Millis(0), promote: Promotion::Manual, traffic: None };
         Strategy { steps: steps.iter().map(step).collect(), ..Strategy::default() }
     }
 

@@ -3,6 +3,7 @@
 mod facts;
 mod order;
 mod report;
+mod traffic;
 
 #[cfg(test)]
 mod tests;

@@ -180,6 +180,10 @@ impl Session {
                 tracing::trace!(sequence = acknowledge.sequence, "a report is durable at the controller");
                 Ok(())
             }
+            Some(controller_message::Kind::Traffic(table)) => {
+                tracing::warn!(app = table.app, "this host shares out no traffic");
+                Ok(())
+            }
             // A kind that a newer controller knows means nothing to this agent.
             Some(controller_message::Kind::Welcome(_) | controller_message::Kind::Heartbeat(_)) | None => Ok(()),
         }

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::gates_section::GatesSection;
 use super::spans::Span;
 use super::strategy_section::StrategySection;
+use super::traffic_section::TrafficSection;
 
 /// Why an environment file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,7 @@ struct File {
     gates: Option<Spanned<GatesSection>>,
     #[serde(default)]
     strategy: StrategySection,
+    traffic: Option<TrafficSection>,
     #[serde(default)]
     timeouts: FileTimeouts,
     #[serde(default)]
@@ -102,6 +104,10 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     let file: File = toml::from_str(text).map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
     let strategy = file.strategy.read().map_err(|(at, what)| wrong(at, &what))?;
     let gates = GatesSection::read(file.gates, &file.environment.name).map_err(|(at, what)| wrong(at, &what))?;
+    let traffic = file.traffic.map(TrafficSection::read).transpose().map_err(|(at, what)| wrong(at, &what))?;
+    if let (None, Some(at)) = (&traffic, file.strategy.sharing()) {
+        return Err(wrong(at, "traffic of a step needs a [traffic] section: the balancers that share it out"));
+    }
     let given = |duration: Option<Span>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
     Ok(EnvironmentSpec {
@@ -110,6 +116,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
         hosts: file.environment.hosts,
         gates,
         strategy,
+        traffic,
         bake: given(file.strategy.bake(), Millis::from_secs(60)),
         keep: file.environment.keep,
         timeouts: Timeouts {
@@ -128,7 +135,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roadstead_model::{CanaryStep, DomainOrder, OnFailure, Promotion, Share, Strategy};
+    use roadstead_model::{CanaryStep, DomainOrder, OnFailure, Promotion, Share, Strategy, Traffic, Weight};
 
     #[test]
     fn a_short_file_has_sensible_defaults() {
@@ -189,18 +196,23 @@ name = "production"
 app = "erp"
 [strategy]
 kind = "canary"
-steps = [{ hosts = 1, bake = "10m", promote = "manual" }, { hosts = "25%" }]
+steps = [{ hosts = 1, traffic = "5%", bake = "10m", promote = "manual" }, { hosts = "25%" }]
 batch = "25%"
 batch-bake = "1m"
 domain = "zone"
 domain-order = "one-by-one"
 on-failure = "ask"
+[traffic]
+balancers = "role=balancer"
+drain = "10s"
 [timeouts]
 decide = "1h"
 "#;
         let spec = parse(text).unwrap();
-        let first = CanaryStep { hosts: Share::Count(1), bake: Millis::from_secs(600), promote: Promotion::Manual };
-        let second = CanaryStep { hosts: Share::Percent(25), bake: Millis(0), promote: Promotion::Automatic };
+        let five = Weight::percent(5).unwrap();
+        assert_eq!(spec.traffic, Some(Traffic { balancers: Selector::parse("role=balancer").unwrap(), drain: Millis::from_secs(10) }));
+        let first = CanaryStep { hosts: Share::Count(1), bake: Millis::from_secs(600), promote: Promotion::Manual, traffic: Some(five) };
+        let second = CanaryStep { hosts: Share::Percent(25), bake: Millis(0), promote: Promotion::Automatic, traffic: None };
         assert_eq!(spec.strategy.steps, [first, second]);
         assert_eq!(spec.strategy.batch_bake, Millis::from_secs(60));
         let domain = spec.strategy.domain.unwrap();
@@ -227,6 +239,8 @@ decide = "1h"
                 told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = 2 }, { hosts = 2 }]\n"),
                 told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = 2, promote = \"me\" }]\n"),
                 told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = \"0%\" }]\n"),
+                told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = 1, traffic = \"100%\" }]\n"),
+                told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = 1, traffic = \"5%\" }]\n"),
                 told("[strategy]\ndomain-order = \"striped\"\n"),
                 told("[strategy]\ndomain = \"the zone\"\n"),
                 told("[strategy]\non-failure = \"pause\"\n"),
@@ -237,6 +251,9 @@ decide = "1h"
                 told("[gates]\napprovals = [{ role = \"dba\", count = 0 }]\n"),
                 told("[gates]\napprovals = [{ role = \"D B A\" }]\n"),
                 told("[gates]\nafter = { environment = \"staging\" }\n"),
+                told("[traffic]\n"),
+                told("[traffic]\nbalancers = \"\"\n"),
+                told("[traffic]\nbalancers = \"role=lb\"\ndrain = 30\n"),
                 told("[timeouts]\nprepare = 15\n"),
                 told("[timeout]\nprepare = \"15m\"\n"),
                 told("[env]\n\"LD PRELOAD\" = \"x\"\n"),
@@ -258,7 +275,7 @@ decide = "1h"
         let all = parse(examples[0]).unwrap();
         assert_eq!(parse(examples[1]).unwrap().keep, all.keep, "the page shows the default");
         assert_eq!(all.timeouts.prepare, Timeouts::default().prepare);
-        for table in ["environment", "gates", "strategy", "timeouts"] {
+        for table in ["environment", "gates", "strategy", "traffic", "timeouts"] {
             let head = if table == "environment" { String::new() } else { "[environment]\nname = \"x\"\napp = \"x\"\n".to_owned() };
             let error = parse(&format!("{head}[{table}]\nzzzzzzzz = 1\n")).unwrap_err();
             for key in error.split_once("known are ").unwrap().1.split(", ") {

@@ -1,6 +1,6 @@
 //! `[strategy]` of an environment file. What contradicts itself is refused at its place.
 
-use roadstead_model::{CanaryStep, DomainOrder, FailureDomain, LabelKey, Millis, OnFailure, Promotion, Share, Strategy};
+use roadstead_model::{CanaryStep, DomainOrder, FailureDomain, LabelKey, Millis, OnFailure, Promotion, Share, Strategy, Weight};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -37,6 +37,7 @@ struct Step {
     bake: Option<Span>,
     #[serde(default)]
     promote: Promotion,
+    traffic: Option<Spanned<Share>>,
 }
 
 /// Where a mistake begins, in bytes of the file, and what it is.
@@ -44,6 +45,15 @@ type Mistake = (usize, String);
 
 fn at<T>(place: &Spanned<T>, what: impl Into<String>) -> Mistake {
     (place.span().start, what.into())
+}
+
+/// A part of all traffic: neither nothing nor everything is a step.
+fn percentage(share: &Spanned<Share>) -> Result<Weight, Mistake> {
+    let percent = match share.get_ref() {
+        Share::Percent(percent @ 1..=99) => Weight::percent((*percent).into()).ok(),
+        Share::Percent(_) | Share::Count(_) => None,
+    };
+    percent.ok_or_else(|| at(share, "traffic is a part of all of it, such as \"5%\": more than 0% and less than 100%"))
 }
 
 impl StrategySection {
@@ -71,7 +81,7 @@ impl StrategySection {
         };
         let order = self.domain_order.as_ref().map_or_else(DomainOrder::default, |order| *order.get_ref());
         let strategy = Strategy {
-            steps: self.steps(),
+            steps: self.steps()?,
             batch: or(&self.batch, defaults.batch),
             batch_bake: self.batch_bake.as_ref().map_or(Millis(0), |bake| bake.get_ref().0),
             max_unavailable: or(&self.max_unavailable, defaults.max_unavailable),
@@ -110,12 +120,19 @@ impl StrategySection {
         }
     }
 
-    fn steps(&self) -> Vec<CanaryStep> {
+    fn steps(&self) -> Result<Vec<CanaryStep>, Mistake> {
         let steps = self.steps.as_ref().map_or(&[][..], |steps| steps.get_ref().as_slice());
         let step = |step: &Spanned<Step>| {
-            let Step { hosts, bake, promote } = step.get_ref();
-            CanaryStep { hosts: *hosts, bake: bake.map_or(Millis(0), |bake| bake.0), promote: *promote }
+            let Step { hosts, bake, promote, traffic } = step.get_ref();
+            let traffic = traffic.as_ref().map(percentage).transpose()?;
+            Ok(CanaryStep { hosts: *hosts, bake: bake.map_or(Millis(0), |bake| bake.0), promote: *promote, traffic })
         };
         steps.iter().map(step).collect()
+    }
+
+    /// Where the first step says how much of the traffic it gets.
+    pub(crate) fn sharing(&self) -> Option<usize> {
+        let steps = self.steps.as_ref()?.get_ref();
+        steps.iter().find_map(|step| step.get_ref().traffic.as_ref()).map(|traffic| traffic.span().start)
     }
 }

@@ -23,11 +23,12 @@ mod removal;
 mod running;
 pub mod samples;
 mod sessions;
+mod traffic;
 mod tries;
 mod verbs;
 mod windows;
 
-use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId, StepReport};
+use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId, StepReport, TrafficSeen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +103,15 @@ pub enum Event {
         sequence: u64,
         /// What it says.
         report: Box<Report>,
+    },
+    /// A balancer says what it does with the hosts of an app.
+    Traffic {
+        /// Which host is the balancer.
+        host: HostId,
+        /// In which of its sessions.
+        epoch: Epoch,
+        /// What it says.
+        seen: Box<TrafficSeen>,
     },
     /// A host was cut off for good.
     Revoked {
@@ -316,6 +326,7 @@ impl Loop {
             }
             Event::Facts { host, facts, .. } => self.take_facts(&host, *facts),
             Event::Report { host, epoch, sequence, report } => self.report(&host, epoch, sequence, *report),
+            Event::Traffic { host, epoch, seen } => self.traffic_seen(&host, epoch, &seen),
             Event::Revoked { host } => self.revoked(&host),
             Event::LookAtGates => self.looked.again(),
             Event::Verb { verb, answer } => {

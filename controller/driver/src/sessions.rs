@@ -1,6 +1,6 @@
 //! The open sessions of hosts: at most one each, the newest wins; every queue is bounded.
 
-use roadstead_model::{HostId, Order, Timestamp};
+use roadstead_model::{HostId, Order, Timestamp, TrafficTable};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -16,6 +16,8 @@ const QUEUE: usize = 64;
 pub enum Downward {
     /// Something to do.
     Order(Box<Order>),
+    /// What a balancer is to do with the hosts of an app.
+    Traffic(Box<TrafficTable>),
     /// The report with this number is durable.
     Acknowledge(u64),
     /// The answer to a heartbeat.

@@ -56,7 +56,7 @@ fn ended(number: u64, plan: Plan, times: &[(StepName, u64)]) -> State {
 #[test]
 fn time_is_that_of_the_median_host_put_together_as_the_plan_is() {
     let strategy = Strategy {
-        steps: vec![CanaryStep { hosts: Share::Count(1), bake: Millis(1_000), promote: Promotion::Manual }],
+        steps: vec![CanaryStep { hosts: Share::Count(1), bake: Millis(1_000), promote: Promotion::Manual, traffic: None }],
         batch: Share::Count(2),
         max_unavailable: Share::Count(2),
         ..Strategy::default()

@@ -19,6 +19,7 @@ fn spec(keep: u32) -> EnvironmentSpec {
         hosts: roadstead_model::Selector::default(),
         gates: roadstead_model::Gates::default(),
         strategy: roadstead_model::Strategy::default(),
+        traffic: None,
         bake: Millis(0),
         keep,
         timeouts: roadstead_model::Timeouts::default(),

@@ -78,3 +78,23 @@ fn hostile_fields_are_refused_by_name() {
     let facts = v1::HostFacts { host_name: "a".into(), operating_system: "\u{1b}]0;x".into(), ..Default::default() };
     assert!(HostFacts::try_from(facts).is_err());
 }
+
+#[test]
+fn what_balancers_are_told_and_say_round_trips() {
+    let key = OrderKey { rollout: RolloutId(17), sequence: 3 };
+    let (environment, app) = (EnvironmentName::parse("staging").unwrap(), AppName::parse("erp").unwrap());
+    let host = |name: &str| HostName::parse(name).unwrap();
+    let weights = BTreeMap::from([(host("web-1"), Weight::DRAINED), (host("web-2"), Weight::FULL)]);
+    let table = TrafficTable { key, environment, app: app.clone(), weights };
+    let mut wire = v1::TrafficTable::from(table.clone());
+    assert_eq!(TrafficTable::try_from(wire.clone()).unwrap(), table);
+    wire.weights[1].percent = 101;
+    assert!(TrafficTable::try_from(wire.clone()).unwrap_err().to_string().contains("traffic.weights.percent"));
+    wire.weights[1] = wire.weights[0].clone();
+    assert!(TrafficTable::try_from(wire).unwrap_err().to_string().contains("named twice"));
+
+    let server = ServerSeen { weight: Weight::FULL, up: false, in_flight: 7 };
+    let problem = Some(Failure::new(FailureKind::Host, "haproxy does not answer", "start it"));
+    let seen = TrafficSeen { key, app, servers: BTreeMap::from([(host("web-1"), server)]), problem };
+    assert_eq!(TrafficSeen::try_from(v1::TrafficSeen::from(seen.clone())).unwrap(), seen);
+}

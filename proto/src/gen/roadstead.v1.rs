@@ -37,7 +37,7 @@ pub struct EnrollAdminResponse {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentMessage {
-    #[prost(oneof = "agent_message::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "agent_message::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: ::core::option::Option<agent_message::Kind>,
 }
 /// Nested message and enum types in `AgentMessage`.
@@ -55,6 +55,9 @@ pub mod agent_message {
         /// Facts that changed since the hello.
         #[prost(message, tag = "5")]
         Facts(super::HostFacts),
+        /// What a balancer sees, as often as it changes.
+        #[prost(message, tag = "6")]
+        Traffic(super::TrafficSeen),
     }
 }
 /// The first message of a session.
@@ -81,7 +84,7 @@ pub struct Heartbeat {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ControllerMessage {
-    #[prost(oneof = "controller_message::Kind", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "controller_message::Kind", tags = "1, 2, 3, 4, 5")]
     pub kind: ::core::option::Option<controller_message::Kind>,
 }
 /// Nested message and enum types in `ControllerMessage`.
@@ -97,6 +100,9 @@ pub mod controller_message {
         /// The report with this sequence number is durable.
         #[prost(message, tag = "4")]
         Acknowledge(super::Acknowledge),
+        /// What a balancer is to do with the hosts of an app: the whole table, as often as it changes.
+        #[prost(message, tag = "5")]
+        Traffic(super::TrafficTable),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -492,6 +498,51 @@ pub struct Output {
     /// Bytes that were dropped before this text.
     #[prost(uint64, tag = "5")]
     pub dropped: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TrafficTable {
+    /// The rollout for whose sake the table is what it is (0: none), and how often it has changed for that.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<OrderKey>,
+    #[prost(string, tag = "2")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub app: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "4")]
+    pub weights: ::prost::alloc::vec::Vec<TrafficWeight>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrafficWeight {
+    /// The host's name.
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    /// In percent of its full share; 0: no new requests.
+    #[prost(uint32, tag = "2")]
+    pub percent: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TrafficSeen {
+    /// The table that was taken up, or could not be.
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<OrderKey>,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub servers: ::prost::alloc::vec::Vec<ServerSeen>,
+    /// Absent while all of the table is in effect.
+    #[prost(message, optional, tag = "4")]
+    pub problem: ::core::option::Option<Failure>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServerSeen {
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub percent: u32,
+    #[prost(bool, tag = "3")]
+    pub up: bool,
+    #[prost(uint32, tag = "4")]
+    pub in_flight: u32,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

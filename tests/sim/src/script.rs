@@ -145,6 +145,7 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
             hosts: Share::Count(u32::try_from(step).unwrap_or(1)),
             bake: Millis(chance.number(0, 10) * 60_000),
             promote: if chance.percent(50) { Promotion::Manual } else { Promotion::Automatic },
+            traffic: None,
         })
         .collect();
     spec.gates = if chance.percent(40) { gates(chance) } else { Gates::default() };

@@ -19,7 +19,7 @@ fn strategy(batch: u32, order: Option<DomainOrder>) -> Strategy {
 }
 
 fn step(hosts: Share, seconds: u64, promote: Promotion) -> CanaryStep {
-    CanaryStep { hosts, bake: Millis::from_secs(seconds), promote }
+    CanaryStep { hosts, bake: Millis::from_secs(seconds), promote, traffic: None }
 }
 
 #[test]

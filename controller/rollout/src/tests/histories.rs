@@ -133,7 +133,7 @@ proptest! {
         let mut environment = environment(Share::Count(batch), Share::Count(unavailable), Share::Count(budget));
         environment.strategy.on_failure = on_failure;
         environment.strategy.steps = (1..).zip(steps).map(|(hosts, (seconds, promote))| CanaryStep {
-            hosts: Share::Count(hosts), bake: Millis::from_secs(seconds), promote
+            hosts: Share::Count(hosts), bake: Millis::from_secs(seconds), promote, traffic: None,
         }).collect();
         let mut fleet = Fleet::new(plan(kind, &environment, hosts));
         fleet.behaviour.extend(behaviours.into_iter().map(|(n, verb, b)| ((host_id(n), verb), b)));

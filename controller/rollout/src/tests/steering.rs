@@ -12,7 +12,7 @@ fn one_by_one(budget: u32) -> EnvironmentSpec {
 /// One host, which an operator promotes, then half of them for a minute, then the rest one by one.
 fn canary() -> EnvironmentSpec {
     let mut environment = one_by_one(0);
-    let step = |hosts, seconds, promote| CanaryStep { hosts, bake: Millis::from_secs(seconds), promote };
+    let step = |hosts, seconds, promote| CanaryStep { hosts, bake: Millis::from_secs(seconds), promote, traffic: None };
     environment.strategy.steps = vec![step(Share::Count(1), 10, Promotion::Manual), step(Share::Percent(50), 60, Promotion::Automatic)];
     environment
 }

@@ -12,6 +12,8 @@ pub(crate) mod settings;
 pub(crate) mod spans;
 #[path = "../../../../cli/src/remote/strategy_section.rs"]
 pub(crate) mod strategy_section;
+#[path = "../../../../cli/src/remote/traffic_section.rs"]
+pub(crate) mod traffic_section;
 
 /// What `init` reads of a project's settings is in them: whatever Python it is, and also when it is none.
 pub fn django_settings(bytes: &[u8]) {

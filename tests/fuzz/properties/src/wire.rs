@@ -1,7 +1,7 @@
 //! What peers send: bytes, messages, and the model behind them.
 
 use prost::Message;
-use roadstead_model::{HostFacts, Order, OrderKind, Report, limits};
+use roadstead_model::{HostFacts, Order, OrderKind, Report, TrafficSeen, TrafficTable, limits};
 use roadstead_proto::v1;
 use std::fmt::Debug;
 
@@ -91,13 +91,24 @@ fn from_agent(bytes: &[u8]) {
         }
         Some(Kind::Report(wire)) => report(&wire.encode_to_vec()),
         Some(Kind::Facts(wire)) => facts(&wire.encode_to_vec()),
+        Some(Kind::Traffic(wire)) => {
+            if let Ok(seen) = TrafficSeen::try_from(wire) {
+                assert_eq!(TrafficSeen::try_from(v1::TrafficSeen::from(seen.clone())).as_ref(), Ok(&seen));
+            }
+        }
         Some(Kind::Heartbeat(_) | Kind::Output(_)) | None => {}
     }
 }
 
 fn from_controller(bytes: &[u8]) {
     use v1::controller_message::Kind;
-    if let Some(Kind::Order(wire)) = read::<v1::ControllerMessage>(bytes).and_then(|message| message.kind) {
-        order(&wire.encode_to_vec());
+    match read::<v1::ControllerMessage>(bytes).and_then(|message| message.kind) {
+        Some(Kind::Order(wire)) => order(&wire.encode_to_vec()),
+        Some(Kind::Traffic(wire)) => {
+            if let Ok(table) = TrafficTable::try_from(wire) {
+                assert_eq!(TrafficTable::try_from(v1::TrafficTable::from(table.clone())).as_ref(), Ok(&table));
+            }
+        }
+        _ => {}
     }
 }
