@@ -14,6 +14,7 @@ mod rollout_table;
 pub(crate) mod rollout_view;
 pub(crate) mod spans;
 mod strategy_section;
+pub(crate) mod traffic;
 mod traffic_section;
 pub(crate) mod watch;
 

@@ -15,6 +15,9 @@ use crate::{AppName, EnvironmentName, Failure, HostName, Millis, OrderKey, Selec
 pub struct Traffic {
     /// Hosts that share it out: those that enrolled for the environment and match.
     pub balancers: Selector,
+    /// Which of the environment's hosts are behind them.
+    #[serde(default, skip_serializing_if = "Selector::is_everything")]
+    pub hosts: Selector,
     /// How long the requests in flight of a host that is drained are waited for.
     #[serde(default = "Traffic::default_drain")]
     pub drain: Millis,

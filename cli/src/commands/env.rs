@@ -8,7 +8,7 @@ use roadstead_proto::v1::{Environment, ListEnvironmentsRequest};
 
 use crate::failure::{Failure, Result};
 use crate::output::{Output, count, table};
-use crate::remote::{Controller, moment};
+use crate::remote::{Controller, moment, traffic};
 
 /// Looks at environments; `roadstead apply` declares them.
 #[derive(Debug, clap::Args)]
@@ -122,6 +122,7 @@ fn text(environment: &Environment) -> String {
         ]);
         rows.extend(strategy_rows(strategy));
         rows.extend(gate_rows(&spec.gates));
+        rows.extend(traffic::rows(spec.traffic.as_ref(), &environment.balancers));
         rows.push(["bake".to_owned(), spec.bake.to_string()]);
         rows.push(["keeps".to_owned(), format!("{} beside current and previous", count(spec.keep as usize, "release"))]);
         let timeouts = spec.timeouts;
@@ -154,8 +155,9 @@ fn gate_rows(gates: &Gates) -> Vec<[String; 2]> {
 /// What a strategy has beyond its batches.
 fn strategy_rows(strategy: &Strategy) -> Vec<[String; 2]> {
     let step = |step: &CanaryStep| {
+        let traffic = step.traffic.map(|part| format!(" with {part} of the traffic")).unwrap_or_default();
         let promoted = if step.promote == Promotion::Manual { ", then promoted by an operator" } else { "" };
-        ["step".to_owned(), format!("{} of the hosts, baking {}{promoted}", step.hosts, step.bake)]
+        ["step".to_owned(), format!("{} of the hosts{traffic}, baking {}{promoted}", step.hosts, step.bake)]
     };
     let mut rows: Vec<[String; 2]> = strategy.steps.iter().map(step).collect();
     if strategy.batch_bake > Millis(0) {
@@ -185,6 +187,7 @@ pub(crate) fn json(environment: &Environment) -> serde_json::Value {
         "applied_by": environment.applied_by,
         "locked_by": (!environment.locked_by.is_empty()).then_some(&environment.locked_by),
         "locked_until_ms": environment.locked_until_ms,
+        "balancers": environment.balancers.iter().map(traffic::json).collect::<Vec<_>>(),
         "spec": spec,
     })
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Result};
 use crate::output::{Output, table};
-use crate::remote::{Controller, moment};
+use crate::remote::{Controller, moment, traffic};
 
 /// Shows what runs where.
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,8 @@ struct Row {
     active_phase: String,
     current: String,
     state: &'static str,
+    /// What balancers give it; empty where there are none.
+    traffic: String,
 }
 
 /// Prints one row per host and app.
@@ -48,7 +50,16 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         if rows.is_empty() {
             return "nothing yet: `roadstead apply` makes an environment, `roadstead host token` lets hosts in".to_owned();
         }
-        let mut text = table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE"], rows.iter().map(cells));
+        let mut text = if environments.iter().all(|environment| environment.balancers.is_empty()) {
+            table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE"], rows.iter().map(cells))
+        } else {
+            table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE", "TRAFFIC"], rows.iter().map(cells_with_traffic))
+        };
+        for balancer in environments.iter().flat_map(|environment| &environment.balancers) {
+            if !balancer.connected || balancer.problem.is_some() {
+                text.push_str(&format!("\nbalancer {}", traffic::told(balancer)));
+            }
+        }
         for environment in environments.iter().filter(|environment| !environment.locked_by.is_empty()) {
             let Environment { name, locked_by, lock_reason, locked_until_ms, .. } = environment;
             text.push_str(&format!("\n{name} is locked by {locked_by} until {}: {lock_reason}", moment(*locked_until_ms)));
@@ -72,6 +83,7 @@ fn rows(environment: &Environment, hosts: &[Host]) -> Vec<Row> {
             active_phase: environment.active_phase.clone(),
             current: environment.current.clone(),
             state: if host.connected { "connected" } else { "away" },
+            traffic: traffic::of_host(&environment.balancers, &host.name),
         })
     };
     environment.hosts.iter().filter_map(row).collect()
@@ -81,6 +93,11 @@ fn rows(environment: &Environment, hosts: &[Host]) -> Vec<Row> {
 pub(crate) fn runs(host: &Host, app: &str) -> String {
     let apps = host.facts.as_ref().map(|facts| facts.apps.as_slice()).unwrap_or_default();
     apps.iter().find(|state| state.app == app).map(|state| state.current.clone()).unwrap_or_default()
+}
+
+fn cells_with_traffic(row: &Row) -> [String; 7] {
+    let [environment, app, host, runs, level, state] = cells(row);
+    [environment, app, host, runs, level, state, row.traffic.clone()]
 }
 
 fn cells(row: &Row) -> [String; 6] {

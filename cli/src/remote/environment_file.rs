@@ -204,13 +204,15 @@ domain-order = "one-by-one"
 on-failure = "ask"
 [traffic]
 balancers = "role=balancer"
+hosts = "role=web"
 drain = "10s"
 [timeouts]
 decide = "1h"
 "#;
         let spec = parse(text).unwrap();
         let five = Weight::percent(5).unwrap();
-        assert_eq!(spec.traffic, Some(Traffic { balancers: Selector::parse("role=balancer").unwrap(), drain: Millis::from_secs(10) }));
+        let (balancers, hosts) = (Selector::parse("role=balancer").unwrap(), Selector::parse("role=web").unwrap());
+        assert_eq!(spec.traffic, Some(Traffic { balancers, hosts, drain: Millis::from_secs(10) }));
         let first = CanaryStep { hosts: Share::Count(1), bake: Millis::from_secs(600), promote: Promotion::Manual, traffic: Some(five) };
         let second = CanaryStep { hosts: Share::Percent(25), bake: Millis(0), promote: Promotion::Automatic, traffic: None };
         assert_eq!(spec.strategy.steps, [first, second]);

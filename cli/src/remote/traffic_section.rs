@@ -11,6 +11,8 @@ use super::spans::Span;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct TrafficSection {
     balancers: Spanned<Selector>,
+    #[serde(default)]
+    hosts: Selector,
     drain: Option<Span>,
 }
 
@@ -24,6 +26,7 @@ impl TrafficSection {
             let what = "balancers would be every host: name the label of those that share out the traffic, such as \"role=balancer\"";
             return Err((self.balancers.span().start, what.to_owned()));
         }
-        Ok(Traffic { balancers: self.balancers.into_inner(), drain: self.drain.map_or_else(Traffic::default_drain, |span| span.0) })
+        let drain = self.drain.map_or_else(Traffic::default_drain, |span| span.0);
+        Ok(Traffic { balancers: self.balancers.into_inner(), hosts: self.hosts, drain })
     }
 }

@@ -44,6 +44,7 @@ impl Loop {
             // Even when nothing changed, the new session has no orders yet.
             self.work.lightly.insert(rollout);
         }
+        self.traffic_hello(host);
         self.work.look_for_level = true;
     }
 
@@ -64,6 +65,7 @@ impl Loop {
         for rollout in self.rollouts_of(host) {
             self.decide(rollout, Event::HostGone { host: host.clone() });
         }
+        self.traffic_gone(host, false);
     }
 
     /// Facts changed within a session.
@@ -76,6 +78,7 @@ impl Loop {
         self.work.changes.facts.push((host.clone(), facts.clone()));
         self.facts.insert(host.clone(), facts);
         if changed {
+            self.shares.has_changed = true;
             self.work.look_for_level = true;
             for rollout in self.rollouts_of(host) {
                 let current = self.current_of(host, rollout);
@@ -146,6 +149,7 @@ impl Loop {
         for rollout in self.rollouts_of(host) {
             self.decide(rollout, Event::HostRevoked { host: host.clone() });
         }
+        self.traffic_gone(host, true);
         self.facts.remove(host);
         self.busy.forget(host);
         self.ahead.remove(host);

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::planning::{all_have, declared, migrates};
+use super::traffic::behind;
 use super::{Driver, Event, Loop};
 use crate::{EnvironmentRecord, HostRecord, LedgerError, Refused, ReleaseRecord};
 
@@ -98,10 +99,10 @@ impl std::fmt::Display for OtherPlan {
     }
 }
 
-/// The policy under which somebody goes back: no gate, no canary, nobody who is asked.
+/// The policy under which somebody goes back: no gate, no canary, nobody who is asked or drained.
 fn without_waiting(spec: EnvironmentSpec) -> EnvironmentSpec {
     let strategy = Strategy { steps: Vec::new(), batch_bake: Millis(0), on_failure: OnFailure::GoBack, ..spec.strategy };
-    EnvironmentSpec { gates: Gates::default(), strategy, ..spec }
+    EnvironmentSpec { gates: Gates::default(), strategy, traffic: None, ..spec }
 }
 
 impl Driver {
@@ -185,9 +186,10 @@ impl Loop {
         let mut spec = environment.spec.clone();
         // One that has to leave a host of the fleet comes to its new home when this rollout is over.
         let homes = self.homes(&spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
+        let place = self.place(environment).await?;
         let mut candidates = Vec::with_capacity(hosts.len());
         for host in hosts {
-            candidates.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
+            candidates.push(self.candidate(&spec.app, &release.manifest, host, &homes, place.as_ref()).await?);
         }
         let current = self.current(environment).await?;
         let mut migrate = migrates(&release.manifest, current.as_ref().map(|c| &c.manifest));
@@ -200,7 +202,8 @@ impl Loop {
         }
         let previous = current.map(|c| c.reference());
         let rollout = RolloutId(self.next_rollout);
-        let mut plan = Plan::new(rollout, kind, &spec, release.reference(), previous, candidates, migrate)?;
+        let plan = Plan::new(rollout, kind, &spec, release.reference(), previous, candidates, migrate)?;
+        let mut plan = behind(plan, place.as_ref(), spec.traffic.as_ref())?;
         let (variables, unused) = declared(&release.manifest, std::mem::take(&mut plan.variables));
         plan.variables = variables;
         Ok(Drawn { plan, homes, unused })

@@ -3,9 +3,9 @@
 use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId};
 use roadstead_rollout::{Candidate, Plan, RolloutKind, Stage, Standing, State};
 
-use super::Loop;
 use super::planning::declared;
 use super::running::not_again;
+use super::{Loop, traffic};
 use crate::{EnvironmentRecord, LedgerError, ReleaseRecord};
 
 impl Loop {
@@ -58,13 +58,14 @@ impl Loop {
         let serves = |host: &HostId| state(host).is_some_and(|state| state.current.as_ref() == Some(&target));
         // A host that serves it has stopped what of earlier releases is not its own any more.
         let homes = all_homes.settled(|old| serves(old) || !hosts.iter().any(|host| host.id == *old));
+        let place = self.place(environment).await?;
         let mut behind = Vec::new();
         for host in hosts {
             let level = self.is_level(&host.id, &spec.app, &target);
             let tried = self.tries.pauses(&(host.id.clone(), spec.app.clone(), target.clone()), now);
             let lacks = (!level && !tried) || all_homes.gains(&host.id, &homes);
             if lacks && self.parts.sessions.is_open(&host.id) && !self.is_ahead(&host.id) {
-                behind.push(self.candidate(&spec.app, &release.manifest, host, &homes).await?);
+                behind.push(self.candidate(&spec.app, &release.manifest, host, &homes, place.as_ref()).await?);
             }
         }
         self.leave_out_the_excluded(spec, &release, &mut behind).await?;
@@ -76,7 +77,8 @@ impl Loop {
         }
         let rollout = RolloutId(self.next_rollout);
         let reference = release.reference();
-        match Plan::new(rollout, RolloutKind::Level, spec, reference.clone(), Some(reference), behind, false) {
+        let plan = Plan::new(rollout, RolloutKind::Level, spec, reference.clone(), Some(reference), behind, false);
+        match plan.and_then(|plan| traffic::behind(plan, place.as_ref(), spec.traffic.as_ref())) {
             Ok(mut plan) => {
                 let (variables, others) = declared(&release.manifest, std::mem::take(&mut plan.variables));
                 plan.variables = variables;

@@ -28,7 +28,7 @@ mod tries;
 mod verbs;
 mod windows;
 
-use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId, StepReport, TrafficSeen};
+use roadstead_model::{AppName, HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId, StepReport, TrafficSeen};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,7 @@ pub use records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, Release
 pub use removal::{NotRemoved, Removal};
 use running::Running;
 pub use sessions::{Downward, Epoch, Opened, Sessions};
+use traffic::{Balancers, Shares};
 use tries::Tries;
 pub use verbs::{Refused, StartRequest, Verb};
 pub use windows::{UnknownTimeZone, check_time_zone};
@@ -120,6 +121,8 @@ pub enum Event {
     },
     /// Something has changed that gates depend on, such as the lock of an environment.
     LookAtGates,
+    /// The policy of an environment has changed, or there is one more or less.
+    EnvironmentsChanged,
     /// Someone wants something.
     Verb {
         /// What.
@@ -148,6 +151,7 @@ pub enum Event {
 pub struct Driver {
     events: mpsc::Sender<Event>,
     ahead: Ahead,
+    balancers: Balancers,
 }
 
 impl Driver {
@@ -162,6 +166,12 @@ impl Driver {
     #[must_use]
     pub fn holds(&self, host: &HostId) -> bool {
         self.ahead.contains(host)
+    }
+
+    /// What a balancer said last of an app; `None` while it has no session, or has said nothing in it.
+    #[must_use]
+    pub fn balancer(&self, host: &HostId, app: &AppName) -> Option<TrafficSeen> {
+        self.balancers.get(host, app)
     }
 
     /// Asks for something.
@@ -211,6 +221,8 @@ struct Loop {
     looked: Looked,
     /// What is asked for and waits for another rollout to give way.
     parked: Vec<Parked>,
+    /// Which share of the traffic each host gets.
+    shares: Shares,
     /// Plans that were shown to somebody.
     shown: foresee::Shown,
     work: Work,
@@ -248,9 +260,9 @@ struct Answer {
 pub async fn start(parts: Parts, stopping: CancellationToken) -> Result<(Driver, tokio::task::JoinHandle<()>), LedgerError> {
     let (events, queue) = mpsc::channel(QUEUE);
     let driver = Loop::load(parts).await?;
-    let ahead = driver.ahead.clone();
+    let (ahead, balancers) = (driver.ahead.clone(), driver.shares.seen());
     let task = tokio::spawn(driver.run(queue, stopping));
-    Ok((Driver { events, ahead }, task))
+    Ok((Driver { events, ahead, balancers }, task))
 }
 
 impl Loop {
@@ -267,6 +279,7 @@ impl Loop {
             tries: Tries::default(),
             looked: Looked::default(),
             parked: Vec::new(),
+            shares: Shares::new(Balancers::default()),
             shown: foresee::Shown::default(),
             work: Work::default(),
             parts,
@@ -326,9 +339,10 @@ impl Loop {
             }
             Event::Facts { host, facts, .. } => self.take_facts(&host, *facts),
             Event::Report { host, epoch, sequence, report } => self.report(&host, epoch, sequence, *report),
-            Event::Traffic { host, epoch, seen } => self.traffic_seen(&host, epoch, &seen),
+            Event::Traffic { host, epoch, seen } => self.traffic_seen(&host, epoch, *seen),
             Event::Revoked { host } => self.revoked(&host),
             Event::LookAtGates => self.looked.again(),
+            Event::EnvironmentsChanged => self.shares.is_stale = true,
             Event::Verb { verb, answer } => {
                 // What was decided before is saved first: a verb reads the database.
                 self.finish_round(stopping).await;
@@ -389,7 +403,12 @@ impl Loop {
             if !self.save(&work.changes, stopping).await {
                 return;
             }
+            self.shares.has_changed |= !work.touched.is_empty();
+            self.shares.is_stale |= !ended.is_empty();
             self.tell(work, &ended).await;
+            if let Err(error) = self.share_out().await {
+                tracing::error!(%error, "balancers are not told how traffic is shared out");
+            }
             if self.unpark().await {
                 continue;
             }

@@ -7,6 +7,7 @@ use roadstead_rollout::Candidate;
 use std::collections::BTreeMap;
 
 use super::Loop;
+use super::traffic::Place;
 use crate::{EnvironmentRecord, HostRecord, LedgerError, ReleaseRecord};
 
 impl Loop {
@@ -23,10 +24,12 @@ impl Loop {
         manifest: &Manifest,
         host: HostRecord,
         homes: &BTreeMap<ServiceName, HostId>,
+        place: Option<&Place>,
     ) -> Result<Candidate, LedgerError> {
         let current = self.serves(&host.id, app).await?;
         let singletons = listed(manifest, &host, homes);
-        Ok(Candidate { id: host.id, name: host.name, labels: host.labels, current, singletons })
+        let share = place.and_then(|place| place.standing.get(&host.id).copied());
+        Ok(Candidate { id: host.id, name: host.name, labels: host.labels, current, singletons, share })
     }
 
     /// The release that a host serves, as far as it said and it is known here.

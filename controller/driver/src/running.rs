@@ -46,14 +46,16 @@ impl Loop {
 
     /// As [`Self::decide`]. Deadlines go by the clock that does not jump, the history by the one that people read.
     pub(super) fn try_decide(&mut self, rollout: RolloutId, event: Event) -> Result<(), Rejected> {
-        let lightly = is_progress(&event);
         let (now, steady) = (self.parts.clock.now(), self.parts.clock.steady());
         let Some(running) = self.running.get_mut(&rollout) else { return Ok(()) };
+        let (is_progress, is_balancer) = (is_progress(&event), matches!(event, Event::BalancerSeen { .. }));
         let decision = decide(running.state(), event, steady)?;
         if decision.state == *running.state() {
             return Ok(());
         }
         let notes = decision.notes;
+        // What is only seen of the traffic need not survive; what follows from it does.
+        let lightly = is_progress || (is_balancer && decision.state.hosts == running.state().hosts);
         running.set(decision.state);
         let touched = if lightly && notes.is_empty() { &mut self.work.lightly } else { &mut self.work.touched };
         touched.insert(rollout);

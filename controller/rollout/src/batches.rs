@@ -24,18 +24,19 @@ pub(crate) fn batches(strategy: &Strategy, steps: &[CanaryStep], hosts: &[Candid
     for step in steps {
         let until = step.hosts.of_rounded_up(total);
         if until > placed {
-            batches.put(&order[placed..until], Bake { time: step.bake, promotion: step.promote });
+            batches.put(&order[placed..until], Bake { time: step.bake, promotion: step.promote, traffic: step.traffic });
             placed = until;
         } else if let Some(last) = batches.bakes.last_mut() {
             // In a small fleet two steps may be the same hosts: what either of them asks for is done.
             last.time = last.time.max(step.bake);
+            last.traffic = step.traffic.or(last.traffic);
             if step.promote == Promotion::Manual {
                 last.promotion = Promotion::Manual;
             }
         }
     }
     let size = strategy.batch.of_rounded_up(total).clamp(1, largest.max(1));
-    let bake = Bake { time: strategy.batch_bake, promotion: Promotion::Automatic };
+    let bake = Bake { time: strategy.batch_bake, promotion: Promotion::Automatic, traffic: None };
     while placed < total {
         let rest = &order[placed..];
         let mut taken = size.min(rest.len());

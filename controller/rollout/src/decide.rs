@@ -5,6 +5,7 @@
 
 use roadstead_model::{
     Failure, FailureKind, HostId, Millis, OrderKey, OrderOutcome, ReleaseId, Report, StepName, StepReport, StepState, Timestamp,
+    TrafficSeen,
 };
 
 use crate::ending::go_back;
@@ -12,7 +13,7 @@ use crate::gates::{self, Closed, Currents};
 use crate::orders::attempt_of;
 use crate::settle::{migrated, settle};
 use crate::steer::{Steer, steered};
-use crate::{Host, RolloutKind, Stage, State, Verb};
+use crate::{Host, RolloutKind, Stage, State, Verb, traffic};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,20 @@ pub enum Event {
     },
     /// The controller was away and is there again: no session is open yet, and the time until now counts against nobody.
     Resumed,
+    /// A balancer says what it does.
+    BalancerSeen {
+        /// Which.
+        balancer: HostId,
+        /// What it says.
+        seen: TrafficSeen,
+    },
+    /// A balancer's session closed.
+    BalancerGone {
+        /// Which.
+        balancer: HostId,
+        /// It was revoked, or is none any more: it will not be heard again.
+        for_good: bool,
+    },
     /// Somebody looked at the gates of a rollout that waits at them.
     GatesSeen {
         /// Those that are closed, beside its approvals.
@@ -125,6 +140,7 @@ pub fn decide(state: &State, event: Event, now: Timestamp) -> Result<Decision, R
     let mut notes = Vec::new();
     apply(&mut next, event, now, &mut notes)?;
     settle(&mut next, now, &mut notes);
+    traffic::count_turns(state, &mut next);
     if next != *state {
         next.revision += 1;
         next.changed_at = now;
@@ -143,8 +159,11 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
             for host in state.hosts.values_mut() {
                 host.away_since.get_or_insert(now);
             }
+            state.traffic.heard.clear();
         }
         Event::Steered { steer, by, reason } => steered(state, &steer, &by, &reason, now, notes)?,
+        Event::BalancerSeen { balancer, seen } => traffic::heard(state, balancer, seen),
+        Event::BalancerGone { balancer, for_good } => traffic::gone(state, &balancer, for_good),
         Event::GatesSeen { closed, currents } => gates::seen(state, closed, &currents, now, notes),
         Event::GiveWay { by } => {
             if !state.gives_way && state.outcome().is_none() {
@@ -318,6 +337,10 @@ fn order_ended(
                 Verb::Abandon => Stage::Abandoned,
             };
             enter(host, stage, now);
+            if verb == Verb::Activate {
+                traffic::give_back(state, id, now);
+            }
+            let stage = host_stage(state, id).unwrap_or(stage);
             notes.push(Note { host: Some(id.clone()), kind: "host", text: stage.word().to_owned() });
             if verb == Verb::Migrate {
                 migrated(state, now, notes);
@@ -408,7 +431,7 @@ fn noticed_going_back(state: &mut State, id: &HostId, now: Timestamp, notes: &mu
     let release = state.plan.release.id.clone();
     let host = host_mut(state, id)?;
     let should_serve = match host.stage {
-        Stage::Healthy | Stage::Confirming | Stage::Confirmed => Some(release),
+        Stage::Returning | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Some(release),
         // Such as a cutover of the rollout before, which nobody had confirmed.
         Stage::Reverted => before,
         _ => return Ok(()),

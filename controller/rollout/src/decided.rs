@@ -1,7 +1,7 @@
 //! What of a plan decides. Its digest is what is shown before and what a deployment can be bound to. (Of one that waited at its gates,
 //! what hosts serve is looked at once more when it begins.)
 
-use roadstead_model::{Digest, HostId, ReleaseRef, RolloutId, ServiceName, differences};
+use roadstead_model::{Digest, HostId, Promotion, ReleaseRef, RolloutId, ServiceName, Weight, differences};
 use std::collections::BTreeSet;
 
 use crate::plan::{Bake, Plan, PlannedHost};
@@ -68,7 +68,7 @@ fn tell_host(old: Option<&PlannedHost>, new: Option<&PlannedHost>, lines: &mut V
         (Some(old), None) => return lines.push(format!("{} takes no part any more", old.name)),
         (None, None) => return,
     };
-    let PlannedHost { name, batch, current, singletons } = old;
+    let PlannedHost { name, batch, current, singletons, share } = old;
     if *name != new.name {
         lines.push(format!("{name} is called {} now", new.name));
     }
@@ -78,16 +78,21 @@ fn tell_host(old: Option<&PlannedHost>, new: Option<&PlannedHost>, lines: &mut V
     if *current != new.current {
         lines.push(format!("{} serves {} → {}", new.name, release(current.as_ref()), release(new.current.as_ref())));
     }
+    if *share != new.share {
+        let said = |share: Option<Weight>| share.map_or_else(|| "none".to_owned(), |share| share.to_string());
+        lines.push(format!("{} has of the traffic {} → {}", new.name, said(*share), said(new.share)));
+    }
     if *singletons != new.singletons {
         lines.push(format!("{} is chosen for {} → {}", new.name, services(singletons), services(&new.singletons)));
     }
 }
 
 fn tell_bake(batch: usize, old: Option<&Bake>, new: Option<&Bake>, lines: &mut Vec<String>) {
-    let words = |bake: Option<&Bake>| match bake {
-        Some(Bake { time, promotion: roadstead_model::Promotion::Automatic }) => time.to_string(),
-        Some(Bake { time, promotion: roadstead_model::Promotion::Manual }) => format!("{time} and a promotion"),
-        None => "nothing".to_owned(),
+    let words = |bake: Option<&Bake>| {
+        let Some(Bake { time, promotion, traffic }) = bake else { return "nothing".to_owned() };
+        let promotion = if *promotion == Promotion::Manual { " and a promotion" } else { "" };
+        let traffic = traffic.map(|part| format!(" with {part} of the traffic")).unwrap_or_default();
+        format!("{time}{promotion}{traffic}")
     };
     if old != new {
         let (before, after) = (words(old), words(new));

@@ -35,14 +35,16 @@ pub(crate) fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
     match host.stage {
         // What served before the rollout goes on serving.
         stage if served_before && serves && !stage.is_final() => Stage::Reverted,
-        Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,
+        Stage::Moving | Stage::Returning | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,
         // It failed at something else than the release, such as to write down that this is confirmed.
         Stage::Failed if host.current.as_ref() == Some(&plan.release.id) => Stage::Reverting,
         // It has not heard of it.
         Stage::Waiting => Stage::Abandoned,
         // It was given up while it moved, came back with the release, and was tried again.
-        Stage::Preparing | Stage::Prepared if host.attempt > 0 && host.current.as_ref() == Some(&plan.release.id) => Stage::Reverting,
-        Stage::Preparing | Stage::Prepared | Stage::Migrating | Stage::Failed => Stage::Abandoning,
+        Stage::Preparing | Stage::Prepared | Stage::Draining if host.attempt > 0 && host.current.as_ref() == Some(&plan.release.id) => {
+            Stage::Reverting
+        }
+        Stage::Preparing | Stage::Prepared | Stage::Draining | Stage::Migrating | Stage::Failed => Stage::Abandoning,
         Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => host.stage,
     }
 }

@@ -86,7 +86,7 @@ pub(crate) fn look(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
 fn unproven(state: &State) -> usize {
     let prepares = matches!(state.phase, Phase::Preparing { .. });
     let has_to_show = |host: &&Host| match host.stage {
-        Stage::Preparing | Stage::Moving => true,
+        Stage::Preparing | Stage::Draining | Stage::Moving | Stage::Returning => true,
         Stage::Prepared => !prepares,
         _ => false,
     };

@@ -18,6 +18,7 @@ mod plan;
 mod settle;
 mod state;
 mod steer;
+mod traffic;
 mod waiting;
 
 pub use decide::{Decision, Event, Note, Rejected, decide};
@@ -27,6 +28,7 @@ pub use orders::{Verb, orders};
 pub use plan::{Bake, Candidate, InvalidPlan, Plan, PlannedHost, RolloutKind};
 pub use state::{Contact, Host, Outcome, Phase, Stage, Standing, State};
 pub use steer::Steer;
+pub use traffic::{Heard, HostTraffic, PlannedTraffic, TrafficState, never_nobody, standing, table_key, weights};
 pub use waiting::{Waiting, waiting, wake};
 
 #[cfg(test)]

@@ -85,6 +85,8 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
         Stage::Abandoning => (Verb::Abandon, OrderKind::Abandon { release, condemn }, timeouts.activate),
         Stage::Waiting
         | Stage::Prepared
+        | Stage::Draining
+        | Stage::Returning
         | Stage::Healthy
         | Stage::Confirmed
         | Stage::Failed

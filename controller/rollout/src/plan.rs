@@ -2,12 +2,13 @@
 
 use roadstead_model::{
     AppName, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, Labels, Millis, OnFailure, Promotion, ReleaseRef, RolloutId,
-    ServiceName, Timeouts, VariableName, limits,
+    ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::batches::{Batches, batches};
+use crate::traffic::PlannedTraffic;
 
 /// What a rollout does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct Plan {
     /// What is waited for before it begins.
     #[serde(default, skip_serializing_if = "Gates::is_empty")]
     pub gates: Gates,
+    /// Where the traffic comes from; `None` where that is not the product's business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<PlannedTraffic>,
     /// Whether the database migrations run.
     pub migrate: bool,
     /// Hosts that may be out at once.
@@ -70,6 +74,9 @@ pub struct Bake {
     pub time: Millis,
     /// Who says that it goes on then.
     pub promotion: Promotion,
+    /// How much of all traffic the hosts that have moved get together, from when this batch moves until its bake ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Weight>,
 }
 
 /// A host's place in a plan.
@@ -83,6 +90,9 @@ pub struct PlannedHost {
     pub current: Option<ReleaseRef>,
     /// Services of which it runs the only instance.
     pub singletons: Vec<ServiceName>,
+    /// What it gets of the traffic when the plan was made; `None` when it never gets any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Weight>,
 }
 
 /// A host that could take part.
@@ -98,6 +108,8 @@ pub struct Candidate {
     pub current: Option<ReleaseRef>,
     /// Services of which it is to run the only instance.
     pub singletons: Vec<ServiceName>,
+    /// What it gets of the traffic; `None` when it never gets any.
+    pub share: Option<Weight>,
 }
 
 /// Why no plan can be made.
@@ -111,6 +123,17 @@ pub enum InvalidPlan {
         /// The environment.
         environment: EnvironmentName,
         /// Its selector.
+        selector: String,
+    },
+    /// The traffic's selector matches no enrolled host.
+    #[error(
+        "environment {environment} has no balancer: none that enrolled for it matches {selector:?}; enroll one with that label \
+         (`roadstead host token`), or remove [traffic]"
+    )]
+    NoBalancers {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The selector of its balancers.
         selector: String,
     },
     /// More hosts than one rollout takes.
@@ -148,8 +171,9 @@ impl Plan {
             (RolloutKind::Rollout, Some(last)) => last.time = last.time.max(environment.bake),
             _ => bakes.fill(Bake::default()),
         }
-        let planned =
-            |(c, batch): (Candidate, u32)| (c.id, PlannedHost { name: c.name, batch, current: c.current, singletons: c.singletons });
+        let planned = |(c, batch): (Candidate, u32)| {
+            (c.id, PlannedHost { name: c.name, batch, current: c.current, singletons: c.singletons, share: c.share })
+        };
         let count = of_host.iter().max().map_or(1, |last| last + 1);
         Ok(Self {
             rollout,
@@ -163,6 +187,7 @@ impl Plan {
             bakes,
             // Whoever goes back, and hosts that come level with what runs already, wait for nobody.
             gates: if kind == RolloutKind::Rollout { environment.gates.clone() } else { Gates::default() },
+            traffic: None,
             migrate: migrate && kind == RolloutKind::Rollout,
             max_unavailable,
             failure_budget: strategy.failure_budget.of_rounded_down(total),
@@ -171,6 +196,19 @@ impl Plan {
             timeouts: environment.timeouts,
             variables: environment.variables.clone(),
         })
+    }
+
+    /// The traffic of its hosts comes from these balancers; `others` are hosts that take traffic and are no part of it.
+    ///
+    /// # Errors
+    /// [`InvalidPlan::NoBalancers`] when there is none.
+    pub fn behind(mut self, traffic: &Traffic, balancers: BTreeMap<HostId, HostName>, others: usize) -> Result<Self, InvalidPlan> {
+        if balancers.is_empty() {
+            let (environment, selector) = (self.environment.clone(), traffic.balancers.to_string());
+            return Err(InvalidPlan::NoBalancers { environment, selector });
+        }
+        self.traffic = Some(PlannedTraffic { balancers, others, drain: traffic.drain });
+        Ok(self)
     }
 
     /// How a batch bakes.

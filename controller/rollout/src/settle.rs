@@ -1,19 +1,20 @@
 //! The phases: each moves on as far as the stages of its hosts allow, so that the order in which hosts report does not matter.
 
-use roadstead_model::{Failure, FailureKind, HostId, OnFailure, Promotion, Timestamp};
+use roadstead_model::{Failure, FailureKind, HostId, OnFailure, Promotion, Timestamp, Weight};
 
 use crate::decide::{enter, host_stage, lose};
 use crate::ending::{end, go_back, way_out};
 use crate::gates::settle_gated;
 use crate::hold::{self, Hold, HoldCause};
 use crate::plan::Bake;
-use crate::{Host, Note, Outcome, Phase, Rejected, RolloutKind, Stage, State};
+use crate::{Host, Note, Outcome, Phase, Rejected, RolloutKind, Stage, State, traffic};
 
 /// Moves the phases on as far as they go. Each round changes the phase or ends the loop.
 pub(crate) fn settle(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
     loop {
         give_up_on_the_late(state, now, notes);
         hold::look(state, now, notes);
+        traffic::settle(state, now, notes);
         let before = state.phase.clone();
         match before {
             Phase::Gated { since, .. } => settle_gated(state, since, now, notes),
@@ -127,9 +128,11 @@ fn settle_moving(state: &mut State, batch: u32, since: Timestamp, now: Timestamp
     start_moves(state, batch, now, |_| true);
     // One of an earlier batch is among them when it was tried again.
     let has_turn = |id: &HostId| state.plan.hosts.get(id).is_some_and(|planned| planned.batch <= batch);
-    let unfinished = |host: &Host| matches!(host.stage, Stage::Preparing | Stage::Prepared | Stage::Moving);
+    let unfinished =
+        |host: &Host| matches!(host.stage, Stage::Preparing | Stage::Prepared | Stage::Draining | Stage::Moving | Stage::Returning);
     if state.hosts.iter().any(|(id, host)| has_turn(id) && unfinished(host)) {
-        let nothing_moves = !state.hosts.values().any(|host| matches!(host.stage, Stage::Preparing | Stage::Moving));
+        let moves = |host: &Host| matches!(host.stage, Stage::Preparing | Stage::Draining | Stage::Moving | Stage::Returning);
+        let nothing_moves = !state.hosts.values().any(moves);
         if nothing_moves && now >= since.plus(state.plan.timeouts.away).plus(state.plan.timeouts.activate) {
             let failure = Failure::new(
                 FailureKind::Unfit,
@@ -160,7 +163,7 @@ fn rolled_back(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
 
 /// Nothing else begins. What has moved is not taken back: users may be served by it.
 fn move_no_more(state: &mut State, now: Timestamp) {
-    for (id, host) in state.hosts.iter_mut().filter(|(_, host)| host.stage == Stage::Prepared) {
+    for (id, host) in state.hosts.iter_mut().filter(|(_, host)| matches!(host.stage, Stage::Prepared | Stage::Draining)) {
         enter(host, way_out(&state.plan, id, host), now);
     }
 }
@@ -168,14 +171,13 @@ fn move_no_more(state: &mut State, now: Timestamp) {
 /// Tells as many hosts of the batch to move as may be out.
 fn start_moves(state: &mut State, batch: u32, now: Timestamp, may: impl Fn(&Host) -> bool) {
     let rollback = state.plan.kind == RolloutKind::Rollback;
-    let mut room = if rollback { usize::MAX } else { state.plan.max_unavailable.saturating_sub(state.out()) };
-    for (id, host) in &mut state.hosts {
-        let waits = host.stage == Stage::Prepared && state.plan.hosts.get(id).is_some_and(|planned| planned.batch <= batch);
-        if waits && may(host) && room > 0 && (rollback || host.away_since.is_none()) {
-            enter(host, Stage::Moving, now);
-            room -= 1;
-        }
-    }
+    let room = if rollback { usize::MAX } else { state.plan.max_unavailable.saturating_sub(state.out()) };
+    let waits = |(id, host): &(&HostId, &Host)| {
+        let has_turn = state.plan.hosts.get(*id).is_some_and(|planned| planned.batch <= batch);
+        has_turn && host.stage == Stage::Prepared && may(host) && (rollback || host.away_since.is_none())
+    };
+    let next: Vec<HostId> = state.hosts.iter().filter(waits).take(room).map(|(id, _)| id.clone()).collect();
+    traffic::begin_to_move(state, &next, now);
 }
 
 fn settle_baking(state: &mut State, batch: u32, since: Timestamp, now: Timestamp, notes: &mut Vec<Note>) {
@@ -207,6 +209,14 @@ fn settle_baked(state: &mut State, batch: u32, since: Timestamp, now: Timestamp,
 /// back is a rename.
 pub(crate) fn bake_of(state: &State, batch: u32) -> Bake {
     if state.skips_bakes && batch + 1 < state.plan.batches { Bake::default() } else { state.plan.bake_after(batch) }
+}
+
+/// How much of all traffic the hosts of the step that moves or bakes are to get.
+pub(crate) fn traffic_of_step(state: &State) -> Option<Weight> {
+    match state.phase {
+        Phase::Moving { batch, .. } | Phase::Baking { batch, .. } | Phase::Baked { batch, .. } => bake_of(state, batch).traffic,
+        _ => None,
+    }
 }
 
 /// The next batch moves; after the last one the release is good.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use crate::Plan;
 use crate::gates::{Approval, Closed};
 use crate::hold::Hold;
+use crate::traffic::{HostTraffic, TrafficState};
 
 /// A rollout: its plan and how far it has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct State {
     /// Why nothing further begins until an operator says so.
     #[serde(default)]
     pub hold: Option<Hold>,
+    /// What balancers are to do, and say.
+    #[serde(default)]
+    pub traffic: TrafficState,
     /// Whether an operator wants all batches without bakes between them.
     #[serde(default)]
     pub skips_bakes: bool,
@@ -144,6 +148,9 @@ pub struct Host {
     /// Whether an operator has set it aside.
     #[serde(default)]
     pub standing: Standing,
+    /// What it has to do with the traffic.
+    #[serde(default)]
+    pub traffic: HostTraffic,
 }
 
 /// What a host means to its rollout.
@@ -179,8 +186,12 @@ pub enum Stage {
     Prepared,
     /// Told to migrate.
     Migrating,
+    /// It moves when it is drained: balancers are to give it no new requests, and those in flight end.
+    Draining,
     /// Told to cut over (or, in a rollback, to go back).
     Moving,
+    /// The release serves there, and balancers are to give it its traffic again.
+    Returning,
     /// The release serves and is healthy; the old instance is warm.
     Healthy,
     /// Told to let the old instance go.
@@ -219,7 +230,7 @@ impl Stage {
     /// Whether the release may serve there.
     #[must_use]
     pub const fn may_serve(self) -> bool {
-        matches!(self, Self::Moving | Self::Healthy | Self::Confirming | Self::Confirmed)
+        matches!(self, Self::Moving | Self::Returning | Self::Healthy | Self::Confirming | Self::Confirmed)
     }
 }
 
@@ -268,6 +279,7 @@ impl State {
             failure: None,
             attempt: 0,
             standing: Standing::Counts,
+            traffic: HostTraffic::default(),
         };
         let hosts = plan.hosts.iter().map(|(id, planned)| (id.clone(), host(id, planned))).collect();
         let phase = match (rollback, gated) {
@@ -287,6 +299,7 @@ impl State {
             requested_by: String::new(),
             approvals: Vec::new(),
             hold: None,
+            traffic: TrafficState::default(),
             skips_bakes: false,
             started_at: now,
             changed_at: now,
@@ -318,6 +331,7 @@ impl State {
         for host in self.hosts.values_mut() {
             shift(&mut host.since);
             host.away_since.iter_mut().for_each(shift);
+            host.traffic.out_since.iter_mut().for_each(shift);
         }
     }
 
@@ -330,13 +344,13 @@ impl State {
         }
     }
 
-    /// Hosts that are out now: moving, stuck, or of unknown state because they are away. Those that an operator has excluded are not the
+    /// Hosts that are out now: draining, moving, returning, stuck, or of unknown state because they are away. Those that an operator has excluded are not the
     /// rollout's any more.
     #[must_use]
     pub fn out(&self) -> usize {
         let out = |host: &&Host| match host.stage {
             _ if host.standing == Standing::Excluded => false,
-            Stage::Moving | Stage::Left | Stage::Stuck => true,
+            Stage::Draining | Stage::Moving | Stage::Returning | Stage::Left | Stage::Stuck => true,
             _ => host.away_since.is_some(),
         };
         self.hosts.values().filter(out).count()
@@ -378,7 +392,9 @@ impl Stage {
             Self::Preparing => "preparing",
             Self::Prepared => "prepared",
             Self::Migrating => "migrating",
+            Self::Draining => "draining",
             Self::Moving => "moving",
+            Self::Returning => "returning",
             Self::Healthy => "healthy",
             Self::Confirming => "confirming",
             Self::Confirmed => "confirmed",

@@ -6,7 +6,7 @@ use crate::decide::AWAKE_EVERY;
 use crate::gates::closed;
 use crate::hold::HoldCause;
 use crate::settle::bake_of;
-use crate::{Host, Phase, Stage, State};
+use crate::{Host, Phase, Stage, State, traffic};
 
 /// What is awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,9 @@ pub fn waiting(state: &State) -> Option<Waiting> {
                 None => (format!("{name} to run the migrations"), *since, Some(until), "the rollout ends; the outcome is unknown"),
             }
         }
+        Phase::Moving { .. } if count(Stage::Moving) == 0 && count(Stage::Draining) + count(Stage::Returning) > 0 => {
+            return traffic::awaited(state).map(|(what, since, until, then)| Waiting { what, since, until, then });
+        }
         Phase::Moving { batch, since } => {
             let open = count(Stage::Moving);
             let until = since.plus(timeouts.away).plus(timeouts.activate);
@@ -78,7 +81,8 @@ pub fn waiting(state: &State) -> Option<Waiting> {
 pub fn wake(state: &State) -> Option<Timestamp> {
     let waiting = waiting(state)?;
     let of_hosts = state.hosts.values().filter_map(|host| host_deadline(host, &state.plan.timeouts)).map(|deadline| deadline.until);
-    of_hosts.chain([waiting.until, state.changed_at.plus(AWAKE_EVERY)]).min()
+    let of_traffic = state.hosts.values().filter_map(|host| traffic::deadline(state, host));
+    of_hosts.chain(of_traffic).chain([waiting.until, state.changed_at.plus(AWAKE_EVERY)]).min()
 }
 
 /// An operator, where nothing further begins without one. A migration goes on all the same, and so does the way back.
@@ -134,10 +138,12 @@ pub(crate) fn host_deadline(host: &Host, timeouts: &Timeouts) -> Option<HostDead
     let span = match host.stage {
         Stage::Preparing => timeouts.prepare,
         Stage::Moving | Stage::Confirming | Stage::Reverting | Stage::Abandoning => timeouts.activate,
-        // The migration's host has the phase's deadline; the others are asked for nothing.
+        // The migration's host has the phase's deadline; of those between, balancers are asked something; the others are asked for nothing.
         Stage::Migrating
         | Stage::Waiting
         | Stage::Prepared
+        | Stage::Draining
+        | Stage::Returning
         | Stage::Healthy
         | Stage::Confirmed
         | Stage::Failed

@@ -22,6 +22,7 @@ fn plan_of(spec: &EnvironmentSpec, release: &ReleaseRecord, current: Option<&Rel
         labels: Labels::default(),
         current: current.clone(),
         singletons: if number == 0 { vec![ServiceName::parse("beat").unwrap()] } else { vec![] },
+        share: None,
     };
     let hosts = (0..hosts).map(host).collect();
     Plan::new(RolloutId(9), RolloutKind::Rollout, spec, release.reference(), current.clone(), hosts, migrate).unwrap()

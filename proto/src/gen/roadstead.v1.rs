@@ -1688,7 +1688,7 @@ pub struct ListEnvironmentsResponse {
     #[prost(message, repeated, tag = "1")]
     pub environments: ::prost::alloc::vec::Vec<Environment>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Environment {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -1720,6 +1720,23 @@ pub struct Environment {
     /// Where `active_rollout` stands: a phase as a rollout's, or `on hold`.
     #[prost(string, tag = "13")]
     pub active_phase: ::prost::alloc::string::String,
+    /// Those that share out its traffic.
+    #[prost(message, repeated, tag = "14")]
+    pub balancers: ::prost::alloc::vec::Vec<Balancer>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Balancer {
+    /// The host's name.
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub connected: bool,
+    /// What it does with each host behind it; empty while it has not said so.
+    #[prost(message, repeated, tag = "3")]
+    pub servers: ::prost::alloc::vec::Vec<ServerSeen>,
+    /// Absent while all is as wanted.
+    #[prost(message, optional, tag = "4")]
+    pub problem: ::core::option::Option<Failure>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanRolloutRequest {

@@ -99,7 +99,7 @@ fn was_told_to_move(host: &RolloutHost) -> bool {
     failed
         || moves(&host.step)
         || host.times.iter().any(|time| moves(&time.step))
-        || matches!(host.state.as_str(), "moving" | "healthy" | "confirmed")
+        || matches!(host.state.as_str(), "moving" | "returning" | "healthy" | "confirmed")
 }
 
 /// `3 of 3 hosts`, and who, as long as that says more.

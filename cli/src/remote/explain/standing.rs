@@ -50,6 +50,8 @@ fn meaning(rollout: &Rollout, state: &str) -> String {
         "waiting" => "has not heard of it yet".to_owned(),
         "preparing" => "fetches and lays out the release, and serves what it served before".to_owned(),
         "migrating" => "runs the migrations, and serves what it served before".to_owned(),
+        "draining" => "gets no new requests any more, and moves when those in flight have ended".to_owned(),
+        "returning" => format!("serves {release}, and is to get its traffic back"),
         "moving" => "is giving the traffic to the release".to_owned(),
         "confirming" => format!("serves {release}, and lets what served before go"),
         "failed" => "undid what it had begun, and serves what it served before".to_owned(),

@@ -11,6 +11,7 @@ fn plan(keep: u32, hosts: usize) -> Plan {
         labels: Labels::default(),
         current: None,
         singletons: Vec::new(),
+        share: None,
     };
     let release = samples::release("1.0").reference();
     Plan::new(RolloutId(1), RolloutKind::Rollout, &spec, release, None, (0..hosts).map(host).collect(), false).unwrap()

@@ -9,6 +9,7 @@ fn hosts(zones: &[&str]) -> Vec<Candidate> {
         labels: if zone.is_empty() { Labels::default() } else { Labels::parse([format!("zone={zone}").as_str()]).unwrap() },
         current: None,
         singletons: Vec::new(),
+        share: None,
     };
     zones.iter().enumerate().map(host).collect()
 }
@@ -44,7 +45,7 @@ fn steps_that_are_the_same_hosts_ask_for_the_most_of_each() {
     let steps = [step(Share::Count(1), 600, Promotion::Manual), step(Share::Percent(25), 60, Promotion::Automatic)];
     let small = batches(&strategy(1, None), &steps, &hosts(&["a"; 2]), 1);
     assert_eq!(small.of_host, [0, 1]);
-    assert_eq!(small.bakes[0], Bake { time: Millis::from_secs(600), promotion: Promotion::Manual });
+    assert_eq!(small.bakes[0], Bake { time: Millis::from_secs(600), promotion: Promotion::Manual, traffic: None });
     let large = batches(&strategy(1, None), &steps, &hosts(&["a"; 8]), 1);
     assert_eq!(large.of_host, [0, 1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(large.bakes[1].time, Millis::from_secs(60));

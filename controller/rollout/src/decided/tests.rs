@@ -76,8 +76,9 @@ fn what_differs_is_told_by_host_and_setting() {
     new.hosts.get_mut(&ids[2]).unwrap().batch = 2;
     new.hosts.remove(&ids[3]);
     let name = HostName::parse("web-9").unwrap();
-    new.hosts.insert(HostId::parse(&"9".repeat(26)).unwrap(), PlannedHost { name, batch: 1, current: None, singletons: vec![] });
-    new.bakes[1] = Bake { time: Millis::from_secs(600), promotion: Promotion::Manual };
+    new.hosts
+        .insert(HostId::parse(&"9".repeat(26)).unwrap(), PlannedHost { name, batch: 1, current: None, singletons: vec![], share: None });
+    new.bakes[1] = Bake { time: Millis::from_secs(600), promotion: Promotion::Manual, traffic: None };
     new.previous = None;
     new.migrate = false;
     new.on_failure = OnFailure::Ask;

@@ -21,6 +21,7 @@ pub(crate) fn environment(batch: Share, max_unavailable: Share, failure_budget: 
         hosts: Selector::default(),
         gates: Gates::default(),
         strategy: Strategy { batch, max_unavailable, failure_budget, ..Strategy::default() },
+        traffic: None,
         bake: Millis::from_secs(60),
         keep: 3,
         timeouts: Timeouts::default(),
@@ -35,6 +36,7 @@ pub(crate) fn candidates(count: usize, current: Option<&ReleaseRef>) -> Vec<Cand
         labels: Labels::default(),
         current: current.cloned(),
         singletons: Vec::new(),
+        share: None,
     };
     (0..count).map(candidate).collect()
 }
@@ -42,6 +44,28 @@ pub(crate) fn candidates(count: usize, current: Option<&ReleaseRef>) -> Vec<Cand
 pub(crate) fn plan(kind: RolloutKind, environment: &EnvironmentSpec, hosts: usize) -> Plan {
     let (old, new) = (release("1.0"), release("1.1"));
     Plan::new(RolloutId(7), kind, environment, new, Some(old.clone()), candidates(hosts, Some(&old)), true).unwrap()
+}
+
+/// As [`plan`], with the hosts behind so many balancers.
+pub(crate) fn plan_behind(kind: RolloutKind, environment: &EnvironmentSpec, hosts: usize, balancers: usize) -> Plan {
+    let traffic = Traffic { balancers: Selector::parse("role=lb").unwrap(), hosts: Selector::default(), drain: Millis::from_secs(30) };
+    let mut plan = plan(kind, environment, hosts);
+    plan.hosts.values_mut().for_each(|host| host.share = Some(Weight::FULL));
+    let name = |n: usize| (balancer_id(n), HostName::parse(&format!("lb-{n}")).unwrap());
+    plan.behind(&traffic, (0..balancers).map(name).collect(), 0).unwrap()
+}
+
+pub(crate) fn balancer_id(n: usize) -> HostId {
+    HostId::parse(&format!("{:026}", 900 + n)).unwrap()
+}
+
+/// What a balancer does: a table that it has taken up, and the requests under way to each host.
+#[derive(Clone, Default)]
+pub(crate) struct FakeBalancer {
+    pub(crate) table: BTreeMap<HostId, Weight>,
+    pub(crate) turn: u32,
+    pub(crate) in_flight: BTreeMap<HostId, u32>,
+    pub(crate) down: std::collections::BTreeSet<HostId>,
 }
 
 /// What a host does with an order of a verb.
@@ -61,13 +85,18 @@ pub(crate) struct Fleet {
     pub(crate) behaviour: BTreeMap<(HostId, u32), Behaviour>,
     pub(crate) serves: BTreeMap<HostId, Option<ReleaseId>>,
     pub(crate) history: Vec<String>,
+    pub(crate) balancers: BTreeMap<HostId, FakeBalancer>,
 }
 
 impl Fleet {
     pub(crate) fn new(plan: Plan) -> Self {
         let serves = plan.hosts.iter().map(|(id, h)| (id.clone(), h.current.as_ref().map(|r| r.id.clone()))).collect();
         let now = Timestamp(1_000_000);
-        Self { state: State::new(plan, now, |_| Contact::AtRest), now, behaviour: BTreeMap::new(), serves, history: Vec::new() }
+        let state = State::new(plan, now, |_| Contact::AtRest);
+        let balancers =
+            state.plan.traffic.iter().flat_map(|traffic| traffic.balancers.keys().cloned()).map(|id| (id, FakeBalancer::default()));
+        let balancers = balancers.collect();
+        Self { state, now, behaviour: BTreeMap::new(), serves, history: Vec::new(), balancers }
     }
 
     pub(crate) fn event(&mut self, event: Event) {
@@ -91,13 +120,54 @@ impl Fleet {
         self.event(Event::Steered { steer: Steer::Abort, by: by.to_owned(), reason: reason.to_owned() });
     }
 
+    /// A balancer takes up what it is to do now.
+    pub(crate) fn take_up(&mut self, balancer: &HostId) {
+        let table = weights(&self.state);
+        let turn = self.state.traffic.turn;
+        if let (Some(balancer), Some(table)) = (self.balancers.get_mut(balancer), table) {
+            (balancer.table, balancer.turn) = (table, turn);
+        }
+    }
+
+    /// What a balancer would say now.
+    pub(crate) fn told(&self, balancer: &HostId) -> TrafficSeen {
+        let FakeBalancer { table, turn, in_flight, down } = &self.balancers[balancer];
+        let server = |(id, weight): (&HostId, &Weight)| {
+            let in_flight = in_flight.get(id).copied().unwrap_or(0);
+            (self.state.plan.hosts[id].name.clone(), ServerSeen { weight: *weight, up: !down.contains(id), in_flight })
+        };
+        let key = OrderKey { rollout: self.state.plan.rollout, sequence: *turn };
+        TrafficSeen { key, app: self.state.plan.app.clone(), servers: table.iter().map(server).collect(), problem: None }
+    }
+
+    /// A balancer says what it does.
+    pub(crate) fn tell(&mut self, balancer: &HostId) {
+        let seen = self.told(balancer);
+        self.event(Event::BalancerSeen { balancer: balancer.clone(), seen });
+    }
+
+    /// All balancers obey at once, and say so.
+    pub(crate) fn balance(&mut self) {
+        for balancer in self.balancers.keys().cloned().collect::<Vec<_>>() {
+            self.take_up(&balancer);
+            self.tell(&balancer);
+        }
+    }
+
     /// Goes on until something holds.
     pub(crate) fn until(&mut self, holds: impl Fn(&State) -> bool) {
         for _ in 0..10_000 {
             if holds(&self.state) {
                 return;
             }
-            if !self.carry_out(0) {
+            let before = self.state.revision;
+            let carried_out = self.carry_out(0);
+            // What balancers are to do is there to be seen before they do it.
+            if holds(&self.state) {
+                return;
+            }
+            self.balance();
+            if !carried_out && self.state.revision == before {
                 self.sleep();
             }
         }
@@ -155,6 +225,7 @@ impl Fleet {
             for choice in 0..self.state.hosts.len() {
                 self.carry_out(choice + round);
             }
+            self.balance();
             if self.state.revision == before {
                 self.sleep();
             }

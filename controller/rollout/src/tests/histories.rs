@@ -23,6 +23,12 @@ enum Move {
     Sleep,
     Repeat(usize),
     Resumed(u64),
+    TakeUp(usize),
+    Tell(usize),
+    TellAgain(usize),
+    BalancerGone(usize),
+    InFlight(usize, usize, u32),
+    Down(usize, usize),
 }
 
 fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
@@ -42,6 +48,12 @@ fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
         2 => Just(Move::Sleep),
         2 => (0..64usize).prop_map(Move::Repeat),
         1 => (0..48u64).prop_map(Move::Resumed),
+        6 => (0..2usize).prop_map(Move::TakeUp),
+        6 => (0..2usize).prop_map(Move::Tell),
+        2 => (0..64usize).prop_map(Move::TellAgain),
+        1 => (0..2usize).prop_map(Move::BalancerGone),
+        2 => ((0..2usize), (0..9usize), (0..3u32)).prop_map(|(balancer, host, requests)| Move::InFlight(balancer, host, requests)),
+        1 => ((0..2usize), (0..9usize)).prop_map(|(balancer, host)| Move::Down(balancer, host)),
     ];
     prop::collection::vec(one, 0..120)
 }
@@ -57,9 +69,28 @@ struct Watch {
     ended: Option<State>,
     before: std::collections::BTreeMap<HostId, Stage>,
     held: bool,
+    /// What balancers said, for it to come once more.
+    said: Vec<(HostId, TrafficSeen)>,
 }
 
 impl Watch {
+    /// Nobody moves whom a balancer still sends requests, but where nobody else would be left.
+    fn check_traffic(&self, fleet: &Fleet) {
+        let state = &fleet.state;
+        for (id, host) in
+            state.hosts.iter().filter(|(id, host)| host.stage == Stage::Moving && self.before.get(*id) == Some(&Stage::Draining))
+        {
+            let sends = |balancer: &&FakeBalancer| balancer.table.get(id).is_none_or(|weight| weight.takes());
+            assert!(!fleet.balancers.values().any(|balancer| sends(&balancer)), "{id} moves and gets requests: {host:?}");
+        }
+        if let Some(weights) = weights(state) {
+            let leaves_nobody = weights.values().all(|weight| !weight.takes());
+            let moves = |id: &&HostId| matches!(state.hosts[*id].stage, Stage::Draining | Stage::Moving);
+            let by_plan = weights.keys().filter(moves).count() == weights.len();
+            assert!(!(leaves_nobody && by_plan), "a rollout drains everybody: {weights:?}");
+        }
+    }
+
     fn check(&mut self, fleet: &Fleet) {
         let state = &fleet.state;
         let orders = orders(state, 1);
@@ -75,7 +106,8 @@ impl Watch {
             }
         }
         assert!(self.migrators.len() <= 1, "one migration runner, ever");
-        let moving = state.hosts.values().filter(|h| h.stage == Stage::Moving).count();
+        self.check_traffic(fleet);
+        let moving = state.hosts.values().filter(|h| matches!(h.stage, Stage::Draining | Stage::Moving | Stage::Returning)).count();
         if state.plan.kind != RolloutKind::Rollback {
             assert!(moving <= state.plan.max_unavailable, "{moving} hosts move at once");
         }
@@ -84,10 +116,11 @@ impl Watch {
         assert!(told_to_move.is_none(), "a host that was excluded does not move: {told_to_move:?}");
         let held = state.hold.is_some() && self.held;
         let again = |host: &Host| host.attempt > 0 && matches!(&state.hold, Some(Hold { cause: HoldCause::Losses { .. }, .. }));
+        let begins = |stage| matches!(stage, Stage::Draining | Stage::Moving);
         let began = state
             .hosts
             .iter()
-            .find(|(id, host)| host.stage == Stage::Moving && !again(host) && self.before.get(*id) != Some(&Stage::Moving));
+            .find(|(id, host)| begins(host.stage) && !again(host) && self.before.get(*id).is_none_or(|before| !begins(*before)));
         assert!(!held || began.is_none(), "nothing further begins on hold: {began:?}");
         self.held = state.hold.is_some();
         if let Phase::Moving { batch, .. } = state.phase {
@@ -126,6 +159,7 @@ proptest! {
         budget in 0..3u32,
         kind in prop_oneof![4 => Just(RolloutKind::Rollout), 1 => Just(RolloutKind::Level)],
         steps in prop::collection::vec((0..300u64, prop_oneof![Just(Promotion::Automatic), Just(Promotion::Manual)]), 0..3),
+        balancers in 0..3usize,
         on_failure in prop_oneof![Just(OnFailure::GoBack), Just(OnFailure::Ask)],
         behaviours in behaviours(),
         moves in moves(),
@@ -133,17 +167,22 @@ proptest! {
         let mut environment = environment(Share::Count(batch), Share::Count(unavailable), Share::Count(budget));
         environment.strategy.on_failure = on_failure;
         environment.strategy.steps = (1..).zip(steps).map(|(hosts, (seconds, promote))| CanaryStep {
-            hosts: Share::Count(hosts), bake: Millis::from_secs(seconds), promote, traffic: None,
+            hosts: Share::Count(hosts), bake: Millis::from_secs(seconds), promote, traffic: Weight::percent(5 * hosts).ok(),
         }).collect();
-        let mut fleet = Fleet::new(plan(kind, &environment, hosts));
+        let mut fleet = Fleet::new(if balancers > 0 { plan_behind(kind, &environment, hosts, balancers) } else { plan(kind, &environment, hosts) });
         fleet.behaviour.extend(behaviours.into_iter().map(|(n, verb, b)| ((host_id(n), verb), b)));
-        let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None, before: Default::default(), held: false };
+        let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None, before: Default::default(), held: false, said: Vec::new() };
         for step in moves {
             act(&mut fleet, &step);
+            balance(&mut fleet, &step, &mut watch.said);
             watch.migrated |= fleet.history.iter().any(|line| line.starts_with("migrated"));
             watch.check(&fleet);
         }
         // Faults stop: everyone is back, and the rollout ends in bounded time.
+        for balancer in fleet.balancers.values_mut() {
+            balancer.in_flight.clear();
+            balancer.down.clear();
+        }
         for n in 0..hosts {
             act(&mut fleet, &Move::Seen(n));
             watch.migrated |= fleet.history.iter().any(|line| line.starts_with("migrated"));
@@ -161,6 +200,33 @@ fn steer(fleet: &mut Fleet, steer: Steer) {
     if let Err(rejected) = fleet.steer(steer) {
         assert!(rejected.to_string().contains(": "), "{rejected}");
         assert_eq!(fleet.state, before);
+    }
+}
+
+/// What balancers do, and say; also late, once more, or not at all.
+fn balance(fleet: &mut Fleet, step: &Move, said: &mut Vec<(HostId, TrafficSeen)>) {
+    let of = |fleet: &Fleet, n: usize| fleet.balancers.keys().nth(n).cloned();
+    match step {
+        Move::TakeUp(n) => drop(of(fleet, *n).map(|balancer| fleet.take_up(&balancer))),
+        Move::Tell(n) => {
+            let Some(balancer) = of(fleet, *n) else { return };
+            said.push((balancer.clone(), fleet.told(&balancer)));
+            fleet.tell(&balancer);
+        }
+        Move::TellAgain(n) if !said.is_empty() => {
+            let (balancer, seen) = said[n % said.len()].clone();
+            fleet.event(Event::BalancerSeen { balancer, seen });
+        }
+        Move::BalancerGone(n) => drop(of(fleet, *n).map(|balancer| fleet.event(Event::BalancerGone { balancer, for_good: false }))),
+        Move::InFlight(n, host, requests) => {
+            let Some(balancer) = of(fleet, *n).and_then(|balancer| fleet.balancers.get_mut(&balancer)) else { return };
+            balancer.in_flight.insert(host_id(*host), *requests);
+        }
+        Move::Down(n, host) => {
+            let Some(balancer) = of(fleet, *n).and_then(|balancer| fleet.balancers.get_mut(&balancer)) else { return };
+            balancer.down.insert(host_id(*host));
+        }
+        _ => {}
     }
 }
 
@@ -218,5 +284,7 @@ fn act(fleet: &mut Fleet, step: &Move) {
                 assert_eq!(fleet.state.hosts[&host].stage, before);
             }
         }
+        // What balancers do: see `balance`.
+        _ => {}
     }
 }

@@ -1,6 +1,6 @@
 //! Environments: applying their policy, saying what that would do, removing them, and showing what they run.
 
-use roadstead_driver::Removal;
+use roadstead_driver::{Event, Removal};
 use roadstead_model::{AppName, ApprovalRule, EnvironmentName, EnvironmentSpec, Millis, limits};
 use roadstead_proto::v1;
 use roadstead_rollout::{Phase, State};
@@ -24,6 +24,7 @@ pub(super) async fn apply(
 ) -> Result<v1::ApplyEnvironmentResponse, Status> {
     let spec = read(context, &request)?;
     let applied = context.store.apply(spec.clone(), admin.actor(), clock::now()).await.map_err(stored)?;
+    context.driver.tell(Event::EnvironmentsChanged).await;
     told(context, &spec, applied).await
 }
 
@@ -88,11 +89,15 @@ pub(super) async fn remove(
         dry_run: request.dry_run,
     };
     context.driver.remove(removal).await.map_err(not_removed)?;
+    context.driver.tell(Event::EnvironmentsChanged).await;
     Ok(v1::RemoveEnvironmentResponse {})
 }
 
 fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
     spec.strategy.check().map_err(invalid)?;
+    if spec.traffic.is_none() && spec.strategy.steps.iter().any(|step| step.traffic.is_some()) {
+        return Err(invalid("a step has its part of the traffic, and nobody shares it out: say in [traffic] who the balancers are"));
+    }
     if spec.variables.len() > limits::VARIABLES_MAX {
         return Err(invalid(format!("{} variables are more than an environment may have", spec.variables.len())));
     }
@@ -117,6 +122,7 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
         ("gates.after.healthy_for", spec.gates.after.as_ref().map_or(Millis(0), |after| after.healthy_for), 0),
         ("bake", spec.bake, 0),
         ("strategy.batch_bake", spec.strategy.batch_bake, 0),
+        ("traffic.drain", spec.traffic.as_ref().map_or(Millis(0), |traffic| traffic.drain), 0),
     ];
     let steps = spec.strategy.steps.iter().map(|step| ("strategy.steps.bake", step.bake, 0));
     match spans.into_iter().chain(steps).find(|(_, span, least)| !(*least..=limits::SPAN_MAX.0).contains(&span.0)) {
@@ -168,6 +174,7 @@ async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Envir
     let active = unfinished.iter().map(|r| &r.state).filter(here).min_by_key(|state| matches!(state.phase, Phase::Gated { .. }));
     let hosts = context.store.hosts(Some(&spec.name)).await.map_err(stored)?;
     let lock = context.store.lock(&spec.name, &spec.app).await.map_err(stored)?.filter(|lock| clock::now() < lock.until);
+    let balancers = balancers(context, spec, &hosts);
     let taking_part = hosts.iter().filter(|host| host.revoked_at.is_none() && spec.hosts.matches(&host.labels));
     Ok(v1::Environment {
         name: spec.name.to_string(),
@@ -182,6 +189,19 @@ async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Envir
         hosts: taking_part.map(|host| host.name.to_string()).collect(),
         locked_until_ms: lock.as_ref().map_or(0, |lock| lock.until.0),
         lock_reason: lock.as_ref().map(|lock| lock.reason.clone()).unwrap_or_default(),
+        balancers,
         locked_by: lock.map(|lock| lock.by).unwrap_or_default(),
     })
+}
+
+/// The hosts that share out the traffic, and what they say of it.
+fn balancers(context: &Context, spec: &EnvironmentSpec, hosts: &[HostRecord]) -> Vec<v1::Balancer> {
+    let Some(traffic) = &spec.traffic else { return Vec::new() };
+    let are = hosts.iter().filter(|host| host.revoked_at.is_none() && traffic.balancers.matches(&host.labels));
+    let shown = |host: &HostRecord| {
+        let seen = context.driver.balancer(&host.id, &spec.app).map(v1::TrafficSeen::from).unwrap_or_default();
+        let connected = context.sessions.is_open(&host.id);
+        v1::Balancer { host: host.name.to_string(), connected, servers: seen.servers, problem: seen.problem }
+    };
+    are.map(shown).collect()
 }
