@@ -404,7 +404,7 @@ impl Loop {
                 return;
             }
             self.shares.has_changed |= !work.touched.is_empty();
-            self.shares.is_stale |= !ended.is_empty();
+            self.shares.is_stale |= !ended.is_empty() || !work.changes.started.is_empty();
             self.tell(work, &ended).await;
             if let Err(error) = self.share_out().await {
                 tracing::error!(%error, "balancers are not told how traffic is shared out");

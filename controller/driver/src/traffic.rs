@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Loop;
 use crate::sessions::{Downward, Epoch};
-use crate::{EnvironmentRecord, LedgerError, NewEvent, printable};
+use crate::{EnvironmentRecord, HostRecord, LedgerError, NewEvent, printable};
 
 /// Where the traffic of an environment comes from, and where it goes while no rollout moves anything.
 #[derive(Debug)]
@@ -84,12 +84,21 @@ impl Loop {
     /// Where the traffic of an environment comes from and goes; `None` where that is not this product's business.
     pub(super) async fn place(&self, environment: &EnvironmentRecord) -> Result<Option<Place>, LedgerError> {
         let spec = &environment.spec;
-        let Some(traffic) = &spec.traffic else { return Ok(None) };
-        let mut hosts = self.parts.ledger.hosts(Some(&spec.name)).await?;
-        hosts.retain(|host| host.revoked_at.is_none());
-        let balancers = hosts.iter().filter(|host| traffic.balancers.matches(&host.labels));
-        let served = hosts.iter().filter(|host| spec.hosts.matches(&host.labels) && traffic.hosts.matches(&host.labels));
-        let names: BTreeMap<HostId, HostName> = served.map(|host| (host.id.clone(), host.name.clone())).collect();
+        let (mut balancers, mut names) = self.planned_traffic(&spec.name, &spec.app);
+        if let Some(traffic) = &spec.traffic {
+            let named = |host: HostRecord| (host.id, host.name);
+            for host in self.parts.ledger.hosts(Some(&spec.name)).await?.into_iter().filter(|host| host.revoked_at.is_none()) {
+                if traffic.balancers.matches(&host.labels) {
+                    balancers.extend([named(host.clone())]);
+                }
+                if spec.hosts.matches(&host.labels) && traffic.hosts.matches(&host.labels) {
+                    names.extend([named(host)]);
+                }
+            }
+        }
+        if spec.traffic.is_none() && balancers.is_empty() {
+            return Ok(None);
+        }
         let release = self.current(environment).await?;
         let brought = match &release {
             Some(release) => self.brought(&spec.name, &spec.app, &release.reference()).await?,
@@ -99,7 +108,7 @@ impl Loop {
         let mut place = Place {
             environment: spec.name.clone(),
             app: spec.app.clone(),
-            balancers: balancers.map(|host| (host.id.clone(), host.name.clone())).collect(),
+            balancers,
             may_be_out: spec.strategy.max_unavailable.of_rounded_up(names.len()),
             names,
             wanted: release.map(|release| release.id()),
@@ -108,6 +117,15 @@ impl Loop {
         };
         place.standing = self.standing_of(&place);
         Ok(Some(place))
+    }
+
+    /// What the rollout that runs was planned with goes on being told, whatever is applied meanwhile.
+    fn planned_traffic(&self, environment: &EnvironmentName, app: &AppName) -> (BTreeMap<HostId, HostName>, BTreeMap<HostId, HostName>) {
+        let unfinished = self.unfinished(environment, app).and_then(|rollout| self.running.get(&rollout));
+        let plan = unfinished.map(|running| &running.state().plan);
+        let Some((plan, traffic)) = plan.and_then(|plan| Some((plan, plan.traffic.as_ref()?))) else { return Default::default() };
+        let behind = plan.hosts.iter().filter(|(_, host)| host.share.is_some());
+        (traffic.balancers.clone(), behind.map(|(id, host)| (id.clone(), host.name.clone())).collect())
     }
 
     fn standing_of(&self, place: &Place) -> BTreeMap<HostId, Weight> {
@@ -126,7 +144,8 @@ impl Loop {
             for environment in self.parts.ledger.environments().await? {
                 places.extend(self.place(&environment).await?);
             }
-            self.shares.places = places;
+            let gone = std::mem::replace(&mut self.shares.places, places);
+            self.let_go(&gone);
             (self.shares.is_stale, self.shares.has_changed) = (false, true);
         }
         if !std::mem::take(&mut self.shares.has_changed) {
@@ -138,6 +157,19 @@ impl Loop {
             balancers.iter().for_each(|balancer| self.send_table(balancer, &table));
         }
         Ok(())
+    }
+
+    /// Where traffic is this product's business no more, nobody is left drained.
+    fn let_go(&mut self, before: &[Place]) {
+        let stays =
+            |gone: &&Place| self.shares.places.iter().any(|place| (&place.environment, &place.app) == (&gone.environment, &gone.app));
+        let gone: Vec<&Place> = before.iter().filter(|place| !stays(place)).collect();
+        for Place { environment, app, balancers, names, .. } in gone {
+            let key = OrderKey { rollout: RolloutId(0), sequence: 0 };
+            let weights = names.values().map(|name| (name.clone(), Weight::FULL)).collect();
+            let table = TrafficTable { key, environment: environment.clone(), app: app.clone(), weights };
+            balancers.keys().for_each(|balancer| self.send_table(balancer, &table));
+        }
     }
 
     fn table(&self, place: &Place) -> TrafficTable {

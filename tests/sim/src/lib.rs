@@ -6,6 +6,7 @@
 #![allow(clippy::panic, reason = "a simulator that cannot begin has nothing else to say")]
 
 mod agent;
+mod balancer;
 mod chance;
 mod clock;
 mod controller;

@@ -70,7 +70,7 @@ impl Network {
         of_host.get(chance.index(of_host.len())).cloned()
     }
 
-    async fn whole(&self, host: &HostId) {
+    pub(crate) async fn whole(&self, host: &HostId) {
         while self.is_cut(host) {
             let healed = self.healed.notified();
             if self.is_cut(host) {

@@ -60,13 +60,14 @@ fn of_moves(witness: &Witness, before: &State, now: &State) {
     if plan.kind == RolloutKind::Rollback {
         return;
     }
-    let moves = |state: &State, id: &HostId| state.hosts.get(id).is_some_and(|host| host.stage == Stage::Moving);
+    let is_moving = |host: &Host| matches!(host.stage, Stage::Draining | Stage::Moving | Stage::Returning);
+    let moves = |state: &State, id: &HostId| state.hosts.get(id).is_some_and(is_moving);
     let new: Vec<&HostId> = now.hosts.keys().filter(|id| moves(now, id) && !moves(before, id)).collect();
     let Some(batch) = new.iter().filter_map(|id| plan.hosts.get(*id)).map(|planned| planned.batch).max() else { return };
     let moved_at = new.iter().filter_map(|id| now.hosts.get(*id)).map(|host| host.since).max().unwrap_or_default();
     // Whoever went away after they were told to move was there when that was decided.
     let unknown = |host: &Host| host.away_since.is_some_and(|since| since < moved_at);
-    let is_out = |host: &&Host| matches!(host.stage, Stage::Moving | Stage::Left | Stage::Stuck) || unknown(host);
+    let is_out = |host: &&Host| is_moving(host) || matches!(host.stage, Stage::Left | Stage::Stuck) || unknown(host);
     let out = now.hosts.values().filter(|host| host.standing != Standing::Excluded).filter(is_out).count();
     if out > plan.max_unavailable {
         let text = format!("{} of {} hosts are out or unknown, {} may be", out, plan.rollout, plan.max_unavailable);
@@ -83,18 +84,20 @@ fn of_moves(witness: &Witness, before: &State, now: &State) {
 /// What operators have said is heeded: nothing begins on hold, and whoever is excluded does not move.
 fn of_operators(witness: &Witness, before: &State, now: &State) {
     let rollout = now.plan.rollout;
-    let begins = |id: &HostId, stage: Stage| {
-        let is = |state: &State| state.hosts.get(id).is_some_and(|host| host.stage == stage);
+    let begins = |id: &HostId, stages: &[Stage]| {
+        let is = |state: &State| state.hosts.get(id).is_some_and(|host| stages.contains(&host.stage));
         is(now) && !is(before)
     };
+    // A host that is drained goes on to move.
+    let moves = [Stage::Draining, Stage::Moving];
     // Whoever is asked about losses may have a host tried again.
     let again = |host: &Host| host.attempt > 0 && matches!(&now.hold, Some(Hold { cause: HoldCause::Losses { .. }, .. }));
-    let began = now.hosts.iter().find(|(id, host)| (begins(id, Stage::Moving) && !again(host)) || begins(id, Stage::Migrating));
+    let began = now.hosts.iter().find(|(id, host)| (begins(id, &moves) && !again(host)) || begins(id, &[Stage::Migrating]));
     if let (Some((id, _)), Some(_), Some(hold)) = (began, &before.hold, &now.hold) {
         witness.broken("nothing further begins on hold", format!("{id} moves in {rollout}, which is on hold: {:?}", hold.cause));
     }
     let is_excluded = |host: &Host| host.standing == Standing::Excluded;
-    if let Some((id, _)) = now.hosts.iter().find(|(id, host)| is_excluded(host) && begins(id, Stage::Moving)) {
+    if let Some((id, _)) = now.hosts.iter().find(|(id, host)| is_excluded(host) && begins(id, &moves)) {
         witness.broken("whoever is excluded does not move", format!("{id} moves in {rollout}"));
     }
 }
@@ -156,7 +159,8 @@ pub(crate) fn of_end(world: &World, record: &RolloutRecord) {
         let before = state.plan.hosts.get(id).and_then(|planned| planned.current.as_ref()).map(|release| release.id.clone());
         let serves = world.machine(id).current.clone();
         let is_back = match host.stage {
-            Stage::Reverted => serves == before,
+            // Of one that is away, what it said last is told: what nobody has confirmed it may have undone since.
+            Stage::Reverted => serves == before || host.away_since.is_some(),
             // It may have had it all the time, although the plan did not know.
             Stage::Abandoned => serves.as_ref() != Some(&state.plan.release.id) || !world.moved_in(id, state.plan.rollout),
             _ => true,
@@ -189,10 +193,14 @@ pub(crate) fn of_order(witness: &Witness, tables: &Tables, host: &HostId, order:
     let too_early: &[Stage] = match Verb::of(order.key()) {
         Some(Verb::Prepare) | None => &[],
         Some(Verb::Migrate) => &[Stage::Preparing],
-        Some(Verb::Activate) => &[Stage::Preparing, Stage::Migrating],
-        Some(Verb::Confirm) => &[Stage::Preparing, Stage::Prepared, Stage::Migrating, Stage::Moving, Stage::Healthy],
-        Some(Verb::Revert) => &[Stage::Preparing, Stage::Prepared, Stage::Migrating],
-        Some(Verb::Abandon) => &[Stage::Preparing, Stage::Prepared, Stage::Migrating, Stage::Moving, Stage::Healthy],
+        Some(Verb::Activate) => &[Stage::Preparing, Stage::Migrating, Stage::Draining],
+        Some(Verb::Confirm) => {
+            &[Stage::Preparing, Stage::Prepared, Stage::Migrating, Stage::Draining, Stage::Moving, Stage::Returning, Stage::Healthy]
+        }
+        Some(Verb::Revert) => &[Stage::Preparing, Stage::Prepared, Stage::Draining, Stage::Migrating],
+        Some(Verb::Abandon) => {
+            &[Stage::Preparing, Stage::Prepared, Stage::Migrating, Stage::Draining, Stage::Moving, Stage::Returning, Stage::Healthy]
+        }
     };
     if too_early.contains(&stage) {
         witness

@@ -1,7 +1,7 @@
 //! One run: a fleet made from a seed, some hours of trouble, then peace, in which everything must come to rest.
 
 use roadstead_driver::{ReleaseRecord, samples};
-use roadstead_model::{Digest, EnvironmentSpec, HostId, Timeouts};
+use roadstead_model::{Digest, EnvironmentSpec, HostId, Labels, Millis, Selector, Timeouts, Traffic};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::agent::Agent;
+use crate::balancer::Balancer;
 use crate::chance::Chance;
 use crate::controller::Controller;
 use crate::ledger::SimLedger;
@@ -22,6 +23,9 @@ use crate::world::{Flaw, World};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Within this time of peace everything must have come to rest.
 const REST_WITHIN: Duration = Duration::from_secs(3 * 3600);
+
+/// Numbers of hosts that are balancers.
+const BALANCERS_FROM: usize = 9_000;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -118,6 +122,11 @@ fn unrest(stage: &Stage) -> Option<String> {
     if let Some(agent) = all_others().find(|agent| waits(&agent.host)) {
         return Some(format!("{} waits for a confirmation", agent.name));
     }
+    let drained =
+        |agent: &&Arc<Agent>| stage.world.machine(&agent.host).current == Some(current.id()) && stage.world.is_drained_at(&agent.name);
+    if let Some(agent) = all_others().find(drained) {
+        return Some(format!("{} is level, and a balancer gives it not all of its traffic", agent.name));
+    }
     all_others().find_map(|agent| {
         let machine = stage.world.machine(&agent.host);
         let condemned = machine.bad.contains(&current.id());
@@ -136,7 +145,6 @@ async fn build(seed: u64, witness: &Witness) -> Stage {
     };
     let mut environment = policy(&EnvironmentSpec { timeouts: Timeouts::default(), ..samples::environment() }, &mut chance);
     environment.keep = 3;
-    ledger.apply(environment.clone());
     let releases: Vec<(ReleaseRecord, Flaw)> = (0..chance.number(3, 7)).map(|number| release(number, &mut chance)).collect();
     let mut hosts = Vec::new();
     {
@@ -152,7 +160,9 @@ async fn build(seed: u64, witness: &Witness) -> Stage {
     }
     let flaws = releases.iter().map(|(record, flaw)| (record.id(), *flaw)).collect();
     let ids = hosts.iter().map(|(id, _)| id.clone()).collect();
-    let world = Arc::new(World::new(witness.clone(), ledger, flaws, ids));
+    let balancers = with_balancers(&mut environment, &ledger, &mut chance);
+    let world =
+        Arc::new(World::new(witness.clone(), ledger, flaws, ids, balancers.iter().map(|number| samples::host_id(*number)).collect()));
     let controller = Controller::new(Arc::clone(&world));
     let network = Arc::new(Network::new(Arc::clone(&controller)));
     tokio::spawn(controller.exist(seed));
@@ -162,9 +172,31 @@ async fn build(seed: u64, witness: &Witness) -> Stage {
         tokio::spawn(Arc::clone(&agent).exist(Arc::clone(&network)));
         agents.push(agent);
     }
+    for number in balancers {
+        tokio::spawn(Balancer::new(seed, number, Arc::clone(&world), Arc::clone(&network)).exist());
+    }
     // The first session of each opens before anything is asked for.
     sleep(Duration::from_secs(1)).await;
     Stage { seed, world, network, agents, environment }
+}
+
+/// Half of the fleets are behind one balancer or two, whose hosts are numbered behind all others.
+fn with_balancers(environment: &mut EnvironmentSpec, ledger: &SimLedger, chance: &mut Chance) -> Vec<usize> {
+    let count = if chance.percent(50) { chance.index(2) + 1 } else { 0 };
+    let selector = |text: &str| Selector::parse(text).unwrap_or_else(|error| panic!("a good selector: {error}"));
+    let numbers: Vec<usize> = (BALANCERS_FROM..BALANCERS_FROM + count).collect();
+    if count > 0 {
+        environment.hosts = selector("!role");
+        let drain = Millis(chance.number(0, 20) * 1_000);
+        environment.traffic = Some(Traffic { balancers: selector("role=balancer"), hosts: Selector::default(), drain });
+    }
+    for number in &numbers {
+        let mut record = samples::host_record(*number);
+        record.labels = Labels::parse(["role=balancer"]).unwrap_or_else(|error| panic!("a good label: {error}"));
+        ledger.tables().hosts.insert(record.id.clone(), record);
+    }
+    ledger.apply(environment.clone());
+    numbers
 }
 
 /// A release, which may have a flaw and may move the database.

@@ -1,9 +1,10 @@
 //! What people and fate do during a run: operators deploy, roll back, steer and change their mind at bad moments; machines, the network
 //! and the controller's disk fail.
 
-use roadstead_driver::{LockRecord, Refused, StartRequest, Verb};
+use roadstead_driver::{Event, LockRecord, Refused, StartRequest, Verb};
 use roadstead_model::{
-    ApprovalRule, CanaryStep, EnvironmentSpec, Gates, HostId, Millis, OnFailure, Promotion, ReleaseId, RoleName, RolloutId, Share, Window,
+    ApprovalRule, CanaryStep, EnvironmentSpec, Gates, HostId, Millis, OnFailure, Promotion, ReleaseId, RoleName, RolloutId, Share, Weight,
+    Window,
 };
 use roadstead_rollout::{Host, Steer};
 use roadstead_worker::disk::Room;
@@ -66,6 +67,7 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
                 let spec = policy(&stage.environment, &mut chance);
                 stage.world.witness.saw(format!("operator-{number}  applies {:?}, bake {}", spec.strategy, spec.bake));
                 stage.world.ledger.apply(spec);
+                serving.driver.tell(Event::EnvironmentsChanged).await;
                 continue;
             }
         };
@@ -145,13 +147,17 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
             hosts: Share::Count(u32::try_from(step).unwrap_or(1)),
             bake: Millis(chance.number(0, 10) * 60_000),
             promote: if chance.percent(50) { Promotion::Manual } else { Promotion::Automatic },
-            traffic: None,
+            // Heeded where somebody shares traffic out.
+            traffic: Weight::percent(if chance.percent(30) { 10 } else { 100 }).ok(),
         })
         .collect();
     spec.gates = if chance.percent(40) { gates(chance) } else { Gates::default() };
     spec.timeouts.gates = Millis(chance.number(10, 60) * 60_000);
     spec.timeouts.decide = Millis(chance.number(5, 30) * 60_000);
     spec.bake = Millis(chance.number(0, 4) * 60_000);
+    if let Some(traffic) = &mut spec.traffic {
+        traffic.drain = Millis(chance.number(0, 20) * 1_000);
+    }
     spec
 }
 

@@ -1,8 +1,8 @@
 //! The world: releases with their flaws, machines that run them, and the one database that they share. What happens here is what
 //! users would see, whatever anybody believes.
 
-use roadstead_model::{Fence, HostId, Order, OrderKey, ReleaseId, RolloutId, StepName};
-use roadstead_rollout::Standing;
+use roadstead_model::{Fence, HostId, HostName, Order, OrderKey, ReleaseId, RolloutId, StepName, Weight};
+use roadstead_rollout::{Stage, Standing, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,6 +69,8 @@ pub(crate) struct World {
     /// Every release, and what is wrong with it.
     pub(crate) releases: BTreeMap<ReleaseId, Flaw>,
     pub(crate) machines: BTreeMap<HostId, Mutex<Machine>>,
+    /// What each balancer really gives each host.
+    pub(crate) balancers: BTreeMap<HostId, Mutex<BTreeMap<HostName, Weight>>>,
     database: Mutex<Database>,
     /// Whether machines misbehave.
     pub(crate) trouble: std::sync::atomic::AtomicBool,
@@ -79,12 +81,19 @@ pub(crate) struct World {
 pub(crate) struct Transaction<'a>(&'a World, RolloutId);
 
 impl World {
-    pub(crate) fn new(witness: Witness, ledger: Arc<SimLedger>, releases: BTreeMap<ReleaseId, Flaw>, hosts: Vec<HostId>) -> Self {
+    pub(crate) fn new(
+        witness: Witness,
+        ledger: Arc<SimLedger>,
+        releases: BTreeMap<ReleaseId, Flaw>,
+        hosts: Vec<HostId>,
+        balancers: Vec<HostId>,
+    ) -> Self {
         Self {
             witness,
             ledger,
             releases,
             machines: hosts.into_iter().map(|host| (host, Mutex::default())).collect(),
+            balancers: balancers.into_iter().map(|host| (host, Mutex::default())).collect(),
             database: Mutex::default(),
             trouble: std::sync::atomic::AtomicBool::new(true),
         }
@@ -157,11 +166,38 @@ impl World {
         if plan.migrate && !self.database().migrated.contains(&rollout) {
             self.witness.broken("nobody moves before the migration", format!("{host} moves in {rollout}"));
         }
+        self.is_drained(&record.state, host);
         // Whoever was excluded while it moved is out by an operator's will.
         let counts = |host: &HostId| record.state.hosts.get(host).is_some_and(|known| known.standing != Standing::Excluded);
         let out = self.machines.keys().filter(|host| counts(host) && self.machine(host).out == Some(rollout)).count();
         if out > plan.max_unavailable {
             self.witness.broken("no more hosts are out than may be", format!("{out} are, in {rollout}, {} may be", plan.max_unavailable));
+        }
+    }
+}
+
+impl World {
+    /// Whether a balancer that was ever told of a host gives it less than its share.
+    pub(crate) fn is_drained_at(&self, host: &HostName) -> bool {
+        let gives =
+            |balancer: &Mutex<BTreeMap<HostName, Weight>>| balancer.lock().unwrap_or_else(PoisonError::into_inner).get(host).copied();
+        self.balancers.values().filter_map(gives).any(|weight| weight != Weight::FULL)
+    }
+
+    /// Nobody moves to whom a balancer sends requests, where others were to take them meanwhile.
+    fn is_drained(&self, state: &State, host: &HostId) {
+        let (Some(traffic), Some(planned), Some(known)) = (&state.plan.traffic, state.plan.hosts.get(host), state.hosts.get(host)) else {
+            return;
+        };
+        if known.stage != Stage::Moving || !known.traffic.drained {
+            return;
+        }
+        for balancer in traffic.balancers.keys().filter_map(|id| self.balancers.get(id)) {
+            let gives = balancer.lock().unwrap_or_else(PoisonError::into_inner).get(&planned.name).copied();
+            if gives.is_none_or(Weight::takes) {
+                let text = format!("{} moves in {} and gets {gives:?} of the traffic", planned.name, state.plan.rollout);
+                self.witness.broken("a host is drained before it moves", text);
+            }
         }
     }
 }
