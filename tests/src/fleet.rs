@@ -47,6 +47,8 @@ pub struct Fleet {
     pub data: Host,
     /// Run the application.
     pub hosts: Vec<Host>,
+    /// Further hosts, with nothing on them but the image.
+    pub further: Vec<Host>,
     /// The releases that are deployed here.
     pub erp: Erp,
     labels: Vec<String>,
@@ -61,6 +63,8 @@ pub struct FleetOptions {
     pub profile: Profile,
     /// Hosts that run the application: `web-1`, `web-2`, ...
     pub hosts: usize,
+    /// Names of further hosts.
+    pub further: Vec<String>,
     /// What each of them has beyond the image.
     pub host: HostOptions,
     /// The `[strategy]` and `[timeouts]` of the environment.
@@ -76,6 +80,7 @@ impl Default for FleetOptions {
         Self {
             profile: Profile::Dev,
             hosts: 1,
+            further: Vec::new(),
             host: HostOptions::default(),
             policy: "[strategy]\nbake = \"1s\"\n".into(),
             settings: String::new(),
@@ -89,6 +94,13 @@ impl FleetOptions {
     #[must_use]
     pub fn hosts(mut self, hosts: usize) -> Self {
         self.hosts = hosts;
+        self
+    }
+
+    /// Further hosts of these names.
+    #[must_use]
+    pub fn further(mut self, names: &[&str]) -> Self {
+        self.further = names.iter().map(|name| (*name).to_owned()).collect();
         self
     }
 
@@ -122,13 +134,15 @@ impl Fleet {
         let lab = Lab::new(name)?;
         let mut wanted = vec![("control".to_owned(), HostOptions::default()), ("data".to_owned(), HostOptions::default())];
         wanted.extend((1..=options.hosts).map(|number| (format!("web-{number}"), options.host.clone())));
+        wanted.extend(options.further.iter().map(|name| (name.clone(), HostOptions::default())));
         let mut hosts = lab.hosts_with(wanted)?;
-        let apps = hosts.split_off(2);
+        let mut apps = hosts.split_off(2);
+        let further = apps.split_off(options.hosts);
         let (Some(data), Some(controller)) = (hosts.pop(), hosts.pop()) else {
             return Err(LabError::NoHost { lab: lab.id(), host: "control".into() });
         };
         let desk = start_controller(&lab, options.profile, &controller, &packages, &options.settings)?;
-        let fleet = Self { desk, controller, data, hosts: apps, erp, labels: options.labels.clone(), lab };
+        let fleet = Self { desk, controller, data, hosts: apps, further, erp, labels: options.labels.clone(), lab };
         fleet.data.start_redis()?;
         fleet.data.start_postgresql("erp", PASSWORD)?;
         fleet.apply(&options.policy)?;
@@ -163,6 +177,11 @@ impl Fleet {
     pub fn enroll(&self, host: &Host) -> Result<()> {
         let number = self.hosts.iter().position(|known| known.name() == host.name());
         let label = number.and_then(|number| self.labels.get(number)).map_or("role=web", String::as_str);
+        self.enroll_as(host, label)
+    }
+
+    /// As [`enroll`](Self::enroll), with a label of its own.
+    pub fn enroll_as(&self, host: &Host, label: &str) -> Result<()> {
         let token = self.desk.roadstead(&["host", "token", "--env", "staging", "--label", label])?;
         enroll(host, self.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;
         host.systemctl(&["start", "roadstead-agent"])?;

@@ -91,6 +91,13 @@ impl Load {
         self
     }
 
+    /// Stops by itself after so long.
+    #[must_use]
+    pub fn for_at_most(mut self, duration: Duration) -> Self {
+        self.duration_max = duration;
+        self
+    }
+
     /// Stops by itself after so many requests.
     #[must_use]
     pub fn at_most(mut self, requests: u64) -> Self {

@@ -400,11 +400,11 @@ impl Loop {
         loop {
             let mut work = std::mem::take(&mut self.work);
             let ended = self.collect(&mut work).await;
+            self.shares.has_changed |= !work.touched.is_empty();
+            self.shares.is_stale |= !ended.is_empty() || !work.changes.started.is_empty();
             if !self.save(&work.changes, stopping).await {
                 return;
             }
-            self.shares.has_changed |= !work.touched.is_empty();
-            self.shares.is_stale |= !ended.is_empty() || !work.changes.started.is_empty();
             self.tell(work, &ended).await;
             if let Err(error) = self.share_out().await {
                 tracing::error!(%error, "balancers are not told how traffic is shared out");

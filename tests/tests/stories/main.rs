@@ -33,6 +33,7 @@ mod restored;
 mod roles_and_hooks;
 mod rough_network;
 mod steering;
+mod traffic;
 mod untrusted_bundles;
 mod upgrade_under_load;
 mod wheels;

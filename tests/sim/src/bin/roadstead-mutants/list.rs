@@ -15,6 +15,7 @@ pub(crate) struct Mutant {
 const SETTLE: &str = "controller/rollout/src/settle.rs";
 const ENDING: &str = "controller/rollout/src/ending.rs";
 const STEER: &str = "controller/rollout/src/steer.rs";
+const TRAFFIC: &str = "controller/rollout/src/traffic.rs";
 const STATE: &str = "controller/rollout/src/state.rs";
 const DRIVER: &str = "controller/driver/src/lib.rs";
 const HISTORY: &str = "agent/deployment/src/history.rs";
@@ -176,6 +177,20 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         from: "        StepName::Candidate | StepName::Cutover => Reversibility::Undoable,",
         to: "        StepName::Candidate => Reversibility::Undoable,\n        StepName::Cutover => Reversibility::Inert,",
         within: 2000,
+    },
+    Mutant {
+        name: "a balancer that is not heard counts as one that obeys",
+        file: TRAFFIC,
+        from: "    let Some(heard) = heard else {",
+        to: "    let Some(heard) = heard.or(None) else { return None };\n    let Some(heard) = Some(heard) else {",
+        within: 400,
+    },
+    Mutant {
+        name: "traffic goes by what an environment ran before",
+        file: DRIVER,
+        from: "self.shares.is_stale |= !ended.is_empty() ||",
+        to: "self.shares.is_stale |=",
+        within: 200,
     },
     Mutant {
         name: "the name of a new journal is not made durable",

@@ -1,0 +1,180 @@
+//! Three hosts behind three balancers: HAProxy, nginx, and a script of the team's. Under constant load, with long and streaming requests
+//! in flight, releases come by every strategy, are aborted and go back. Nobody who uses the application notices any of it.
+
+mod balancers;
+mod constant_load;
+
+use crate::SOON;
+use balancers::Balancers;
+use constant_load::ConstantLoad;
+use roadstead_tests::fleet::{Fleet, FleetOptions, Project};
+use roadstead_tests::lab::wait_until;
+use serde_json::Value;
+
+/// Longer than the longest request.
+const TRAFFIC: &str = "[traffic]\nbalancers = \"role=balancer\"\ndrain = \"20s\"\n";
+const ROLLING: &str = "[strategy]\nbatch = 1\nmax-unavailable = 1\nbake = \"1s\"\n";
+const CANARY: &str = "\
+[strategy]
+kind = \"canary\"
+steps = [{ hosts = 1, traffic = \"10%\", promote = \"manual\" }]
+batch = 1
+max-unavailable = 1
+bake = \"1s\"
+";
+const ALL_AT_ONCE: &str = "[strategy]\nkind = \"all-at-once\"\nbake = \"1s\"\n";
+/// A policy in whose time a balancer that is away is missed.
+const HASTY: &str = "[timeouts]\naway = \"5s\"\n";
+
+/// Pages of the application that take their time, or come in parts; and a page that is asked by balancers.
+const SLOW: &str = "\
+import time
+
+from django.http import HttpResponse, StreamingHttpResponse
+
+
+def slow(request):
+    time.sleep(10)
+    return HttpResponse(\"at last\")
+
+
+def parts():
+    for number in range(20):
+        time.sleep(0.25)
+        yield f\"{number}\\n\"
+
+
+def stream(request):
+    return StreamingHttpResponse(parts())
+";
+
+#[test]
+fn hosts_are_drained_at_every_balancer_and_no_request_is_dropped() {
+    let options = FleetOptions::default().hosts(3).further(&["lb-1", "lb-2", "lb-3"]).policy(ROLLING);
+    let fleet = Fleet::new("traffic", &options).unwrap();
+    releases(&fleet);
+    let balancers = Balancers::set_up(&fleet).unwrap();
+    fleet.apply(&format!("{ROLLING}{TRAFFIC}")).unwrap();
+    balancers.wait_until_they_serve();
+    deploy(&fleet, "2.0.0");
+
+    let load = ConstantLoad::begin(&fleet, &balancers);
+    let mut rows = vec![load.during("rolling", || rolling(&fleet))];
+    rows.push(load.during("rollback", || roll_back(&fleet)));
+    rows.push(load.during("canary, 10 % of the traffic", || canary(&fleet, &balancers)));
+    rows.push(load.during("all at once", || all_at_once(&fleet)));
+    rows.push(load.during("rolling, aborted while a host is drained", || abort_while_draining(&fleet)));
+    rows.push(load.during("HAProxy restarted", || forgetful(&fleet, &balancers)));
+    rows.push(load.during("a balancer's agent away", || away(&fleet, &balancers)));
+    let failed = load.end();
+    println!("{}", constant_load::table(&rows));
+    assert_eq!(failed, 0);
+}
+
+fn releases(fleet: &Fleet) {
+    fleet.push("1.0.0").unwrap();
+    let project = Project::of_erp(fleet, "1.1.0").unwrap();
+    project.write("core/slow.py", SLOW).unwrap();
+    let health = "    path(\"healthz\", health.live, name=\"live\"),\n";
+    let more = "    path(\"slow\", slow.slow),\n    path(\"stream\", slow.stream),\n";
+    project.edit("config/urls.py", health, &format!("{health}{more}")).unwrap();
+    project.edit("config/urls.py", "from core import health\n", "from core import health, slow\n").unwrap();
+    project.edit("roadstead.toml", "workers = 2\n", "workers = 2\nthreads = 8\n").unwrap();
+    for version in ["2.0.0", "2.1.0"] {
+        project.release(fleet, version).unwrap();
+    }
+}
+
+fn deploy(fleet: &Fleet, version: &str) {
+    let said = fleet.desk.roadstead(&["deploy", "staging", version]).unwrap();
+    assert_eq!(fleet.serving().unwrap(), [version; 3], "{said}");
+}
+
+/// One after the other is drained everywhere, moves, and has its traffic again; the history tells.
+fn rolling(fleet: &Fleet) {
+    deploy(fleet, "2.1.0");
+    let drained: Vec<String> =
+        fleet.desk.history("host").unwrap().into_iter().map(|(_, text)| text).filter(|text| text.ends_with(": drained")).collect();
+    let rest: Vec<String> = ["web-1", "web-2", "web-3"].map(|host| format!("{host}: drained")).to_vec();
+    assert!(drained.ends_with(&rest), "{drained:?}");
+}
+
+fn roll_back(fleet: &Fleet) {
+    fleet.desk.roadstead(&["rollback", "staging", "--reason", "a story"]).unwrap();
+    assert_eq!(fleet.serving().unwrap(), ["2.0.0"; 3]);
+}
+
+/// One host has the release and a tenth of the traffic, at each balancer.
+fn canary(fleet: &Fleet, balancers: &Balancers) {
+    fleet.apply(&format!("{CANARY}{TRAFFIC}")).unwrap();
+    let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
+    fleet.wait_for_phase(&rollout, "baked", SOON * 3).unwrap();
+    println!("{}", fleet.desk.roadstead(&["env", "show", "staging"]).unwrap());
+    println!("{}", fleet.desk.roadstead(&["status"]).unwrap());
+    balancers.wait_for_shares(&[("2.1.0", 10), ("2.0.0", 90)]);
+    fleet.desk.roadstead(&["rollout", "promote", &rollout, "--reason", "a story"]).unwrap();
+    let watched = fleet.watch(&rollout).unwrap();
+    assert!(watched.success(), "{}{}", watched.stdout, watched.stderr);
+    assert_eq!(fleet.serving().unwrap(), ["2.1.0"; 3]);
+}
+
+/// Nobody else would be left: nobody is drained, and nothing is dropped.
+fn all_at_once(fleet: &Fleet) {
+    fleet.apply(&format!("{ALL_AT_ONCE}{TRAFFIC}")).unwrap();
+    deploy(fleet, "2.0.0");
+}
+
+/// A host that is drained and does not move after all has its traffic again.
+fn abort_while_draining(fleet: &Fleet) {
+    fleet.apply(&format!("{ROLLING}{TRAFFIC}")).unwrap();
+    let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
+    let mut shown = Value::Null;
+    let drains = || {
+        shown = fleet.rollout(&rollout).unwrap();
+        shown["hosts"].as_array().unwrap().iter().any(|host| host["state"] == "draining")
+    };
+    wait_until("a host to be drained", SOON * 2, drains).unwrap();
+    println!("{}", fleet.desk.roadstead(&["rollout", "show", &rollout]).unwrap());
+    fleet.desk.roadstead(&["rollout", "abort", &rollout, "--reason", "a story"]).unwrap();
+    wait_until("every host to have its traffic", SOON, || all_full(fleet)).unwrap();
+    assert_eq!(fleet.serving().unwrap(), ["2.0.0"; 3]);
+}
+
+/// A process that comes back knows nothing of weights: the agent tells it again, and a host that was drained stays drained.
+fn forgetful(fleet: &Fleet, balancers: &Balancers) {
+    let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
+    let drains = || fleet.rollout(&rollout).unwrap()["hosts"].as_array().unwrap().iter().any(|host| host["state"] == "draining");
+    wait_until("a host to be drained", SOON * 2, drains).unwrap();
+    balancers.restart_haproxy();
+    let watched = fleet.watch(&rollout).unwrap();
+    assert!(watched.success(), "{}{}", watched.stdout, watched.stderr);
+    wait_until("every host to have its traffic", SOON, || all_full(fleet)).unwrap();
+}
+
+/// What a balancer does not say is not guessed: nobody moves, and the reason names it.
+fn away(fleet: &Fleet, balancers: &Balancers) {
+    fleet.apply(&format!("{ROLLING}{TRAFFIC}{HASTY}")).unwrap();
+    let nginx = balancers.nginx();
+    nginx.systemctl(&["stop", "roadstead-agent"]).unwrap();
+    let gone =
+        || fleet.desk.json(&["env", "show", "staging"]).unwrap()["balancers"].as_array().unwrap().iter().any(|b| b["connected"] == false);
+    wait_until("the balancer to be missed", SOON, gone).unwrap();
+    let failed = fleet.desk.try_roadstead(&["deploy", "staging", "2.0.0"]).unwrap();
+    assert_eq!(failed.code, Some(1), "{}", failed.stdout);
+    let why = format!("{}{}", failed.stdout, failed.stderr);
+    assert!(why.contains("lb-2 does not say that it could take web-1 out of the traffic"), "{why}");
+    assert_eq!(fleet.serving().unwrap(), ["2.1.0"; 3]);
+    nginx.systemctl(&["start", "roadstead-agent"]).unwrap();
+    wait_until("every host to have its traffic", SOON, || all_full(fleet)).unwrap();
+}
+
+/// Whether every balancer says that every host has all of its share.
+fn all_full(fleet: &Fleet) -> bool {
+    let shown = fleet.desk.json(&["env", "show", "staging"]).unwrap();
+    let balancers = shown["balancers"].as_array().unwrap();
+    let full = |balancer: &Value| {
+        let servers = balancer["servers"].as_array().unwrap();
+        servers.len() == 3 && servers.iter().all(|server| server["percent"] == 100 && server["up"] == true)
+    };
+    balancers.len() == 3 && balancers.iter().all(full)
+}
