@@ -23,6 +23,7 @@ pub(super) struct Agent {
     orders: mpsc::Receiver<Order>,
     outbox: Arc<Outbox>,
     contact: Arc<Contact>,
+    desk: Arc<Desk>,
     tasks: Tasks,
 }
 
@@ -60,9 +61,10 @@ impl Agent {
             }
         });
         let dialer = Arc::new(PlainDial(controller.address));
-        let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), tasks.clone());
+        let desk = Arc::<Desk>::default();
+        let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), Arc::clone(&desk), tasks.clone());
         tasks.spawn("link", link.run(events));
-        Self { channel, orders, outbox, contact, tasks }
+        Self { channel, orders, outbox, contact, desk, tasks }
     }
 }
 
