@@ -5,9 +5,9 @@
 mod absent;
 mod command;
 mod desk;
-mod haproxy;
+pub(crate) mod haproxy;
 mod keeper;
-mod nginx;
+pub(crate) mod nginx;
 mod pace;
 mod problems;
 mod telling;

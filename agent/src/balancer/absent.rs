@@ -24,7 +24,9 @@ impl Balancer for Absent {
         Sight::failed(Failure::new(
             FailureKind::Unfit,
             format!("this host has no [traffic.{app}] in agent.toml: it does not know what shares out the traffic of {app}"),
-            format!("add [traffic.{app}] with provider = \"haproxy\", \"nginx\" or \"command\", restart roadstead-agent, and see docs/traffic.md"),
+            format!(
+                "add [traffic.{app}] with provider = \"haproxy\", \"nginx\" or \"command\", restart roadstead-agent, and see docs/traffic.md"
+            ),
         ))
     }
 }

@@ -12,9 +12,10 @@ use std::collections::BTreeMap;
 
 use super::{Balancer, Sight, Weights};
 use crate::settings::HaProxySettings;
-pub(crate) use client::{Client, HaProxyError};
+pub(crate) use client::Client;
+use client::HaProxyError;
 use plan::Plan;
-use servers::Server;
+pub(crate) use servers::Server;
 
 /// The backend of an app.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use roadstead_model::{AppName, Failure, FailureKind, ServerSeen};
 use roadstead_worker::tasks::blocking;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant, sleep};
@@ -22,8 +22,8 @@ use super::{Balancer, Sight, Weights};
 use crate::host::Host;
 use crate::settings::NginxSettings;
 use file::{OnDisk, UpstreamFile};
-use service::{OfHost, Service};
 pub(crate) use service::PROGRAM;
+use service::{OfHost, Service};
 
 /// How long new workers may take to be there after a reload.
 const EFFECT_AT_MOST: Duration = Duration::from_secs(30);
@@ -105,8 +105,13 @@ impl Nginx {
         let give_up = Instant::now() + EFFECT_AT_MOST;
         while !workers::have_changed(&before, &self.workers(master).await) {
             if Instant::now() >= give_up {
-                let summary = format!("nginx was reloaded, but its old workers still take connections after {} s", EFFECT_AT_MOST.as_secs());
-                return Err(Failure::new(FailureKind::Deadline, summary, "see why on the host: journalctl -u nginx, /var/log/nginx/error.log"));
+                let summary =
+                    format!("nginx was reloaded, but its old workers still take connections after {} s", EFFECT_AT_MOST.as_secs());
+                return Err(Failure::new(
+                    FailureKind::Deadline,
+                    summary,
+                    "see why on the host: journalctl -u nginx, /var/log/nginx/error.log",
+                ));
             }
             sleep(LOOK_EVERY).await;
         }
@@ -139,6 +144,11 @@ impl Nginx {
         }
         sight
     }
+}
+
+/// Whether the agent has written the file; one of somebody else's is refused.
+pub(crate) fn is_written(path: &Path) -> Result<bool, Failure> {
+    UpstreamFile::at(path).read().map(|on_disk| !on_disk.text.is_empty())
 }
 
 fn not_running() -> Failure {

@@ -15,8 +15,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::DialError;
-use crate::balancer::Desk;
 use super::pulse::Pulse;
+use crate::balancer::Desk;
 
 /// How long the controller may take to answer a hello.
 const WELCOME_AT_MOST: Duration = Duration::from_secs(20);

@@ -189,7 +189,11 @@ impl Section {
 }
 
 /// A value that passes, or the default of its key.
-fn checked<T, D: ?Sized + ToOwned>(value: Option<Spanned<T>>, default: impl Into<T>, check: fn(&D) -> Result<(), String>) -> Result<T, Mistake>
+fn checked<T, D: ?Sized + ToOwned>(
+    value: Option<Spanned<T>>,
+    default: impl Into<T>,
+    check: fn(&D) -> Result<(), String>,
+) -> Result<T, Mistake>
 where
     T: std::borrow::Borrow<D>,
 {
@@ -271,7 +275,10 @@ fn address(text: &str) -> Result<(), String> {
 fn option(text: &str) -> Result<(), String> {
     let first = text.split_ascii_whitespace().next().unwrap_or_default();
     if first.is_empty() || text.len() > 200 || text.chars().any(|c| c.is_control() || ";{}#".contains(c)) {
-        return Err(format!("{} is no line of an upstream: write it without ; {{ }} # and line breaks, such as \"keepalive 32\"", shown(text)));
+        return Err(format!(
+            "{} is no line of an upstream: write it without ; {{ }} # and line breaks, such as \"keepalive 32\"",
+            shown(text)
+        ));
     }
     if first == "server" {
         return Err("the servers of the upstream are written by the agent: say where they are in `servers`".to_owned());

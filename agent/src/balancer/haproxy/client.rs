@@ -86,9 +86,10 @@ impl HaProxyError {
             Self::Refused { said, .. } if said.starts_with("No such server") => {
                 (FailureKind::Unfit, "name the server as haproxy.cfg does: `servers` under [traffic.APP] in agent.toml".into())
             }
-            Self::Broken { .. } | Self::Huge { .. } | Self::Cut { .. } | Self::Refused { .. } | Self::Nonsense(_) => {
-                (FailureKind::Host, "is it HAProxy that listens at this socket? Try it: echo 'show stat' to the socket, such as with socat".into())
-            }
+            Self::Broken { .. } | Self::Huge { .. } | Self::Cut { .. } | Self::Refused { .. } | Self::Nonsense(_) => (
+                FailureKind::Host,
+                "is it HAProxy that listens at this socket? Try it: echo 'show stat' to the socket, such as with socat".into(),
+            ),
         };
         Failure::new(kind, roadstead_worker::failure::chain(self), hint)
     }

@@ -51,7 +51,8 @@ impl Plan<'_> {
     fn problems(&self) -> Vec<Failure> {
         let mut problems = Vec::new();
         if !self.someone_is_left() {
-            problems.push(nobody_left(&format!("HAProxy may send requests to none of those that are to take it in {}", self.settings.backend)));
+            problems
+                .push(nobody_left(&format!("HAProxy may send requests to none of those that are to take it in {}", self.settings.backend)));
         }
         for host in self.wanted.keys().filter(|host| !self.servers.contains_key(self.settings.server(host))) {
             let what = format!("HAProxy has no server {}", self.full_name(host));
@@ -79,7 +80,10 @@ impl Plan<'_> {
         } else {
             "see what else sets it: an agent check, a server that it tracks, another tool at the same socket"
         };
-        let summary = format!("HAProxy has server {name} at {percent} instead of {weight}: its weight is {} of {}", server.weight, server.full_weight);
+        let summary = format!(
+            "HAProxy has server {name} at {percent} instead of {weight}: its weight is {} of {}",
+            server.weight, server.full_weight
+        );
         Some(Failure::new(FailureKind::Host, summary, hint))
     }
 

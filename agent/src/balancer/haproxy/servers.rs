@@ -84,7 +84,8 @@ fn states(backend: &str, text: &str) -> Result<BTreeMap<String, Server>, Nonsens
     for line in lines {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let field = |at: usize| fields.get(at).copied().ok_or_else(|| wrong(format!("a line is cut: {:?}", shown(line))));
-        let number = |at: usize| field(at)?.parse::<u32>().map_err(|_| wrong(format!("{:?} is no number", shown(field(at).unwrap_or_default()))));
+        let number =
+            |at: usize| field(at)?.parse::<u32>().map_err(|_| wrong(format!("{:?} is no number", shown(field(at).unwrap_or_default()))));
         if field(proxy)? != backend {
             continue;
         }

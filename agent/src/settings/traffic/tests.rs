@@ -25,7 +25,8 @@ fn each_provider_has_its_keys_and_defaults() {
     assert_eq!((nginx.address(&host("web-1")), nginx.address(&host("web-2"))), ("10.0.0.11:8080".into(), "web-2:8000".into()));
     assert_eq!(nginx.options, ["least_conn"]);
 
-    let TrafficSettings::Command(command) = of("[traffic.blog]\nprovider = \"command\"\ncommand = [\"/usr/local/sbin/elb\", \"--group\", \"blog\"]\n")
+    let TrafficSettings::Command(command) =
+        of("[traffic.blog]\nprovider = \"command\"\ncommand = [\"/usr/local/sbin/elb\", \"--group\", \"blog\"]\n")
     else {
         panic!()
     };
