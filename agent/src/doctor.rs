@@ -1,5 +1,7 @@
 //! `roadstead-agent doctor`: looks at what only the host can see, one thing after another. Nothing is changed.
 
+mod traffic;
+
 use roadstead_model::{AppName, Finding, OrderOutcome, limits};
 use roadstead_pki::{ConnectError, Refusal};
 use roadstead_worker::clock;
@@ -30,7 +32,8 @@ const FREE_INODES_WARNING: u64 = 50_000;
 pub(crate) async fn look_at_all(layout: &Layout, config: &Path, tell: &mut dyn FnMut(Finding)) {
     let settings = settings(config, tell);
     if let Some(identity) = identity(layout, tell) {
-        let address = settings.and_then(|settings| settings.controller).unwrap_or_else(|| identity.controller().to_owned());
+        let address =
+            settings.as_ref().and_then(|settings| settings.controller.clone()).unwrap_or_else(|| identity.controller().to_owned());
         for finding in controller(&address, &identity).await {
             tell(finding);
         }
@@ -44,6 +47,9 @@ pub(crate) async fn look_at_all(layout: &Layout, config: &Path, tell: &mut dyn F
     for app in apps_on_disk(layout) {
         tell(variables(layout, &app));
         tell(standing(layout, &app));
+    }
+    for (app, settings) in settings.iter().flat_map(|settings| &settings.traffic) {
+        tell(traffic::traffic(app, settings).await);
     }
 }
 

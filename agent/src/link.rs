@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, timeout};
 use tonic::transport::Channel;
 
+use crate::balancer::Desk;
 pub(crate) use dial::{Dial, DialError, TlsDial, connect};
 use pulse::Pulse;
 pub(crate) use renewal::Renewal;
@@ -35,6 +36,7 @@ pub(crate) struct Link {
     dialer: Arc<dyn Dial>,
     outbox: Arc<Outbox>,
     contact: Arc<Contact>,
+    desk: Arc<Desk>,
     channel: watch::Sender<Option<Channel>>,
     tasks: Tasks,
 }
@@ -44,9 +46,15 @@ pub(crate) type OpenChannel = watch::Receiver<Option<Channel>>;
 
 impl Link {
     /// A link, not yet dialled, and its channel.
-    pub(crate) fn new(dialer: Arc<dyn Dial>, outbox: Arc<Outbox>, contact: Arc<Contact>, tasks: Tasks) -> (Self, OpenChannel) {
+    pub(crate) fn new(
+        dialer: Arc<dyn Dial>,
+        outbox: Arc<Outbox>,
+        contact: Arc<Contact>,
+        desk: Arc<Desk>,
+        tasks: Tasks,
+    ) -> (Self, OpenChannel) {
         let (channel, open) = watch::channel(None);
-        (Self { dialer, outbox, contact, channel, tasks }, open)
+        (Self { dialer, outbox, contact, desk, channel, tasks }, open)
     }
 
     /// Keeps a session, until the agent stops.
@@ -90,8 +98,8 @@ impl Link {
         let dialled = timeout(DIAL_AT_MOST, self.dialer.dial(Arc::clone(&pulse))).await;
         let channel = dialled.map_err(|_| SessionError::Slow("dialling"))??;
         let stopping = self.tasks.stopping().clone();
-        let (outbox, contact) = (Arc::clone(&self.outbox), Arc::clone(&self.contact));
-        let session = Session::open(channel.clone(), pulse, outbox, contact, events.clone(), baton).await?;
+        let (outbox, contact, desk) = (Arc::clone(&self.outbox), Arc::clone(&self.contact), Arc::clone(&self.desk));
+        let session = Session::open(channel.clone(), pulse, outbox, contact, desk, events.clone(), baton).await?;
         // Only now: a transfer that is taken up again would fill a slow line before the hello is through.
         self.channel.send_replace(Some(channel));
         session.run(stopping).await

@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 use tokio::time::Duration;
 
+use crate::balancer::{self, Desk, Providers};
 use crate::facts;
 use crate::hands::RealHands;
 use crate::host::Host;
@@ -58,16 +59,20 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     let (outbox, contact) = (Arc::<Outbox>::default(), Arc::new(Contact::new(Monotonic::start())));
     let states = Arc::new(remembered::states(&layout));
     let dialer = Arc::new(TlsDial::new(address, Arc::clone(&identity)));
-    let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), tasks.clone());
+    let desk = Arc::<Desk>::default();
+    let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), Arc::clone(&desk), tasks.clone());
+    let host = Arc::new(Host::new());
+    let providers = Providers::new(Arc::clone(&settings), Arc::clone(&host), layout.clone());
     let hands: Arc<dyn Hands> = Arc::new(RealHands {
         layout: layout.clone(),
-        host: Arc::new(Host::new()),
+        host,
         releases: Arc::new(ControllerSource::new(channel.clone())),
         settings,
         states: Arc::clone(&states),
         blob_store: Arc::default(),
         systemd: OnceCell::new(),
     });
+    tasks.spawn("traffic", balancer::run(desk, providers, Arc::clone(&outbox), tasks.clone()));
     let means = Means { hands, journals: remembered::journals(&layout), states, outbox, contact, tasks: tasks.clone() };
     let (mut worker, events) = Worker::new(means);
     let on_disk = blocking(move || facts::apps_on_disk(&layout)).await;

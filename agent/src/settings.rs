@@ -1,11 +1,16 @@
 //! The operator's settings of a host: `/etc/roadstead/agent.toml`. Absent means all defaults.
 
+mod traffic;
+
 use roadstead_model::{AppName, limits, mistake};
 use roadstead_worker::files::{FileError, read_bounded};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+pub(crate) use traffic::{CommandSettings, HaProxySettings, NginxSettings, TrafficSettings};
 
 /// The settings, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) controller: Option<String>,
     /// What the host's operator allows apps, by name.
     pub(crate) apps: BTreeMap<AppName, AppSettings>,
+    /// How the traffic of apps is shared out, where this host does that.
+    pub(crate) traffic: BTreeMap<AppName, TrafficSettings>,
 }
 
 /// What the host's operator allows one app.
@@ -61,6 +68,7 @@ pub(crate) enum SettingsError {
 struct Fragment {
     controller: Option<String>,
     apps: BTreeMap<AppName, AppSettings>,
+    traffic: BTreeMap<AppName, Spanned<traffic::Section>>,
 }
 
 impl Settings {
@@ -75,29 +83,42 @@ impl Settings {
             return Err(SettingsError::Exposed { path: path.to_path_buf() });
         }
         let text = String::from_utf8_lossy(&bytes);
-        let fragment = parse(&text).map_err(|mistake| SettingsError::Content { path: path.to_path_buf(), mistake })?;
-        if let Some(controller) = &fragment.controller {
+        let settings = parse(&text).map_err(|mistake| SettingsError::Content { path: path.to_path_buf(), mistake })?;
+        if let Some(controller) = &settings.controller {
             check_address(controller, &path.display().to_string())?;
         }
-        Ok(Self { controller: fragment.controller, apps: fragment.apps })
+        Ok(settings)
     }
 }
 
 /// Reads the text of the file; a mistake is told as `LINE:COLUMN: what`.
-fn parse(text: &str) -> Result<Fragment, String> {
-    toml::from_str(text).map_err(|error| mistake::located(text, error.span().map_or(0, |span| span.start), error.message()))
+fn parse(text: &str) -> Result<Settings, String> {
+    let fragment: Fragment =
+        toml::from_str(text).map_err(|error| mistake::located(text, error.span().map_or(0, |span| span.start), error.message()))?;
+    let mut traffic = BTreeMap::new();
+    for (app, section) in fragment.traffic {
+        let at = section.span().start;
+        let settings = section.into_inner().check(&app, at).map_err(|(at, message)| mistake::located(text, at, &message))?;
+        traffic.insert(app, settings);
+    }
+    Ok(Settings { controller: fragment.controller, apps: fragment.apps, traffic })
 }
 
 /// Checks that an address is `host:port`.
 pub(crate) fn check_address(text: &str, where_from: &str) -> Result<(), SettingsError> {
-    let fits = text.len() <= 300
+    let error = || SettingsError::Address { where_from: where_from.to_owned(), text: text.chars().take(120).collect() };
+    if is_address(text) { Ok(()) } else { Err(error()) }
+}
+
+/// Whether a text is `host:port`.
+fn is_address(text: &str) -> bool {
+    text.len() <= 300
         && text.rsplit_once(':').is_some_and(|(host, port)| {
             let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
             let bracketed =
                 |h: &str| h.strip_prefix('[').and_then(|h| h.strip_suffix(']')).is_some_and(|h| h.parse::<std::net::Ipv6Addr>().is_ok());
             port.parse::<u16>().is_ok_and(|port| port > 0) && ((!host.is_empty() && host.chars().all(plain)) || bracketed(host))
-        });
-    if fits { Ok(()) } else { Err(SettingsError::Address { where_from: where_from.to_owned(), text: text.chars().take(120).collect() }) }
+        })
 }
 
 #[cfg(test)]
@@ -144,11 +165,17 @@ mod tests {
     fn the_page_names_every_key_and_its_example_is_read() {
         let (section, blocks) = documented("agent.toml");
         for block in &blocks {
-            assert!(!read(block).unwrap().apps.is_empty());
+            let settings = read(block).unwrap();
+            assert!(!settings.apps.is_empty() || !settings.traffic.is_empty());
         }
-        for (table, unknown) in [("", "zzzzzz = 1"), ("apps.APP.", "[apps.erp]\nzzzzzz = 1")] {
+        let tables = [
+            ("", "zzzzzz = 1"),
+            ("apps.APP.", "[apps.erp]\nzzzzzz = 1"),
+            ("traffic.APP.", "[traffic.erp]\nprovider = \"nginx\"\nzzzzzz = 1"),
+        ];
+        for (table, unknown) in tables {
             let error = parse(unknown).err().unwrap();
-            for key in error.split_once("known are ").unwrap().1.split(", ").filter(|key| *key != "apps") {
+            for key in error.split_once("known are ").unwrap().1.split(", ").filter(|key| !["apps", "traffic"].contains(key)) {
                 assert!(section.contains(&format!("| `{table}{key}` |")), "docs/configuration.md does not tell of {table}{key}");
             }
         }

@@ -183,6 +183,12 @@ pub(crate) async fn run(
     Ok(Finished { state, stopped, tail: tail.text() })
 }
 
+/// Runs a command to its end. What an earlier agent left of it is ended first: how that went says nothing any more.
+pub(crate) async fn run_anew(host: &Host, command: &Command, line: impl FnMut(&str)) -> Result<Finished, SystemdError> {
+    clear(host, &command.unit).await?;
+    run(host, command, &CancellationToken::new(), line).await
+}
+
 /// Waits for the end of the start job while the output passes by.
 async fn wait(
     host: &Host,

@@ -12,6 +12,8 @@ pub(crate) struct Socket {
     pub(crate) remote: SocketAddr,
     /// Whether it waits for connections.
     pub(crate) listens: bool,
+    /// Whether both ends talk.
+    pub(crate) established: bool,
     /// Its number; 0 for a connection that nobody has taken yet.
     pub(crate) inode: u64,
 }
@@ -90,7 +92,8 @@ fn describe(root: &Path, pid: u32) -> Holder {
 fn socket(line: &str) -> Option<Socket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (local, remote) = (address(fields.get(1)?)?, address(fields.get(2)?)?);
-    Some(Socket { local, remote, listens: *fields.get(3)? == "0A", inode: fields.get(9)?.parse().ok()? })
+    let state = *fields.get(3)?;
+    Some(Socket { local, remote, listens: state == "0A", established: state == "01", inode: fields.get(9)?.parse().ok()? })
 }
 
 /// `0100007F:1F90`: the address as the kernel's words have it, the port as a number.

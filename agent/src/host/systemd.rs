@@ -190,6 +190,7 @@ enum Verb {
     Stop,
     Restart,
     Reload,
+    ReloadOnly,
 }
 
 impl Verb {
@@ -198,7 +199,7 @@ impl Verb {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
-            Self::Reload => "reload",
+            Self::Reload | Self::ReloadOnly => "reload",
         }
     }
 }
@@ -279,6 +280,11 @@ impl Systemd {
         self.job(Verb::Reload, unit, within).await
     }
 
+    /// Lets a unit that runs read its configuration again, and never restarts it.
+    pub(crate) async fn reload_only(&self, unit: &str, within: Duration) -> Result<(), SystemdError> {
+        self.job(Verb::ReloadOnly, unit, within).await
+    }
+
     async fn job(&self, verb: Verb, unit: &str, within: Duration) -> Result<(), SystemdError> {
         let doing = format!("{} {unit}", verb.word());
         let begin = |manager: ManagerProxy<'static>| async move {
@@ -288,6 +294,7 @@ impl Systemd {
                 Verb::Start => manager.start_unit(unit, "replace").await?,
                 Verb::Stop => manager.stop_unit(unit, "replace").await?,
                 Verb::Restart => manager.restart_unit(unit, "replace").await?,
+                Verb::ReloadOnly => manager.reload_unit(unit, "replace").await?,
                 Verb::Reload => manager.reload_or_restart_unit(unit, "replace").await?,
             };
             Ok((removed, job))

@@ -1,6 +1,6 @@
 //! One session: hello, then orders and heartbeats down, reports and heartbeats up.
 
-use roadstead_model::{Millis, Order, OrderKey, Report};
+use roadstead_model::{Millis, Order, OrderKey, Report, TrafficTable};
 use roadstead_proto::v1::{self, agent_message, controller_message, fleet_client::FleetClient};
 use roadstead_proto::{PROTOCOL, PROTOCOL_OLDEST};
 use roadstead_worker::contact::Contact;
@@ -16,6 +16,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::DialError;
 use super::pulse::Pulse;
+use crate::balancer::Desk;
 
 /// How long the controller may take to answer a hello.
 const WELCOME_AT_MOST: Duration = Duration::from_secs(20);
@@ -90,6 +91,7 @@ pub(super) struct Session {
     incoming: Streaming<v1::ControllerMessage>,
     outbox: Arc<Outbox>,
     contact: Arc<Contact>,
+    desk: Arc<Desk>,
     events: mpsc::Sender<Event>,
     reports: u64,
 }
@@ -101,6 +103,7 @@ impl Session {
         pulse: Arc<Pulse>,
         outbox: Arc<Outbox>,
         contact: Arc<Contact>,
+        desk: Arc<Desk>,
         events: mpsc::Sender<Event>,
         baton: &mut Vec<u8>,
     ) -> Result<Self, SessionError> {
@@ -129,7 +132,8 @@ impl Session {
         contact.hear();
         tracing::info!(term = welcome.term, "session with the controller is open");
         crate::notify::status("Connected to the controller");
-        Ok(Self { pulse, outgoing, incoming, outbox, contact, events, reports: 0 })
+        desk.session_opened();
+        Ok(Self { pulse, outgoing, incoming, outbox, contact, desk, events, reports: 0 })
     }
 
     /// Carries messages both ways until the session ends.
@@ -181,7 +185,10 @@ impl Session {
                 Ok(())
             }
             Some(controller_message::Kind::Traffic(table)) => {
-                tracing::warn!(app = table.app, "this host shares out no traffic");
+                match TrafficTable::try_from(table) {
+                    Ok(table) => self.desk.take(table),
+                    Err(invalid) => tracing::error!(error = %invalid, "a table of traffic that makes no sense is not taken up"),
+                }
                 Ok(())
             }
             // A kind that a newer controller knows means nothing to this agent.
@@ -211,6 +218,7 @@ impl Session {
             }
             Outgoing::Output(output) => agent_message::Kind::Output(output_message(output)),
             Outgoing::Facts(facts) => agent_message::Kind::Facts((*facts).into()),
+            Outgoing::Traffic(seen) => agent_message::Kind::Traffic((*seen).into()),
         })
     }
 }

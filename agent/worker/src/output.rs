@@ -3,7 +3,7 @@
 //! Outcomes are never dropped here and need not be: they lie in the journals, and each session begins with all of them.
 //! Everything else is best effort: when the controller is away for long, it is counted and dropped.
 
-use roadstead_model::{HostFacts, OrderKey, Report, StepName, StepReport, StepState, limits};
+use roadstead_model::{HostFacts, OrderKey, Report, StepName, StepReport, StepState, TrafficSeen, limits};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -11,6 +11,8 @@ use tokio::time::{Duration, Instant};
 
 /// Bytes of reports and output that wait for the controller.
 const WAITING_BYTES_MAX: usize = 512 * 1024;
+/// What one server of a balancer is counted as.
+const SERVER_BYTES: usize = 64;
 /// Lines are joined into one message up to this size.
 const MESSAGE_TEXT_BYTES: usize = 16 * 1024;
 /// Progress of a step is told no more often than this.
@@ -25,6 +27,8 @@ pub enum Outgoing {
     Output(OutputText),
     /// Facts that changed.
     Facts(Box<HostFacts>),
+    /// What a balancer sees.
+    Traffic(Box<TrafficSeen>),
 }
 
 /// Lines of a step's output.
@@ -115,8 +119,15 @@ impl Waiting {
         Some(item)
     }
 
-    /// Joins an item into what waits: lines into text, newer progress and facts over older.
+    /// Joins an item into what waits: lines into text, newer progress, facts and sights over older.
     fn joined(&mut self, item: &Outgoing) -> bool {
+        if let Outgoing::Traffic(seen) = item {
+            let of_app = |known: &Outgoing| matches!(known, Outgoing::Traffic(older) if older.app == seen.app);
+            let Some(older) = self.queue.iter_mut().find(|known| of_app(known)) else { return false };
+            self.bytes = (self.bytes + item.weight()).saturating_sub(older.weight());
+            older.clone_from(item);
+            return true;
+        }
         if let Outgoing::Facts(facts) = item {
             let waiting = self.queue.iter_mut().find_map(|known| if let Outgoing::Facts(f) = known { Some(f) } else { None });
             return waiting.map(|older| older.clone_from(facts)).is_some();
@@ -153,6 +164,7 @@ impl Outgoing {
         let text = match self {
             Self::Output(output) => output.text.len(),
             Self::Report(Report::Step(StepReport { state: StepState::Failed { failure, .. }, .. })) => failure.detail.len(),
+            Self::Traffic(seen) => SERVER_BYTES * seen.servers.len() + seen.problem.as_ref().map_or(0, |problem| problem.detail.len()),
             Self::Report(_) | Self::Facts(_) => 0,
         };
         text + 256

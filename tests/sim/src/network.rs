@@ -160,7 +160,7 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
                         Event::Report { host: host.clone(), epoch, sequence: reports, report: Box::new(report) }
                     }
                     Outgoing::Facts(facts) => Event::Facts { host: host.clone(), epoch, facts },
-                    Outgoing::Output(_) => continue,
+                    Outgoing::Output(_) | Outgoing::Traffic(_) => continue,
                 };
                 let late = if chance.percent(5) { chance.millis(0, 20_000) } else { chance.millis(0, 200) };
                 if up.send((Instant::now() + late, event)).await.is_err() {

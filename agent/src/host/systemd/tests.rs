@@ -64,7 +64,7 @@ async fn answer(connection: &Connection, call: &Message, asked: &Asked) -> zbus:
             connection.reply_error(&header, "org.freedesktop.systemd1.NoSuchUnit", &"Unit file gone.service does not exist.").await
         }
         "LinkUnitFiles" | "DisableUnitFiles" => connection.reply(&header, &changes).await,
-        "StartUnit" | "StopUnit" | "RestartUnit" | "ReloadOrRestartUnit" | "StartTransientUnit" => {
+        "StartUnit" | "StopUnit" | "RestartUnit" | "ReloadUnit" | "ReloadOrRestartUnit" | "StartTransientUnit" => {
             connection.reply(&header, &job).await?;
             connection.emit_signal(None::<&str>, MANAGER, INTERFACE, "JobRemoved", &(7_u32, job, "web.service", "done")).await
         }
@@ -88,6 +88,7 @@ async fn whatever_is_asked_outlasts_a_systemd_that_is_away() {
     systemd.start(unit, WITHIN).await.unwrap();
     systemd.restart(unit, WITHIN).await.unwrap();
     systemd.reload(unit, WITHIN).await.unwrap();
+    systemd.reload_only(unit, WITHIN).await.unwrap();
     systemd.stop(unit, WITHIN).await.unwrap();
     asked.lock().unwrap().clear();
     systemd.ask_to_stop(unit).await.unwrap();

@@ -14,6 +14,7 @@ use tokio::time::{Duration, timeout};
 use tonic::Status;
 
 use super::controller::{Controller, Manner, Opened, PlainDial, told};
+use crate::balancer::{self, Desk, Providers};
 use crate::link::{Link, OpenChannel};
 
 pub(super) const SOON: Duration = Duration::from_secs(20);
@@ -23,6 +24,7 @@ pub(super) struct Agent {
     orders: mpsc::Receiver<Order>,
     outbox: Arc<Outbox>,
     contact: Arc<Contact>,
+    desk: Arc<Desk>,
     tasks: Tasks,
 }
 
@@ -60,9 +62,10 @@ impl Agent {
             }
         });
         let dialer = Arc::new(PlainDial(controller.address));
-        let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), tasks.clone());
+        let desk = Arc::<Desk>::default();
+        let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), Arc::clone(&desk), tasks.clone());
         tasks.spawn("link", link.run(events));
-        Self { channel, orders, outbox, contact, tasks }
+        Self { channel, orders, outbox, contact, desk, tasks }
     }
 }
 
@@ -197,4 +200,35 @@ async fn the_link_ends_when_the_agent_stops() {
     let gone = async { while session.heard.recv().await.is_some() {} };
     timeout(SOON, gone).await.unwrap();
     controller.stop();
+}
+
+#[tokio::test]
+async fn tables_of_traffic_are_taken_up_and_what_is_seen_is_told_in_each_session() {
+    let mut controller = Controller::start(Manner::default()).await;
+    let agent = Agent::start(&controller);
+    let layout = crate::layout::Layout::new(std::path::Path::new("/nonexistent"));
+    let providers = Providers::new(Arc::default(), Arc::new(crate::host::Host::new()), layout);
+    agent.tasks.spawn("traffic", balancer::run(Arc::clone(&agent.desk), providers, Arc::clone(&agent.outbox), agent.tasks.clone()));
+    let mut session = opened(&mut controller).await;
+    let table = TrafficTable {
+        key: OrderKey { rollout: RolloutId(1), sequence: 4 },
+        environment: EnvironmentName::parse("live").unwrap(),
+        app: AppName::parse("erp").unwrap(),
+        weights: BTreeMap::from([(HostName::parse("web-1").unwrap(), Weight::FULL)]),
+    };
+    let bad = v1::TrafficTable { app: "../../etc".into(), ..table.clone().into() };
+    for table in [v1::TrafficTable::default(), bad, table.into()] {
+        session.tell.send(told(controller_message::Kind::Traffic(table))).await.unwrap();
+    }
+    let seen = async |session: &mut Opened| {
+        let agent_message::Kind::Traffic(seen) = heard(session).await else { panic!() };
+        TrafficSeen::try_from(seen).unwrap()
+    };
+    let first = seen(&mut session).await;
+    assert_eq!((first.key.sequence, first.app.as_str()), (4, "erp"));
+    assert!(first.problem.as_ref().unwrap().summary.contains("[traffic.erp]"));
+    drop(session.tell.send(Err(Status::unavailable("restarting"))).await);
+    drop(session);
+    let mut again = opened(&mut controller).await;
+    assert_eq!(seen(&mut again).await, first);
 }

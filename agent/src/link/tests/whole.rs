@@ -37,7 +37,7 @@ async fn give(session: &Opened, order: Order) {
 
 fn linked(rig: &Rig, controller: &Controller) {
     let dialer = Arc::new(PlainDial(controller.address));
-    let (link, _) = Link::new(dialer, Arc::clone(&rig.outbox), Arc::clone(&rig.contact), rig.tasks.clone());
+    let (link, _) = Link::new(dialer, Arc::clone(&rig.outbox), Arc::clone(&rig.contact), Arc::default(), rig.tasks.clone());
     rig.tasks.spawn("link", link.run(rig.events.clone()));
 }
 

@@ -120,3 +120,18 @@ async fn whoever_waits_is_told_at_once() {
     outbox.report(outcome());
     assert_eq!(waiting.await.unwrap(), Outgoing::Report(outcome()));
 }
+
+#[test]
+fn of_what_a_balancer_sees_only_the_newest_of_each_app_waits() {
+    let seen = |app: &str, sequence: u32| {
+        let key = OrderKey { rollout: RolloutId(1), sequence };
+        let app = roadstead_model::AppName::parse(app).unwrap();
+        Outgoing::Traffic(Box::new(TrafficSeen { key, app, servers: std::collections::BTreeMap::new(), problem: None }))
+    };
+    let outbox = Outbox::default();
+    for item in [seen("erp", 1), seen("shop", 1), seen("erp", 2), seen("erp", 3)] {
+        outbox.push(item);
+    }
+    assert_eq!(drain(&outbox), [seen("erp", 3), seen("shop", 1)]);
+    assert_eq!(outbox.lock().bytes, 0);
+}
