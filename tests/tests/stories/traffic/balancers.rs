@@ -143,7 +143,7 @@ frontend site
 backend erp
     balance roundrobin
     option httpchk GET /healthz
-    default-server inter 500ms fall 3 rise 1
+    default-server inter 500ms fall 3 rise 1 weight 100
 {servers}"
     )
 }
