@@ -142,7 +142,7 @@ impl Section {
             })),
             Provider::Nginx => Ok(TrafficSettings::Nginx(NginxSettings {
                 upstream: checked(self.upstream, app.as_str(), name)?,
-                file: checked(self.file, &format!("/etc/nginx/conf.d/roadstead-{app}.conf"), path)?,
+                file: checked(self.file, format!("/etc/nginx/conf.d/roadstead-{app}.conf"), path)?,
                 port: checked(self.port, 80_u16, port)?,
                 servers: servers(self.servers, address)?,
                 options: list(self.options, OPTIONS_MAX, option)?,
@@ -153,7 +153,7 @@ impl Section {
                 };
                 let start = command.span().start;
                 let words = list(Some(command), WORDS_MAX, word)?;
-                if !words.first().is_some_and(|program| path(Path::new(program)).is_ok()) {
+                if words.first().is_none_or(|program| path(Path::new(program)).is_err()) {
                     return Err((start, "the first word of `command` is the absolute path of a program".to_owned()));
                 }
                 let within = self.within.map(|text| placed(text, |text| within(&text))).transpose()?.unwrap_or(WITHIN_DEFAULT);

@@ -2,8 +2,12 @@
 
 #![allow(dead_code, reason = "only what reads outside bytes is called")]
 
+#[path = "../../../../agent/src/balancer/command/show.rs"]
+pub(crate) mod command_show;
 #[path = "../../../../agent/src/host/environment_file.rs"]
 pub(crate) mod environment_file;
+#[path = "../../../../agent/src/balancer/haproxy/servers.rs"]
+pub(crate) mod haproxy_servers;
 #[path = "../../../../agent/src/host/ports.rs"]
 pub(crate) mod ports;
 #[path = "../../../../agent/src/host/quote.rs"]

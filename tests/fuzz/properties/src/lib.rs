@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a property that does not hold stops the run")]
 
 mod agent;
+mod balancer;
 mod blob;
 mod bundle;
 mod command;
@@ -35,6 +36,7 @@ mod unit_text;
 mod wheel;
 mod wire;
 
+pub use balancer::{command_show, haproxy_stat};
 pub use blob::blob;
 pub use bundle::bundle;
 pub use command::django_settings;
@@ -63,13 +65,15 @@ pub use wire::{facts, message, order, report};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 28] = [
     ("blob", blob),
     ("bundle", bundle),
+    ("command_show", command_show),
     ("credentials", credentials),
     ("django_settings", django_settings),
     ("environment_file", environment_file),
     ("facts", facts),
+    ("haproxy_stat", haproxy_stat),
     ("history", history),
     ("join_token", join_token),
     ("journal", journal),

@@ -17,6 +17,10 @@ pub(crate) type Seed = (&'static str, &'static str, Vec<u8>);
 
 const PROJECT: &str = include_str!("../../../../../examples/erp/roadstead.toml");
 const KINDS: &str = include_str!("../../../../apps/kinds/roadstead.toml");
+const HAPROXY: &str = "# pxname,svname,qcur,qmax,scur,smax,status,weight,last_chk,\n\
+    erp,w1,2,2,7,9,UP,64,\"Layer7 \"\"OK\"\"\",\nerp,web-2,,,0,0,DOWN,1,,\nerp,BACKEND,9,9,9,9,UP,65,,\n\n1\n\
+    # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight\n\
+    3 erp 1 w1 127.0.0.1 2 0 16 64\n3 erp 2 web-2 127.0.0.1 0 8 1 1\n";
 const PAGE: &str = include_str!("../../../../../docs/roadstead-toml.md");
 
 /// All of them.
@@ -281,6 +285,8 @@ fn lists() -> Vec<Seed> {
                  00000000000000000000000000000000:0000 01 0 0 0 0 0 7\n";
     let name = |name, text: &str| ("names", name, text.as_bytes().to_vec());
     vec![
+        ("command_show", "three-hosts", b"# group blog\nweb-1 100 up 12\nweb-2 0 down 0\n\nweb-3 5 up 1\n".to_vec()),
+        ("haproxy_stat", "two-servers", HAPROXY.as_bytes().to_vec()),
         ("sockets", "both-families", table.as_bytes().to_vec()),
         ("signatures", "two-of-three", vec![1, 0, 255, 4, 255, 2, 255, 1, 20]),
         name("release", "1.4.2-3-gabc1234-0123456789ab"),
