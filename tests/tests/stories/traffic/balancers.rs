@@ -39,11 +39,12 @@ if sys.argv[1] == "set":
         say(f"set server erp/{host} weight {percent}%")
     print(say(f"set server erp/{host} state {state}"), file=sys.stderr, end="")
 else:
-    for row in csv.DictReader(say("show stat").lstrip("# ").splitlines()):
-        if row["pxname"] == "erp" and row["svname"] not in ("FRONTEND", "BACKEND"):
-            drained = row["status"].startswith(("DRAIN", "MAINT"))
-            percent = 0 if drained else row["weight"]
-            print(row["svname"], percent, "up" if drained or row["status"].startswith("UP") else "down", row["scur"])
+    sessions = {row["svname"]: row["scur"] for row in csv.DictReader(say("show stat").lstrip("# ").splitlines()) if row["pxname"] == "erp"}
+    head, *rows = [line.split() for line in say("show servers state erp").splitlines()[1:] if line]
+    for row in rows:
+        row = dict(zip(head[1:], row))
+        percent = 0 if int(row["srv_admin_state"]) & 0x08 else row["srv_uweight"]
+        print(row["srv_name"], percent, "up" if row["srv_op_state"] == "2" else "down", sessions[row["srv_name"]])
 "##;
 
 /// The balancers of the fleet: the hosts `lb-1` to `lb-3`.
