@@ -105,8 +105,10 @@ impl Nginx {
         let give_up = Instant::now() + EFFECT_AT_MOST;
         while !workers::have_changed(&before, &self.workers(master).await) {
             if Instant::now() >= give_up {
-                let summary =
-                    format!("nginx was reloaded, but its old workers still take connections after {} s", EFFECT_AT_MOST.as_secs());
+                let summary = format!(
+                    "nginx was reloaded, but {} s later no new workers have taken the place of the old ones",
+                    EFFECT_AT_MOST.as_secs()
+                );
                 return Err(Failure::new(
                     FailureKind::Deadline,
                     summary,

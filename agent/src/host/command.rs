@@ -74,7 +74,8 @@ pub(crate) enum Stopped {
 impl Finished {
     /// It ended by itself and well.
     pub(crate) fn is_success(&self) -> bool {
-        self.stopped.is_none() && self.state.is_active() && self.state.result == "success"
+        let ended_well = self.state.code <= 1 && self.state.status == 0;
+        self.stopped.is_none() && self.state.is_active() && self.state.result == "success" && ended_well
     }
 
     /// How it ended, in words.
@@ -92,13 +93,14 @@ impl Finished {
 }
 
 impl Command {
-    /// The unit's properties. Everything that the release's code may do is here.
-    fn properties(&self, systemd: u32) -> Vec<Property> {
+    /// The unit's properties. Everything that the release's code may do is here. `stays` when the unit is there until it is cleared
+    /// away, however the command ends.
+    fn properties(&self, systemd: u32, stays: bool) -> Vec<Property> {
         let text = |value: &str| Variant::from(value.to_owned());
         let paths = |paths: &[PathBuf]| Variant::from(paths.iter().map(|path| format!("-{}", path.display())).collect::<Vec<_>>());
         let micros = |duration: Duration| Variant::from(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
         let words: Vec<String> = self.argv.iter().map(|word| quote::transient_argument(word)).collect();
-        let exec = vec![(self.argv.first().cloned().unwrap_or_default(), words, false)];
+        let exec = vec![(self.argv.first().cloned().unwrap_or_default(), words, stays)];
         let mut properties: Vec<Property> = vec![
             ("Description", text(&self.description)),
             // The start job lasts as long as the command; what it ended with stays until it is read.
@@ -156,6 +158,24 @@ pub(crate) async fn run(
     host: &Host,
     command: &Command,
     cancelled: &CancellationToken,
+    line: impl FnMut(&str),
+) -> Result<Finished, SystemdError> {
+    carry_out(host, command, false, cancelled, line).await
+}
+
+/// Runs a command to its end. What an earlier agent left of it is ended first: how that went says nothing any more.
+///
+/// Its unit stays until it was read: of one that fails at once and goes, the journal may not know any more whose output it has.
+pub(crate) async fn run_anew(host: &Host, command: &Command, line: impl FnMut(&str)) -> Result<Finished, SystemdError> {
+    clear(host, &command.unit).await?;
+    carry_out(host, command, true, &CancellationToken::new(), line).await
+}
+
+async fn carry_out(
+    host: &Host,
+    command: &Command,
+    stays: bool,
+    cancelled: &CancellationToken,
     mut line: impl FnMut(&str),
 ) -> Result<Finished, SystemdError> {
     let mut tail = Tail::default();
@@ -165,7 +185,7 @@ pub(crate) async fn run(
     };
     let before = host.systemd.unit(&command.unit).await?;
     let stopped = if before.is_unknown() || (before.is_down() && before.invocation.is_empty()) {
-        let properties = command.properties(host.systemd.version().await?);
+        let properties = command.properties(host.systemd.version().await?, stays);
         let within = command.within + STOP_GRACE + SYSTEMD_GRACE;
         let job = host.systemd.start_transient(&command.unit, properties, within);
         wait(host, command, job, cancelled, &mut take).await?
@@ -181,12 +201,6 @@ pub(crate) async fn run(
     let state = host.systemd.unit(&command.unit).await?;
     clear(host, &command.unit).await?;
     Ok(Finished { state, stopped, tail: tail.text() })
-}
-
-/// Runs a command to its end. What an earlier agent left of it is ended first: how that went says nothing any more.
-pub(crate) async fn run_anew(host: &Host, command: &Command, line: impl FnMut(&str)) -> Result<Finished, SystemdError> {
-    clear(host, &command.unit).await?;
-    run(host, command, &CancellationToken::new(), line).await
 }
 
 /// Waits for the end of the start job while the output passes by.

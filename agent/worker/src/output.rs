@@ -105,7 +105,7 @@ impl Waiting {
             return;
         }
         let weight = item.weight();
-        if !item.is_outcome() && self.bytes + weight > WAITING_BYTES_MAX {
+        if item.may_be_dropped() && self.bytes + weight > WAITING_BYTES_MAX {
             self.dropped += 1;
             return;
         }
@@ -158,6 +158,11 @@ impl Waiting {
 impl Outgoing {
     const fn is_outcome(&self) -> bool {
         matches!(self, Self::Report(Report::Order { .. } | Report::WentBack { .. } | Report::Refused { .. }))
+    }
+
+    /// Of what a balancer sees one waits for each app, and it is not told again until it changes.
+    const fn may_be_dropped(&self) -> bool {
+        !self.is_outcome() && !matches!(self, Self::Traffic(_))
     }
 
     fn weight(&self) -> usize {

@@ -162,7 +162,7 @@ async fn a_reload_counts_when_no_old_worker_takes_connections() {
     rig.world.lock().unwrap().is_stubborn = true;
     let (shares, problem) = rig.bring(&ONE).await;
     assert_eq!(shares, [(100, true, 0), (100, true, 0)], "what nginx runs with, not what lies in the file");
-    assert!(problem.contains("old workers still take connections"), "{problem}");
+    assert!(problem.contains("no new workers have taken the place"), "{problem}");
     assert!(rig.file().contains(" down; # web-1"));
 
     // Whoever comes after a crash sees the same, and brings it to its end.

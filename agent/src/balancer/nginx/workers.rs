@@ -24,9 +24,9 @@ pub(super) fn at_work(root: &Path, master: u32) -> BTreeSet<Process> {
     pids.filter_map(|pid| worker(root, pid, master)).collect()
 }
 
-/// The new configuration has replaced the old one.
+/// The new configuration has replaced the old one. Of an nginx that had no workers yet nobody knows which ones are there now.
 pub(super) fn have_changed(before: &BTreeSet<Process>, now: &BTreeSet<Process>) -> bool {
-    !now.is_empty() && now.is_disjoint(before)
+    !before.is_empty() && !now.is_empty() && now.is_disjoint(before)
 }
 
 fn worker(root: &Path, pid: u32, master: u32) -> Option<Process> {
@@ -76,6 +76,7 @@ mod tests {
         process(root, 12, 10, 9, AT_WORK);
         assert!(have_changed(&before, &at_work(root, 10)));
         assert!(!have_changed(&before, &BTreeSet::new()), "nobody takes connections");
+        assert!(!have_changed(&BTreeSet::new(), &before), "it was only starting");
     }
 
     #[test]
