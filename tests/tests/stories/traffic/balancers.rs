@@ -143,7 +143,8 @@ frontend site
     default_backend erp
 backend erp
     balance roundrobin
-    option httpchk GET /healthz
+    option httpchk
+    http-check send meth GET uri /healthz ver HTTP/1.1 hdr Host erp.example.com
     default-server inter 500ms fall 3 rise 1 weight 100
 {servers}"
     )
