@@ -31,6 +31,10 @@ pub struct Strategy {
     /// Hosts that are likely to fail together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<FailureDomain>,
+    /// Blue and green: hosts are two sets by this label's values, of which one has the traffic. The other one gets the release, and then
+    /// the traffic, all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sets: Option<LabelKey>,
 }
 
 /// One step of a canary.
@@ -112,6 +116,7 @@ impl Default for Strategy {
             failure_budget: Share::default(),
             on_failure: OnFailure::default(),
             domain: None,
+            sets: None,
         }
     }
 }

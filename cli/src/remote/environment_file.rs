@@ -108,6 +108,9 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     if let (None, Some(at)) = (&traffic, file.strategy.sharing()) {
         return Err(wrong(at, "traffic of a step needs a [traffic] section: the balancers that share it out"));
     }
+    if let (None, Some(at)) = (&traffic, file.strategy.switching()) {
+        return Err(wrong(at, "blue-green needs a [traffic] section: the balancers that switch from one set to the other"));
+    }
     let given = |duration: Option<Span>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
     Ok(EnvironmentSpec {
@@ -243,6 +246,10 @@ decide = "1h"
                 told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = \"0%\" }]\n"),
                 told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = 1, traffic = \"100%\" }]\n"),
                 told("[strategy]\nkind = \"canary\"\nsteps = [{ hosts = 1, traffic = \"5%\" }]\n"),
+                told("[strategy]\nkind = \"blue-green\"\n"),
+                told("[strategy]\nsets = \"color\"\n"),
+                told("[strategy]\nkind = \"blue-green\"\nsets = \"color\"\n"),
+                told("[strategy]\nkind = \"blue-green\"\nsets = \"color\"\nbatch = 1\n"),
                 told("[strategy]\ndomain-order = \"striped\"\n"),
                 told("[strategy]\ndomain = \"the zone\"\n"),
                 told("[strategy]\non-failure = \"pause\"\n"),

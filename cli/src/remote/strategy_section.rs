@@ -19,6 +19,7 @@ pub(crate) struct StrategySection {
     on_failure: Option<OnFailure>,
     domain: Option<LabelKey>,
     domain_order: Option<Spanned<DomainOrder>>,
+    sets: Option<Spanned<LabelKey>>,
     bake: Option<Span>,
 }
 
@@ -28,6 +29,7 @@ enum Kind {
     Rolling,
     AllAtOnce,
     Canary,
+    BlueGreen,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +78,7 @@ impl StrategySection {
             }
         }
         let or = |given: &Option<Spanned<Share>>, default: Share| {
-            let default = if kind == Kind::AllAtOnce { Share::Percent(100) } else { default };
+            let default = if matches!(kind, Kind::AllAtOnce | Kind::BlueGreen) { Share::Percent(100) } else { default };
             given.as_ref().map_or(default, |share| *share.get_ref())
         };
         let order = self.domain_order.as_ref().map_or_else(DomainOrder::default, |order| *order.get_ref());
@@ -88,6 +90,7 @@ impl StrategySection {
             failure_budget: self.failure_budget.unwrap_or(defaults.failure_budget),
             on_failure: self.on_failure.unwrap_or_default(),
             domain: self.domain.clone().map(|label| FailureDomain { label, order }),
+            sets: self.sets.as_ref().map(|sets| sets.get_ref().clone()),
         };
         strategy.check().map_err(|error| {
             let place = error.step().and_then(|step| self.steps.as_ref()?.get_ref().get(step)).map(|step| step.span().start);
@@ -105,6 +108,25 @@ impl StrategySection {
             }
             if let Some(bake) = &self.batch_bake {
                 return Err(at(bake, "batch-bake makes no sense with kind = \"all-at-once\", which has one batch: bake is what it takes"));
+            }
+        }
+        match (&self.kind, &self.sets) {
+            (Some(written), None) if kind == Kind::BlueGreen => {
+                return Err(at(
+                    written,
+                    "blue-green has two sets of hosts: name the label that tells them apart, such as sets = \"color\"",
+                ));
+            }
+            (_, Some(sets)) if kind != Kind::BlueGreen => return Err(at(sets, "sets belong to kind = \"blue-green\"")),
+            _ => {}
+        }
+        if kind == Kind::BlueGreen {
+            let batches = [("batch", self.batch.as_ref()), ("max-unavailable", self.max_unavailable.as_ref())];
+            if let Some((key, share)) = batches.into_iter().find_map(|(key, share)| Some((key, share?))) {
+                return Err(at(share, format!("{key} makes no sense with kind = \"blue-green\": one of the sets moves as a whole")));
+            }
+            if let Some(bake) = &self.batch_bake {
+                return Err(at(bake, "batch-bake makes no sense with kind = \"blue-green\": bake is how long both sets stay as they are"));
             }
         }
         match (&self.kind, &self.steps) {
@@ -128,6 +150,11 @@ impl StrategySection {
             Ok(CanaryStep { hosts: *hosts, bake: bake.map_or(Millis(0), |bake| bake.0), promote: *promote, traffic })
         };
         steps.iter().map(step).collect()
+    }
+
+    /// Where it says that the traffic is switched.
+    pub(crate) fn switching(&self) -> Option<usize> {
+        self.sets.as_ref().map(|sets| sets.span().start)
     }
 
     /// Where the first step says how much of the traffic it gets.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::planning::{all_have, declared, migrates};
+use super::sets::Sides;
 use super::traffic::behind;
 use super::{Driver, Event, Loop};
 use crate::{EnvironmentRecord, HostRecord, LedgerError, Refused, ReleaseRecord};
@@ -102,7 +103,9 @@ impl std::fmt::Display for OtherPlan {
 /// The policy under which somebody goes back: no gate, no canary, nobody who is asked or drained.
 fn without_waiting(spec: EnvironmentSpec) -> EnvironmentSpec {
     let strategy = Strategy { steps: Vec::new(), batch_bake: Millis(0), on_failure: OnFailure::GoBack, ..spec.strategy };
-    EnvironmentSpec { gates: Gates::default(), strategy, traffic: None, ..spec }
+    // Traffic that is switched as a whole has to be.
+    let traffic = spec.traffic.filter(|_| strategy.sets.is_some());
+    EnvironmentSpec { gates: Gates::default(), strategy, traffic, ..spec }
 }
 
 impl Driver {
@@ -184,6 +187,8 @@ impl Loop {
         hosts: Vec<HostRecord>,
     ) -> Result<Drawn, Refused> {
         let mut spec = environment.spec.clone();
+        let current = self.current(environment).await?;
+        let Sides { hosts, switch } = self.sides(&spec, &release.manifest, kind, current.is_some(), hosts).await?;
         // One that has to leave a host of the fleet comes to its new home when this rollout is over.
         let homes = self.homes(&spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
         let place = self.place(environment).await?;
@@ -191,7 +196,6 @@ impl Loop {
         for host in hosts {
             candidates.push(self.candidate(&spec.app, &release.manifest, host, &homes, place.as_ref()).await?);
         }
-        let current = self.current(environment).await?;
         let mut migrate = migrates(&release.manifest, current.as_ref().map(|c| &c.manifest));
         if kind == RolloutKind::Rollback && !all_have(&self.facts, &spec.app, &candidates, &release.reference()) {
             // Where a host has no more of the release than its name, it is brought there as any other.
@@ -203,7 +207,7 @@ impl Loop {
         let previous = current.map(|c| c.reference());
         let rollout = RolloutId(self.next_rollout);
         let plan = Plan::new(rollout, kind, &spec, release.reference(), previous, candidates, migrate)?;
-        let mut plan = behind(plan, place.as_ref(), spec.traffic.as_ref())?;
+        let mut plan = behind(plan, place.as_ref(), spec.traffic.as_ref(), switch)?;
         let (variables, unused) = declared(&release.manifest, std::mem::take(&mut plan.variables));
         plan.variables = variables;
         Ok(Drawn { plan, homes, unused })

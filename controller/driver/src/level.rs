@@ -52,7 +52,9 @@ impl Loop {
     async fn bring_environment_level(&mut self, environment: &EnvironmentRecord) -> Result<(), LedgerError> {
         let Some(release) = self.current(environment).await?.filter(|release| release.bad.is_empty()) else { return Ok(()) };
         let (spec, target, now) = (&environment.spec, release.id(), self.parts.clock.steady());
-        let hosts = self.candidates(spec).await?;
+        let mut hosts = self.candidates(spec).await?;
+        let idle = self.idle(spec, &hosts).await?;
+        hosts.retain(|host| !idle.contains(&host.id));
         let all_homes = self.homes(spec, &release.manifest, &hosts).await?;
         let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&spec.app));
         let serves = |host: &HostId| state(host).is_some_and(|state| state.current.as_ref() == Some(&target));
@@ -78,7 +80,7 @@ impl Loop {
         let rollout = RolloutId(self.next_rollout);
         let reference = release.reference();
         let plan = Plan::new(rollout, RolloutKind::Level, spec, reference.clone(), Some(reference), behind, false);
-        match plan.and_then(|plan| traffic::behind(plan, place.as_ref(), spec.traffic.as_ref())) {
+        match plan.and_then(|plan| traffic::behind(plan, place.as_ref(), spec.traffic.as_ref(), None)) {
             Ok(mut plan) => {
                 let (variables, others) = declared(&release.manifest, std::mem::take(&mut plan.variables));
                 plan.variables = variables;

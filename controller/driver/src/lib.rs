@@ -23,6 +23,7 @@ mod removal;
 mod running;
 pub mod samples;
 mod sessions;
+mod sets;
 mod traffic;
 mod tries;
 mod verbs;

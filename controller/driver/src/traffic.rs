@@ -6,7 +6,7 @@
 use roadstead_model::{
     AppName, EnvironmentName, HostId, HostName, OrderKey, ReleaseId, RolloutId, Traffic, TrafficSeen, TrafficTable, Weight,
 };
-use roadstead_rollout::{Event, InvalidPlan, Plan, Standing, never_nobody, standing, table_key, weights};
+use roadstead_rollout::{Event, InvalidPlan, Plan, Standing, Switch, never_nobody, standing, table_key, weights};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +25,8 @@ pub(super) struct Place {
     wanted: Option<ReleaseId>,
     /// Hosts that an operator has left as they are.
     excused: BTreeSet<HostId>,
+    /// Hosts of the set that has no traffic.
+    idle: BTreeSet<HostId>,
     may_be_out: usize,
     /// What each host gets.
     pub(super) standing: BTreeMap<HostId, Weight>,
@@ -73,11 +75,11 @@ impl Shares {
 }
 
 /// A plan of an environment with balancers, and where its traffic comes from.
-pub(super) fn behind(plan: Plan, place: Option<&Place>, traffic: Option<&Traffic>) -> Result<Plan, InvalidPlan> {
+pub(super) fn behind(plan: Plan, place: Option<&Place>, traffic: Option<&Traffic>, switch: Option<Switch>) -> Result<Plan, InvalidPlan> {
     let (Some(place), Some(traffic)) = (place, traffic) else { return Ok(plan) };
     let takes = |(id, weight): &(&HostId, &Weight)| weight.takes() && !plan.hosts.contains_key(*id);
     let others = place.standing.iter().filter(takes).count();
-    plan.behind(traffic, place.balancers.clone(), others)
+    plan.behind(traffic, place.balancers.clone(), others, switch)
 }
 
 impl Loop {
@@ -85,8 +87,10 @@ impl Loop {
     pub(super) async fn place(&self, environment: &EnvironmentRecord) -> Result<Option<Place>, LedgerError> {
         let spec = &environment.spec;
         let (mut balancers, mut names) = self.planned_traffic(&spec.name, &spec.app);
+        let mut idle = BTreeSet::new();
         if let Some(traffic) = &spec.traffic {
             let named = |host: HostRecord| (host.id, host.name);
+            idle = self.idle(spec, &self.candidates(spec).await?).await?;
             for host in self.parts.ledger.hosts(Some(&spec.name)).await?.into_iter().filter(|host| host.revoked_at.is_none()) {
                 if traffic.balancers.matches(&host.labels) {
                     balancers.extend([named(host.clone())]);
@@ -112,6 +116,7 @@ impl Loop {
             may_be_out: spec.strategy.max_unavailable.of_rounded_up(names.len()),
             names,
             wanted: release.map(|release| release.id()),
+            idle,
             excused: excused.map(|(id, _)| id.clone()).collect(),
             standing: BTreeMap::new(),
         };
@@ -133,8 +138,11 @@ impl Loop {
             true => place.wanted.clone(),
             false => self.facts.get(id)?.apps.get(&place.app)?.current.clone(),
         };
-        let hosts = place.names.keys().map(|id| (id.clone(), serves(id))).collect();
-        standing(&hosts, place.wanted.as_ref(), place.may_be_out)
+        let (idle, live): (Vec<&HostId>, Vec<&HostId>) = place.names.keys().partition(|id| place.idle.contains(*id));
+        let hosts = live.into_iter().map(|id| (id.clone(), serves(id))).collect();
+        let mut all = standing(&hosts, place.wanted.as_ref(), place.may_be_out);
+        all.extend(idle.into_iter().map(|id| (id.clone(), Weight::DRAINED)));
+        all
     }
 
     /// Tells balancers what has changed for them.
@@ -180,9 +188,12 @@ impl Loop {
             key = table_key(state);
             // What serves while a rollout without a say in it runs is no reason to hold anybody out.
             let say = weights(state);
-            let weight = |id: &HostId| say.as_ref().map_or(Some(Weight::FULL), |say| say.get(id).copied());
-            for (id, standing) in all.iter_mut().filter(|(id, _)| state.hosts.contains_key(*id)) {
-                *standing = weight(id).unwrap_or(*standing);
+            for (id, standing) in &mut all {
+                *standing = match &say {
+                    Some(say) => say.get(id).copied().unwrap_or(*standing),
+                    None if state.hosts.contains_key(id) => Weight::FULL,
+                    None => *standing,
+                };
             }
         }
         let named = |(id, weight): (HostId, Weight)| Some((place.names.get(&id)?.clone(), weight));

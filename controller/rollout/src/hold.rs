@@ -63,7 +63,10 @@ pub(crate) fn look(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
         return resume(state, now);
     }
     // A migration is never cut off; what comes after it is on hold still, and ends then.
-    let can_end = matches!(state.phase, Phase::Preparing { .. } | Phase::Moving { .. } | Phase::Baking { .. } | Phase::Baked { .. });
+    let can_end = matches!(
+        state.phase,
+        Phase::Preparing { .. } | Phase::Moving { .. } | Phase::Switching { .. } | Phase::Baking { .. } | Phase::Baked { .. }
+    );
     if !can_end || now < hold.until() {
         return;
     }

@@ -28,7 +28,7 @@ pub use orders::{Verb, orders};
 pub use plan::{Bake, Candidate, InvalidPlan, Plan, PlannedHost, RolloutKind};
 pub use state::{Contact, Host, Outcome, Phase, Stage, Standing, State};
 pub use steer::Steer;
-pub use traffic::{Heard, HostTraffic, PlannedTraffic, TrafficState, never_nobody, standing, table_key, weights};
+pub use traffic::{Heard, HostTraffic, PlannedTraffic, Switch, TrafficState, never_nobody, standing, table_key, weights};
 pub use waiting::{Waiting, waiting, wake};
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! The plan: fixed when the rollout is created, it leaves no choices to execution.
 
 use roadstead_model::{
-    AppName, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, Labels, Millis, OnFailure, Promotion, ReleaseRef, RolloutId,
-    ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
+    AppName, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey, Labels, Millis, OnFailure, Promotion, ReleaseRef,
+    RolloutId, ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::batches::{Batches, batches};
-use crate::traffic::PlannedTraffic;
+use crate::traffic::{PlannedTraffic, Switch};
 
 /// What a rollout does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +136,27 @@ pub enum InvalidPlan {
         /// The selector of its balancers.
         selector: String,
     },
+    /// Hosts that are not two sets.
+    #[error("environment {environment} is blue-green by the label {}, which is to have two values: {found}", label.as_str())]
+    NotTwoSets {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The label.
+        label: LabelKey,
+        /// What there is instead.
+        found: String,
+    },
+    /// A service of which there is only one would run in both sets.
+    #[error(
+        "environment {environment} is blue-green, and {service} of the app runs once: it would run in both sets; \
+         give it hosts and an environment of its own"
+    )]
+    RunsOnce {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The service.
+        service: ServiceName,
+    },
     /// More hosts than one rollout takes.
     #[error("{0} hosts are more than one rollout takes ({max})", max = limits::HOSTS_PER_ROLLOUT_MAX)]
     TooManyHosts(usize),
@@ -198,16 +219,23 @@ impl Plan {
         })
     }
 
-    /// The traffic of its hosts comes from these balancers; `others` are hosts that take traffic and are no part of it.
+    /// The traffic of its hosts comes from these balancers; `others` are hosts that take traffic and are no part of it, and `switch` is
+    /// from whom they get it where they get it all at once.
     ///
     /// # Errors
     /// [`InvalidPlan::NoBalancers`] when there is none.
-    pub fn behind(mut self, traffic: &Traffic, balancers: BTreeMap<HostId, HostName>, others: usize) -> Result<Self, InvalidPlan> {
+    pub fn behind(
+        mut self,
+        traffic: &Traffic,
+        balancers: BTreeMap<HostId, HostName>,
+        others: usize,
+        switch: Option<Switch>,
+    ) -> Result<Self, InvalidPlan> {
         if balancers.is_empty() {
             let (environment, selector) = (self.environment.clone(), traffic.balancers.to_string());
             return Err(InvalidPlan::NoBalancers { environment, selector });
         }
-        self.traffic = Some(PlannedTraffic { balancers, others, drain: traffic.drain });
+        self.traffic = Some(PlannedTraffic { balancers, others, drain: traffic.drain, switch });
         Ok(self)
     }
 

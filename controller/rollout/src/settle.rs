@@ -21,6 +21,7 @@ pub(crate) fn settle(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
             Phase::Preparing { .. } => settle_preparing(state, now, notes),
             Phase::Migrating { since, .. } => settle_migrating(state, since, now, notes),
             Phase::Moving { batch, since } => settle_moving(state, batch, since, now, notes),
+            Phase::Switching { since } => settle_switching(state, since, now, notes),
             Phase::Baking { batch, since } => settle_baking(state, batch, since, now, notes),
             Phase::Baked { batch, since } => settle_baked(state, batch, since, now, notes),
             Phase::Confirming { .. } => settle_confirming(state, now, notes),
@@ -145,8 +146,27 @@ fn settle_moving(state: &mut State, batch: u32, since: Timestamp, now: Timestamp
     }
     if rollback {
         rolled_back(state, now, notes);
+    } else if traffic::switches(state) && batch + 1 >= state.plan.batches {
+        traffic::begin_to_switch(state, now);
     } else {
         state.phase = Phase::Baking { batch, since: now };
+    }
+}
+
+/// All balancers give the traffic to the set that has moved, or it goes back.
+fn settle_switching(state: &mut State, since: Timestamp, now: Timestamp, notes: &mut Vec<Note>) {
+    match traffic::lacks_switch(state) {
+        Some(failure) if now >= since.plus(state.plan.timeouts.away) => go_back(state, failure, now, notes),
+        Some(_) => {}
+        None => {
+            notes.push(Note { host: None, kind: "switched", text: "the traffic is switched".to_owned() });
+            match state.plan.kind {
+                RolloutKind::Rollback => end(state, Outcome::Done, now, notes),
+                RolloutKind::Rollout | RolloutKind::Level => {
+                    state.phase = Phase::Baking { batch: state.plan.batches.saturating_sub(1), since: now };
+                }
+            }
+        }
     }
 }
 
@@ -157,6 +177,9 @@ fn rolled_back(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
     if !good {
         let cause = state.hosts.values().find_map(|host| host.failure.clone());
         state.failure = cause.or_else(|| Some(Failure::new(FailureKind::Host, "not every host went back", "see `roadstead host list`")));
+    }
+    if good && traffic::switches(state) {
+        return traffic::begin_to_switch(state, now);
     }
     end(state, if good { Outcome::Done } else { Outcome::Failed }, now, notes);
 }

@@ -79,6 +79,11 @@ pub enum Phase {
         /// When it began.
         since: Timestamp,
     },
+    /// The set of hosts that has moved gets all of the traffic.
+    Switching {
+        /// When it began.
+        since: Timestamp,
+    },
     /// A batch has moved, perhaps the last one; old instances are warm.
     Baking {
         /// Which batch.
@@ -319,6 +324,7 @@ impl State {
             | Phase::Preparing { since }
             | Phase::Migrating { since, .. }
             | Phase::Moving { since, .. }
+            | Phase::Switching { since }
             | Phase::Baking { since, .. }
             | Phase::Baked { since, .. }
             | Phase::Confirming { since }
@@ -372,6 +378,7 @@ impl Phase {
             Self::Preparing { .. } => "preparing",
             Self::Migrating { .. } => "migrating",
             Self::Moving { .. } => "moving",
+            Self::Switching { .. } => "switching",
             Self::Baking { .. } => "baking",
             Self::Baked { .. } => "baked",
             Self::Confirming { .. } => "confirming",

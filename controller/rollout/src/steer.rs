@@ -7,7 +7,7 @@ use crate::ending::{go_back, way_out};
 use crate::gates::{Approval, missing};
 use crate::hold::{Hold, HoldCause, resume};
 use crate::settle::{bake_ends, bake_of};
-use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State};
+use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State, traffic};
 
 /// How an operator steers a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +191,7 @@ fn promote(state: &mut State, all: bool, now: Timestamp) -> Result<(), Unfit> {
         Phase::Moving { batch, .. } => {
             return Err(format!("batch {} of {} moves still, and has not begun to bake", batch + 1, state.plan.batches));
         }
+        Phase::Switching { .. } => return Err("the traffic is being switched, and the bake has not begun".to_owned()),
         _ => return Err("no batch has moved yet".to_owned()),
     }
     state.skips_bakes |= all;
@@ -206,12 +207,17 @@ fn waits(state: &State, batch: u32) -> bool {
 fn retry(state: &mut State, id: &HostId, now: Timestamp) -> Result<Result<(), Unfit>, Rejected> {
     let release = state.plan.release.id.clone();
     let confirms = matches!(state.phase, Phase::Confirming { .. });
+    let has_switched =
+        traffic::switches(state) && matches!(state.phase, Phase::Switching { .. } | Phase::Baking { .. } | Phase::Baked { .. });
     let host = host_mut(state, id)?;
     if !host.stage.is_lost() {
         return Ok(Err(format!("the host is {}, not lost", host.stage.word())));
     }
     if host.attempt >= limits::ATTEMPTS_MAX {
         return Ok(Err(format!("the host was tried {} times: deploy the release again", limits::ATTEMPTS_MAX)));
+    }
+    if has_switched {
+        return Ok(Err("the others have the traffic already; the host comes level when the rollout has ended".to_owned()));
     }
     let stage = match (confirms, host.current.as_ref() == Some(&release)) {
         (false, _) => Stage::Preparing,

@@ -20,6 +20,18 @@ pub struct PlannedTraffic {
     pub others: usize,
     /// How long the requests in flight of a host that is drained are waited for.
     pub drain: Millis,
+    /// All of it is switched from one set of hosts to the one that moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<Switch>,
+}
+
+/// Blue and green.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// The set that the rollout moves: the value of the label that tells the sets apart.
+    pub set: String,
+    /// The hosts that have the traffic until then, and again when it goes back.
+    pub from: BTreeMap<HostId, HostName>,
 }
 
 /// What is known of the traffic.
@@ -67,6 +79,9 @@ pub fn weights(state: &State) -> Option<BTreeMap<HostId, Weight>> {
     if matches!(state.phase, Phase::Gated { .. } | Phase::Ended { .. }) {
         return None;
     }
+    if let Some(switch) = switch_of(state) {
+        return Some(switched(state, switch));
+    }
     let (new, old) = canary(state);
     let weight = |id: &HostId| match share(state, id)? {
         share if !share.takes() => Some(Weight::DRAINED),
@@ -101,6 +116,51 @@ pub fn never_nobody(mut weights: BTreeMap<HostId, Weight>) -> BTreeMap<HostId, W
         weights.values_mut().for_each(|weight| *weight = Weight::FULL);
     }
     weights
+}
+
+fn switch_of(state: &State) -> Option<&Switch> {
+    state.plan.traffic.as_ref()?.switch.as_ref()
+}
+
+/// All of it to one set, nothing to the other.
+fn switched(state: &State, switch: &Switch) -> BTreeMap<HostId, Weight> {
+    let is_new = matches!(state.phase, Phase::Switching { .. } | Phase::Baking { .. } | Phase::Baked { .. } | Phase::Confirming { .. });
+    let part = |takes: bool| if takes { Weight::FULL } else { Weight::DRAINED };
+    let behind = state.hosts.keys().filter(|id| state.plan.hosts.get(*id).is_some_and(|planned| planned.share.is_some()));
+    let new = behind.map(|id| (id.clone(), part(is_new && serves(state, id))));
+    switch.from.keys().map(|id| (id.clone(), part(!is_new))).chain(new).collect()
+}
+
+/// Whether the rollout switches the traffic from one set of hosts to another.
+pub(crate) fn switches(state: &State) -> bool {
+    switch_of(state).is_some()
+}
+
+/// The set that has moved gets all of the traffic.
+pub(crate) fn begin_to_switch(state: &mut State, now: Timestamp) {
+    state.phase = Phase::Switching { since: now };
+    state.traffic.turn += 1;
+    let turn = state.traffic.turn;
+    state.hosts.values_mut().for_each(|host| host.traffic.turn = turn);
+}
+
+/// What keeps the switch from being in effect at every balancer.
+pub(crate) fn lacks_switch(state: &State) -> Option<Failure> {
+    let traffic = state.plan.traffic.as_ref()?;
+    let name = |id: &HostId| {
+        let planned = state.plan.hosts.get(id).map(|planned| &planned.name);
+        planned.or_else(|| switch_of(state)?.from.get(id))
+    };
+    let turn = state.hosts.values().map(|host| host.traffic.turn).max().unwrap_or_default();
+    for (id, wanted) in weights(state)? {
+        for (balancer, of_balancer) in &traffic.balancers {
+            let heard = state.traffic.heard.get(balancer).filter(|heard| heard.turn >= turn);
+            if let Some(failure) = lacks(of_balancer, heard, name(&id)?, wanted) {
+                return Some(failure);
+            }
+        }
+    }
+    None
 }
 
 /// Full or nothing, canary or not; `None` for a host that never takes traffic.
@@ -153,7 +213,8 @@ pub(crate) fn begin_to_move(state: &mut State, ids: &[HostId], now: Timestamp) {
     let goes_on = |id: &HostId| !moving.contains(id) && share(state, id).is_some_and(Weight::takes);
     let others = state.plan.traffic.as_ref().map(|traffic| traffic.others);
     let may_drain = others.is_some_and(|others| others > 0 || state.hosts.keys().any(goes_on));
-    let may_drain = may_drain && state.plan.kind != RolloutKind::Rollback;
+    // Whoever has no traffic until it is switched need not be drained.
+    let may_drain = may_drain && state.plan.kind != RolloutKind::Rollback && !switches(state);
     state.traffic.turn += u32::from(may_drain && !ids.is_empty());
     for id in ids {
         let drains = may_drain && share(state, id).is_some();
@@ -167,6 +228,7 @@ pub(crate) fn begin_to_move(state: &mut State, ids: &[HostId], now: Timestamp) {
 /// A host's release serves and is healthy: it gets its traffic back, and is watched until balancers see it well.
 pub(crate) fn give_back(state: &mut State, id: &HostId, now: Timestamp) {
     let is_behind = state.plan.traffic.is_some() && share(state, id).is_some() && state.plan.kind != RolloutKind::Rollback;
+    let is_behind = is_behind && !switches(state);
     state.traffic.turn += u32::from(is_behind);
     let State { hosts, traffic, .. } = state;
     let Some(host) = hosts.get_mut(id) else { return };

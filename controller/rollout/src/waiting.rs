@@ -60,6 +60,11 @@ pub fn waiting(state: &State) -> Option<Waiting> {
             // Without a moving host only the phase's own deadline is left.
             (what, *since, (open == 0).then_some(until), "late hosts count as lost")
         }
+        Phase::Switching { since } => {
+            let what = traffic::lacks_switch(state)
+                .map_or_else(|| "the traffic to be switched".to_owned(), |lacks| format!("balancers, of which {}", lacks.summary));
+            (what, *since, Some(since.plus(timeouts.away)), "it goes back")
+        }
         Phase::Baking { batch, since } => return Some(bake(state, *batch, *since)),
         Phase::Baked { batch, since } => return Some(promotion(state, *batch, *since)),
         Phase::Confirming { since } => {

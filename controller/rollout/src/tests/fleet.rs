@@ -52,7 +52,17 @@ pub(crate) fn plan_behind(kind: RolloutKind, environment: &EnvironmentSpec, host
     let mut plan = plan(kind, environment, hosts);
     plan.hosts.values_mut().for_each(|host| host.share = Some(Weight::FULL));
     let name = |n: usize| (balancer_id(n), HostName::parse(&format!("lb-{n}")).unwrap());
-    plan.behind(&traffic, (0..balancers).map(name).collect(), 0).unwrap()
+    plan.behind(&traffic, (0..balancers).map(name).collect(), 0, None).unwrap()
+}
+
+/// As [`plan_behind`]: the hosts are one of two sets, and the other one, of as many hosts, has the traffic.
+pub(crate) fn plan_of_sets(kind: RolloutKind, environment: &EnvironmentSpec, hosts: usize, balancers: usize) -> Plan {
+    let mut plan = plan_behind(kind, environment, hosts, balancers);
+    plan.hosts.values_mut().for_each(|host| host.share = Some(Weight::DRAINED));
+    let name = |n: usize| (host_id(500 + n), HostName::parse(&format!("blue-{n}")).unwrap());
+    let switch = Switch { set: "green".to_owned(), from: (0..hosts).map(name).collect() };
+    plan.traffic = plan.traffic.map(|traffic| PlannedTraffic { switch: Some(switch), ..traffic });
+    plan
 }
 
 pub(crate) fn balancer_id(n: usize) -> HostId {
@@ -134,7 +144,9 @@ impl Fleet {
         let FakeBalancer { table, turn, in_flight, down } = &self.balancers[balancer];
         let server = |(id, weight): (&HostId, &Weight)| {
             let in_flight = in_flight.get(id).copied().unwrap_or(0);
-            (self.state.plan.hosts[id].name.clone(), ServerSeen { weight: *weight, up: !down.contains(id), in_flight })
+            let planned = self.state.plan.hosts.get(id).map(|host| &host.name);
+            let from = || self.state.plan.traffic.as_ref()?.switch.as_ref()?.from.get(id);
+            (planned.or_else(from).unwrap().clone(), ServerSeen { weight: *weight, up: !down.contains(id), in_flight })
         };
         let key = OrderKey { rollout: self.state.plan.rollout, sequence: *turn };
         TrafficSeen { key, app: self.state.plan.app.clone(), servers: table.iter().map(server).collect(), problem: None }

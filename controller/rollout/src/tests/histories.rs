@@ -84,8 +84,13 @@ impl Watch {
             assert!(!fleet.balancers.values().any(|balancer| sends(&balancer)), "{id} moves and gets requests: {host:?}");
         }
         if let Some(weights) = weights(state) {
+            if let Some(switch) = state.plan.traffic.as_ref().and_then(|traffic| traffic.switch.as_ref()) {
+                let takes = |id: &HostId| weights.get(id).is_some_and(|weight| weight.takes());
+                let both = switch.from.keys().any(takes) && state.hosts.keys().any(takes);
+                assert!(!both, "one set has the traffic at a time: {weights:?}");
+            }
             let leaves_nobody = weights.values().all(|weight| !weight.takes());
-            let moves = |id: &&HostId| matches!(state.hosts[*id].stage, Stage::Draining | Stage::Moving);
+            let moves = |id: &&HostId| state.hosts.get(*id).is_some_and(|host| matches!(host.stage, Stage::Draining | Stage::Moving));
             let by_plan = weights.keys().filter(moves).count() == weights.len();
             assert!(!(leaves_nobody && by_plan), "a rollout drains everybody: {weights:?}");
         }
@@ -160,6 +165,7 @@ proptest! {
         kind in prop_oneof![4 => Just(RolloutKind::Rollout), 1 => Just(RolloutKind::Level)],
         steps in prop::collection::vec((0..300u64, prop_oneof![Just(Promotion::Automatic), Just(Promotion::Manual)]), 0..3),
         balancers in 0..3usize,
+        sets in any::<bool>(),
         on_failure in prop_oneof![Just(OnFailure::GoBack), Just(OnFailure::Ask)],
         behaviours in behaviours(),
         moves in moves(),
@@ -169,7 +175,11 @@ proptest! {
         environment.strategy.steps = (1..).zip(steps).map(|(hosts, (seconds, promote))| CanaryStep {
             hosts: Share::Count(hosts), bake: Millis::from_secs(seconds), promote, traffic: Weight::percent(5 * hosts).ok(),
         }).collect();
-        let mut fleet = Fleet::new(if balancers > 0 { plan_behind(kind, &environment, hosts, balancers) } else { plan(kind, &environment, hosts) });
+        let mut fleet = Fleet::new(match (balancers, sets && kind == RolloutKind::Rollout) {
+            (0, _) => plan(kind, &environment, hosts),
+            (_, false) => plan_behind(kind, &environment, hosts, balancers),
+            (_, true) => plan_of_sets(kind, &environment, hosts, balancers),
+        });
         fleet.behaviour.extend(behaviours.into_iter().map(|(n, verb, b)| ((host_id(n), verb), b)));
         let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None, before: Default::default(), held: false, said: Vec::new() };
         for step in moves {

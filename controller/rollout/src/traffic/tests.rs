@@ -1,5 +1,5 @@
 use super::*;
-use crate::tests::fleet::{Fleet, balancer_id, environment, host_id, plan, plan_behind, release};
+use crate::tests::fleet::{Fleet, balancer_id, environment, host_id, plan, plan_behind, plan_of_sets, release};
 use crate::{Event, Outcome, waiting};
 use proptest::prelude::{prop_assert, proptest};
 use roadstead_model::{CanaryStep, Promotion, Share};
@@ -72,7 +72,7 @@ fn requests_that_do_not_end_are_waited_for_as_long_as_the_policy_says() {
     let asked = fleet.now;
     fleet.sleep();
     assert_eq!((stage(&fleet, 0), fleet.now.since(asked)), (Stage::Moving, Millis::from_secs(30)));
-    assert!(fleet.history.iter().any(|line| line.ends_with("2 requests were in flight still after 30 s")), "{:?}", fleet.history);
+    assert!(fleet.history.iter().any(|line| line.ends_with("2 requests were in flight still after 30.0 s")), "{:?}", fleet.history);
 }
 
 #[test]
@@ -202,4 +202,68 @@ proptest! {
         let off = (is - f64::from(part)).abs();
         prop_assert!(smallest <= 1.0 || off <= f64::from(part) * 0.6 / smallest + 0.5, "{is} % instead of {part} %: {of_new} and {of_old}");
     }
+}
+
+/// What each of two sets gets: the one that moves, and the other.
+fn of_sets(fleet: &Fleet) -> (u8, u8) {
+    let weights = weights(&fleet.state).unwrap();
+    let of = |first: usize| {
+        let all: Vec<u8> = (first..first + 3).map(|n| weights[&host_id(n)].get()).collect();
+        assert!(all.iter().all(|weight| *weight == all[0]), "a set is switched as a whole: {all:?}");
+        all[0]
+    };
+    (of(0), of(500))
+}
+
+fn blue_green(kind: RolloutKind) -> Fleet {
+    Fleet::new(plan_of_sets(kind, &environment(Share::Percent(100), Share::Percent(100), Share::Count(0)), 3, 2))
+}
+
+#[test]
+fn the_other_set_moves_and_then_has_all_of_the_traffic_at_once() {
+    let mut fleet = blue_green(RolloutKind::Rollout);
+    fleet.until(|state| matches!(state.phase, Phase::Moving { .. }));
+    assert_eq!(of_sets(&fleet), (0, 100));
+    fleet.until(|state| matches!(state.phase, Phase::Switching { .. }));
+    assert!(fleet.state.hosts.values().all(|host| host.stage == Stage::Healthy));
+    assert_eq!(of_sets(&fleet), (100, 0));
+    let (first, second) = (balancer_id(0), balancer_id(1));
+    fleet.take_up(&first);
+    fleet.tell(&first);
+    assert!(matches!(fleet.state.phase, Phase::Switching { .. }), "one of two balancers");
+    fleet.take_up(&second);
+    fleet.tell(&second);
+    assert!(matches!(fleet.state.phase, Phase::Baking { .. }));
+    assert_eq!(fleet.run(), Outcome::Done);
+}
+
+#[test]
+fn going_back_is_a_switch() {
+    let mut fleet = blue_green(RolloutKind::Rollout);
+    fleet.until(|state| matches!(state.phase, Phase::Baking { .. }));
+    fleet.abort("ada", "no");
+    assert_eq!(of_sets(&fleet), (0, 100), "at once, whatever hosts do about it");
+    assert_eq!(fleet.run(), Outcome::RolledBack);
+
+    let mut plan = plan_of_sets(RolloutKind::Rollback, &environment(Share::Percent(100), Share::Percent(100), Share::Count(0)), 3, 2);
+    let target = plan.release.clone();
+    plan.hosts.values_mut().for_each(|host| host.current = Some(target.clone()));
+    let mut fleet = Fleet::new(plan);
+    assert!(matches!(fleet.state.phase, Phase::Switching { .. }), "the other set serves it still: {:?}", fleet.state.phase);
+    assert_eq!(of_sets(&fleet), (100, 0));
+    fleet.balance();
+    assert_eq!(fleet.state.outcome(), Some(Outcome::Done));
+}
+
+#[test]
+fn a_switch_that_does_not_come_about_is_taken_back() {
+    let mut fleet = blue_green(RolloutKind::Rollout);
+    fleet.until(|state| matches!(state.phase, Phase::Switching { .. }));
+    fleet.balancers.get_mut(&balancer_id(1)).unwrap().down.insert(host_id(2));
+    fleet.balance();
+    assert_eq!(waiting(&fleet.state).unwrap().what, "balancers, of which lb-1 sees web-2 as down");
+    fleet.sleep();
+    assert!(matches!(fleet.state.phase, Phase::Reverting { .. }));
+    assert_eq!(of_sets(&fleet), (0, 100));
+    assert_eq!(fleet.run(), Outcome::RolledBack);
 }

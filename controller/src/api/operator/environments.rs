@@ -98,6 +98,9 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
     if spec.traffic.is_none() && spec.strategy.steps.iter().any(|step| step.traffic.is_some()) {
         return Err(invalid("a step has its part of the traffic, and nobody shares it out: say in [traffic] who the balancers are"));
     }
+    if spec.traffic.is_none() && spec.strategy.sets.is_some() {
+        return Err(invalid("blue-green switches the traffic, and nobody shares it out: say in [traffic] who the balancers are"));
+    }
     if spec.variables.len() > limits::VARIABLES_MAX {
         return Err(invalid(format!("{} variables are more than an environment may have", spec.variables.len())));
     }
