@@ -104,7 +104,7 @@ impl FleetOptions {
         self
     }
 
-    /// Hosts with these labels, one each.
+    /// Hosts with these labels, parted by commas.
     #[must_use]
     pub fn labels(mut self, labels: &[&str]) -> Self {
         self.labels = labels.iter().map(|label| (*label).to_owned()).collect();
@@ -182,7 +182,8 @@ impl Fleet {
 
     /// As [`enroll`](Self::enroll), with a label of its own.
     pub fn enroll_as(&self, host: &Host, label: &str) -> Result<()> {
-        let token = self.desk.roadstead(&["host", "token", "--env", "staging", "--label", label])?;
+        let labels: Vec<&str> = label.split(',').flat_map(|label| ["--label", label]).collect();
+        let token = self.desk.roadstead(&[&["host", "token", "--env", "staging"], &labels[..]].concat())?;
         enroll(host, self.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;
         host.systemctl(&["start", "roadstead-agent"])?;
         host.wait_for_unit("roadstead-agent", "active", UP)

@@ -1,7 +1,7 @@
 //! One run: a fleet made from a seed, some hours of trouble, then peace, in which everything must come to rest.
 
 use roadstead_driver::{ReleaseRecord, samples};
-use roadstead_model::{Digest, EnvironmentSpec, HostId, Labels, Millis, Selector, Timeouts, Traffic};
+use roadstead_model::{Digest, EnvironmentSpec, HostId, LabelKey, Labels, Millis, Selector, Timeouts, Traffic};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -113,7 +113,13 @@ fn unrest(stage: &Stage) -> Option<String> {
     }
     let app = &current.manifest.app;
     let waits = |host: &HostId| tables.hosts.get(host).and_then(|known| known.facts.apps.get(app)).is_some_and(|state| state.unconfirmed);
+    let live = promises::live_set(&tables, &environment.spec);
     let left_out = |agent: &&Arc<Agent>| {
+        // The set that has no traffic stays as it is.
+        let set = tables.hosts.get(&agent.host).and_then(|host| host.labels.get("color")).map(ToOwned::to_owned);
+        if live.is_some() && set != live {
+            return true;
+        }
         let serves = stage.world.machine(&agent.host).current == Some(current.id());
         !serves && promises::excluded(&tables, &current.reference(), &agent.host)
     };
@@ -189,6 +195,13 @@ fn with_balancers(environment: &mut EnvironmentSpec, ledger: &SimLedger, chance:
         environment.hosts = selector("!role");
         let drain = Millis(chance.number(0, 20) * 1_000);
         environment.traffic = Some(Traffic { balancers: selector("role=balancer"), hosts: Selector::default(), drain });
+    }
+    if count > 0 && chance.percent(40) {
+        environment.strategy.sets = LabelKey::try_from("color".to_owned()).ok();
+        for (number, record) in ledger.tables().hosts.values_mut().enumerate() {
+            let color = if number % 2 == 0 { "color=blue" } else { "color=green" };
+            record.labels = Labels::parse([color]).unwrap_or_else(|error| panic!("a good label: {error}"));
+        }
     }
     for number in &numbers {
         let mut record = samples::host_record(*number);

@@ -23,6 +23,9 @@ max-unavailable = 1
 bake = \"1s\"
 ";
 const ALL_AT_ONCE: &str = "[strategy]\nkind = \"all-at-once\"\nbake = \"1s\"\n";
+const BLUE_GREEN: &str = "[strategy]\nkind = \"blue-green\"\nsets = \"color\"\nbake = \"1s\"\n";
+/// Runs once, and a blue-green environment has two sets of hosts.
+const BEAT: &str = "[services.beat]\nkind = \"celery-beat\"\napp = \"config.celery\"\n";
 /// A policy in whose time a balancer that is away is missed.
 const HASTY: &str = "[timeouts]\naway = \"5s\"\n";
 
@@ -50,7 +53,8 @@ def stream(request):
 
 #[test]
 fn hosts_are_drained_at_every_balancer_and_no_request_is_dropped() {
-    let options = FleetOptions::default().hosts(3).further(&["lb-1", "lb-2", "lb-3"]).policy(ROLLING);
+    let colors = ["role=web,color=blue", "role=web,color=blue", "role=web,color=green"];
+    let options = FleetOptions::default().hosts(3).labels(&colors).further(&["lb-1", "lb-2", "lb-3"]).policy(ROLLING);
     let fleet = Fleet::new("traffic", &options).unwrap();
     releases(&fleet);
     let balancers = Balancers::set_up(&fleet).unwrap();
@@ -66,6 +70,8 @@ fn hosts_are_drained_at_every_balancer_and_no_request_is_dropped() {
     rows.push(load.during("rolling, aborted while a host is drained", || abort_while_draining(&fleet)));
     rows.push(load.during("HAProxy restarted", || forgetful(&fleet, &balancers)));
     rows.push(load.during("a balancer's agent away", || away(&fleet, &balancers)));
+    rows.push(load.during("blue-green", || blue_green(&fleet, &balancers)));
+    rows.push(load.during("blue-green, back by a switch", || switch_back(&fleet, &balancers)));
     let failed = load.end();
     println!("{}", constant_load::table(&rows));
     assert_eq!(failed, 0);
@@ -81,6 +87,10 @@ fn releases(fleet: &Fleet) {
     project.edit("config/urls.py", "from core import health\n", "from core import health, slow\n").unwrap();
     project.edit("roadstead.toml", "workers = 2\n", "workers = 2\nthreads = 8\n").unwrap();
     for version in ["2.0.0", "2.1.0"] {
+        project.release(fleet, version).unwrap();
+    }
+    project.edit("roadstead.toml", BEAT, "").unwrap();
+    for version in ["3.0.0", "3.1.0"] {
         project.release(fleet, version).unwrap();
     }
 }
@@ -166,6 +176,28 @@ fn away(fleet: &Fleet, balancers: &Balancers) {
     assert_eq!(fleet.serving().unwrap(), ["2.1.0"; 3]);
     nginx.systemctl(&["start", "roadstead-agent"]).unwrap();
     wait_until("every host to have its traffic", SOON, || all_full(fleet)).unwrap();
+}
+
+/// The set that has no traffic moves, is looked at, and has all of it then. The other one stays as it is.
+fn blue_green(fleet: &Fleet, balancers: &Balancers) {
+    fleet.apply(&format!("{BLUE_GREEN}{TRAFFIC}")).unwrap();
+    let refused = fleet.desk.try_roadstead(&["deploy", "staging", "2.0.0"]).unwrap();
+    assert!(refused.stderr.contains("beat of the app runs once: it would run in both sets"), "{}", refused.stderr);
+    let said = fleet.desk.roadstead(&["deploy", "staging", "3.0.0"]).unwrap();
+    assert_eq!(fleet.serving().unwrap(), ["2.1.0", "2.1.0", "3.0.0"], "{said}");
+    balancers.wait_for_shares(&[("3.0.0", 100)]);
+    fleet.desk.roadstead(&["deploy", "staging", "3.1.0"]).unwrap();
+    assert_eq!(fleet.serving().unwrap(), ["3.1.0", "3.1.0", "3.0.0"]);
+    balancers.wait_for_shares(&[("3.1.0", 100)]);
+    println!("{}", fleet.desk.roadstead(&["status"]).unwrap());
+}
+
+/// No host does anything.
+fn switch_back(fleet: &Fleet, balancers: &Balancers) {
+    let said = fleet.desk.roadstead(&["rollback", "staging", "--reason", "a story"]).unwrap();
+    println!("{said}");
+    balancers.wait_for_shares(&[("3.0.0", 100)]);
+    assert_eq!(fleet.serving().unwrap(), ["3.1.0", "3.1.0", "3.0.0"]);
 }
 
 /// Whether every balancer says that every host has all of its share.
