@@ -69,7 +69,7 @@ impl<'a> Balancers<'a> {
                     host.systemctl(&["enable", "--now", "nginx"])?;
                 }
                 name => {
-                    host.write("/etc/haproxy/haproxy.cfg", &haproxy(fleet))?;
+                    host.write("/etc/haproxy/haproxy.cfg", haproxy(fleet))?;
                     host.systemctl(&["enable", "haproxy"])?;
                     host.systemctl(&["restart", "haproxy"])?;
                     let settings = if name == "lb-1" {
