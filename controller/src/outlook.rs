@@ -12,7 +12,7 @@ use roadstead_bundle::diff::{Difference, diff_lists};
 use roadstead_bundle::manifest::Manifest;
 use roadstead_model::outlook::{
     Batch, Changes, Counts, Course, FileChanges, GateOutlook, HostOutlook, Migration, NewMigration, Obstacle, Outlook, PackageChange,
-    VariableChange, VariableDifference,
+    TrafficOutlook, VariableChange, VariableDifference,
 };
 use roadstead_model::{HostId, VariableName};
 use roadstead_rollout::{Outcome, Plan, PlannedHost, RolloutKind, State};
@@ -76,6 +76,11 @@ fn course(plan: &Plan, foreseen: &Foreseen, lists: &Difference, contents: &Conte
         failure_budget: plan.failure_budget,
         on_failure: plan.on_failure,
         timeouts: plan.timeouts,
+        traffic: plan.traffic.as_ref().map(|traffic| TrafficOutlook {
+            balancers: traffic.balancers.values().cloned().collect(),
+            drain: traffic.drain,
+            switched_from: traffic.switch.iter().flat_map(|switch| switch.from.values().cloned()).collect(),
+        }),
         migration: migration(plan, foreseen, lists),
         services: services::services(old, &foreseen.release.manifest, plan),
         bytes_at_most: bytes.map(|bytes| bytes.values().fold(0, |all, bytes| bytes.saturating_add(all))),

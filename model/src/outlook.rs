@@ -54,6 +54,17 @@ pub struct GateOutlook {
     pub way: String,
 }
 
+/// What balancers would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficOutlook {
+    /// Which.
+    pub balancers: Vec<HostName>,
+    /// How long the requests in flight of a host are waited for.
+    pub drain: Millis,
+    /// The hosts from which all of the traffic goes to those that move; empty where each is drained by itself.
+    pub switched_from: Vec<HostName>,
+}
+
 /// What would happen, in its order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Course {
@@ -69,6 +80,9 @@ pub struct Course {
     pub on_failure: OnFailure,
     /// Deadlines.
     pub timeouts: Timeouts,
+    /// What balancers do about it; absent where there are none.
+    #[serde(default)]
+    pub traffic: Option<TrafficOutlook>,
     /// Absent: none runs.
     pub migration: Option<Migration>,
     /// What happens to each service.

@@ -7,9 +7,10 @@ pub(crate) mod samples;
 mod tests;
 
 use roadstead_model::outlook::{
-    Changes, Counts, Course, Estimate, FileChanges, Migration, Outlook, PackageChange, ServiceChange, ServiceOutlook, VariableChange,
+    Changes, Counts, Course, Estimate, FileChanges, Migration, Outlook, PackageChange, ServiceChange, ServiceOutlook, TrafficOutlook,
+    VariableChange,
 };
-use roadstead_model::{Millis, OnFailure};
+use roadstead_model::{HostName, Millis, OnFailure};
 
 use crate::output::{count, size};
 use hosts::host_table;
@@ -28,6 +29,9 @@ pub(crate) fn picture(outlook: &Outlook, named_app: bool) -> String {
     if let Some(plan) = &outlook.plan {
         tell("Hosts", hosts_in_batches(plan));
         tell("Losses", losses(plan));
+        if let Some(of_hosts) = &plan.traffic {
+            tell("Traffic", traffic(of_hosts));
+        }
         if let Some(bytes) = plan.bytes_at_most {
             tell("Bytes", format!("at most {} for all hosts together", size(bytes)));
         }
@@ -67,6 +71,15 @@ fn hosts_in_batches(plan: &Course) -> String {
         several => format!("{several} batches"),
     };
     format!("{} in {batches}, at most {} out at once", count(hosts, "host"), plan.max_unavailable)
+}
+
+fn traffic(traffic: &TrafficOutlook) -> String {
+    let all = |hosts: &[HostName]| named(hosts.iter().map(HostName::as_str), hosts.len());
+    let balancers = all(&traffic.balancers);
+    match traffic.switched_from.as_slice() {
+        [] => format!("each host is drained at {balancers} before it moves, for {} at most", traffic.drain),
+        from => format!("all of it is switched at {balancers} from {} when the hosts have moved", all(from)),
+    }
 }
 
 fn losses(plan: &Course) -> String {

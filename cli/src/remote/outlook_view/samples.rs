@@ -46,6 +46,7 @@ pub(crate) fn first() -> Outlook {
             failure_budget: 0,
             on_failure: OnFailure::GoBack,
             timeouts: Timeouts::default(),
+            traffic: None,
             migration: Some(Migration { host: host(1, None, None).name, django: true, new: Some(names.collect()), hooks: false }),
             services: vec![service("web", ServiceChange::Starts, Some(2), None)],
             bytes_at_most: Some(96_000_000),
@@ -88,6 +89,11 @@ pub(crate) fn upgrade() -> Outlook {
         ],
         failure_budget: 1,
         on_failure: OnFailure::Ask,
+        traffic: Some(TrafficOutlook {
+            balancers: ["lb-1", "lb-2"].map(|name| HostName::parse(name).unwrap()).into(),
+            drain: Millis::from_secs(30),
+            switched_from: Vec::new(),
+        }),
         migration: plan.migration.map(|migration| Migration {
             new: Some(vec![NewMigration { name: "billing.0010_currency".to_owned() }]),
             hooks: true,
