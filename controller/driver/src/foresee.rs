@@ -98,10 +98,10 @@ impl std::fmt::Display for OtherPlan {
     }
 }
 
-/// The policy under which somebody goes back: no gate, no canary, nobody who is asked.
+/// The policy under which somebody goes back: no gate, no canary, no judge, nobody who is asked.
 fn without_waiting(spec: EnvironmentSpec) -> EnvironmentSpec {
     let strategy = Strategy { steps: Vec::new(), batch_bake: Millis(0), on_failure: OnFailure::GoBack, ..spec.strategy };
-    EnvironmentSpec { gates: Gates::default(), strategy, ..spec }
+    EnvironmentSpec { gates: Gates::default(), strategy, analysis: None, ..spec }
 }
 
 impl Driver {

@@ -11,6 +11,7 @@ mod clock;
 mod controller;
 mod hands;
 mod ledger;
+mod lookout;
 mod many;
 mod network;
 mod promises;

@@ -23,6 +23,7 @@ enum Move {
     Sleep,
     Repeat(usize),
     Resumed(u64),
+    Look(Sight),
 }
 
 fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
@@ -42,6 +43,7 @@ fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
         2 => Just(Move::Sleep),
         2 => (0..64usize).prop_map(Move::Repeat),
         1 => (0..48u64).prop_map(Move::Resumed),
+        4 => prop_oneof![3 => Just(Sight::Good), 1 => Just(Sight::Bad), 2 => Just(Sight::Nothing)].prop_map(Move::Look),
     ];
     prop::collection::vec(one, 0..120)
 }
@@ -126,6 +128,7 @@ proptest! {
         budget in 0..3u32,
         kind in prop_oneof![4 => Just(RolloutKind::Rollout), 1 => Just(RolloutKind::Level)],
         steps in prop::collection::vec((0..300u64, prop_oneof![Just(Promotion::Automatic), Just(Promotion::Manual)]), 0..3),
+        judged in any::<bool>(),
         on_failure in prop_oneof![Just(OnFailure::GoBack), Just(OnFailure::Ask)],
         behaviours in behaviours(),
         moves in moves(),
@@ -135,11 +138,14 @@ proptest! {
         environment.strategy.steps = (1..).zip(steps).map(|(hosts, (seconds, promote))| CanaryStep {
             hosts: Share::Count(hosts), bake: Millis::from_secs(seconds), promote, traffic: None,
         }).collect();
+        environment.analysis = judged.then(analysis);
         let mut fleet = Fleet::new(plan(kind, &environment, hosts));
         fleet.behaviour.extend(behaviours.into_iter().map(|(n, verb, b)| ((host_id(n), verb), b)));
         let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None, before: Default::default(), held: false };
         for step in moves {
+            let before = fleet.state.clone();
             act(&mut fleet, &step);
+            check_bake(&before, &fleet.state, &step);
             watch.migrated |= fleet.history.iter().any(|line| line.starts_with("migrated"));
             watch.check(&fleet);
         }
@@ -153,6 +159,25 @@ proptest! {
         watch.migrated = true;
         watch.check(&fleet);
     }
+}
+
+/// A bake that is judged ends with a pass, by an operator's word, or because another rollout is waited for.
+fn check_bake(before: &State, now: &State, step: &Move) {
+    let Phase::Baking { batch, .. } = before.phase else { return };
+    let left = match now.phase {
+        Phase::Moving { batch: next, .. } => next > batch,
+        Phase::Baked { .. } | Phase::Confirming { .. } | Phase::Ended { outcome: Outcome::Done, .. } => true,
+        _ => false,
+    };
+    let excused = matches!(step, Move::Promote(_) | Move::GiveWay) || now.skips_bakes || now.gives_way;
+    let served = before.hosts.values().any(|host| host.stage == Stage::Healthy && host.standing == Standing::Counts);
+    if !left || excused || !served || now.plan.analysis.is_none() {
+        return;
+    }
+    let judgements: Vec<Judgement> = now.looks.of.iter().map(|look| look.judgement).collect();
+    assert_eq!(judgements, [Judgement::Passes; 2], "no bake ends without a pass: {step:?}");
+    let Phase::Baking { since, .. } = before.phase else { return };
+    assert!(now.looks.at >= since, "what was seen before the batch had moved says nothing");
 }
 
 /// What does not fit is refused with a reason and changes nothing.
@@ -205,6 +230,10 @@ fn act(fleet: &mut Fleet, step: &Move) {
             let lost = fleet.state.lost();
             fleet.event(Event::Resumed);
             assert_eq!(fleet.state.lost(), lost, "nobody is given up for the time that nobody looked");
+        }
+        Move::Look(sight) => {
+            fleet.now = fleet.now.plus(Millis::from_secs(5));
+            fleet.look(*sight);
         }
         Move::Repeat(n) => {
             let host = host(fleet, *n);
