@@ -7,6 +7,7 @@ pub(crate) mod environment_file;
 mod excerpt;
 pub(crate) mod explain;
 mod gates_section;
+mod looks_view;
 pub(crate) mod outlook_view;
 mod refusal;
 mod renewal;

@@ -76,6 +76,7 @@ fn course(plan: &Plan, foreseen: &Foreseen, lists: &Difference, contents: &Conte
         failure_budget: plan.failure_budget,
         on_failure: plan.on_failure,
         timeouts: plan.timeouts,
+        analysis: plan.analysis.clone(),
         migration: migration(plan, foreseen, lists),
         services: services::services(old, &foreseen.release.manifest, plan),
         bytes_at_most: bytes.map(|bytes| bytes.values().fold(0, |all, bytes| bytes.saturating_add(all))),

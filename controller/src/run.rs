@@ -65,7 +65,7 @@ pub(crate) async fn serve(settings: Settings, listener: TcpListener, stopping: C
         sessions: sessions.clone(),
         outputs: outputs.clone(),
         announcer: Arc::new(announcements.clone()),
-        measure: Arc::new(Evidence),
+        measure: Arc::new(Evidence::new()),
         clock,
         term,
     };

@@ -17,7 +17,7 @@ use crate::{Note, Phase, PlannedHost, Stage, Standing, State};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Looks {
     /// The batch.
-    batch: u32,
+    pub batch: u32,
     /// Since when it bakes. Looks at another bake, or from before a restart, say nothing of this one.
     since: Timestamp,
     /// Since when all is to pass: an operator may have begun that anew.

@@ -45,7 +45,16 @@ impl Sightings {
 #[derive(Debug)]
 pub(crate) struct Lookout {
     world: Arc<World>,
-    chance: Mutex<Chance>,
+    dice: Mutex<Dice>,
+}
+
+#[derive(Debug)]
+struct Dice {
+    chance: Chance,
+    /// Until when the metrics server is away.
+    without_numbers: Option<Instant>,
+    /// Until when no host answers.
+    without_answers: Option<Instant>,
 }
 
 /// What becomes of a question.
@@ -58,24 +67,14 @@ enum Fate {
 
 impl Lookout {
     pub(crate) fn new(world: Arc<World>, seed: u64) -> Self {
-        Self { world, chance: Mutex::new(Chance::of(seed, "lookout")) }
+        Self { world, dice: Mutex::new(Dice { chance: Chance::of(seed, "lookout"), without_numbers: None, without_answers: None }) }
     }
 
-    /// Answers take their time, some longer than anybody waits. Of `1000` so many are bad, and each kind of missing.
-    async fn fate(&self, bad: u64) -> Fate {
-        let (fate, span) = {
-            let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-            let longest = if chance.percent(5) { 20_000 } else { 300 };
-            (chance.number(0, 999), chance.millis(0, longest))
-        };
+    /// Answers take their time, some longer than anybody waits. Of `1000` so many are bad.
+    async fn fate(&self, bad: u64, outage: fn(&mut Dice) -> &mut Option<Instant>) -> Fate {
+        let (fate, span) = self.dice.lock().unwrap_or_else(PoisonError::into_inner).roll(bad, outage);
         sleep(span).await;
-        match fate {
-            _ if !self.world.is_troubled() => Fate::Good,
-            fate if fate < bad => Fate::Bad,
-            fate if fate < 2 * bad => Fate::Nothing,
-            fate if fate < 3 * bad => Fate::Never,
-            _ => Fate::Good,
-        }
+        if self.world.is_troubled() { fate } else { Fate::Good }
     }
 
     fn sightings(&self, note: impl FnOnce(&mut Sightings)) {
@@ -83,11 +82,30 @@ impl Lookout {
     }
 }
 
+impl Dice {
+    fn roll(&mut self, bad: u64, outage: fn(&mut Self) -> &mut Option<Instant>) -> (Fate, Duration) {
+        let longest = if self.chance.percent(5) { 20_000 } else { 300 };
+        let span = self.chance.millis(0, longest);
+        if self.chance.number(0, 999) < 10 {
+            let until = Instant::now() + self.chance.millis(10_000, 900_000);
+            *outage(self) = Some(until);
+        }
+        let is_out = outage(self).is_some_and(|until| Instant::now() < until);
+        let fate = match self.chance.number(0, 999) {
+            _ if is_out => Fate::Nothing,
+            fate if fate < bad => Fate::Bad,
+            fate if fate < 2 * bad => Fate::Never,
+            _ => Fate::Good,
+        };
+        (fate, span)
+    }
+}
+
 #[async_trait]
 impl Measure for Lookout {
     async fn query(&self, _prometheus: &str, _query: &str) -> Result<f64, String> {
         let asked = Instant::now();
-        match self.fate(60).await {
+        match self.fate(25, |dice| &mut dice.without_numbers).await {
             Fate::Good => {
                 self.sightings(|seen| seen.number = seen.number.max(Some(asked)));
                 Ok(0.005)
@@ -101,7 +119,7 @@ impl Measure for Lookout {
 
     async fn ask(&self, question: &Question) -> Answer {
         let asked = Instant::now();
-        match self.fate(10).await {
+        match self.fate(5, |dice| &mut dice.without_answers).await {
             Fate::Good => {
                 self.sightings(|seen| {
                     seen.answers.insert(question.host.to_string(), asked);

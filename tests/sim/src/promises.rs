@@ -84,7 +84,7 @@ fn of_moves(witness: &Witness, before: &State, now: &State) {
 /// A batch that is judged ends its bake only when it was seen to do well since it had moved; what was seen to fail goes back. (Whom an
 /// operator has promoted is none of this.)
 pub(crate) fn of_bakes(witness: &Witness, sightings: &Sightings, before: &State, now: &State) {
-    let (Phase::Baking { batch, .. }, Some(analysis)) = (&before.phase, &now.plan.analysis) else { return };
+    let (Phase::Moving { batch, .. } | Phase::Baking { batch, .. }, Some(analysis)) = (&before.phase, &now.plan.analysis) else { return };
     let rollout = now.plan.rollout;
     let fails = |(look, failures): (&Look, u32)| look.failed >= failures;
     let failures = analysis.queries.iter().map(|query| query.failures).chain(analysis.checks.iter().map(|check| check.failures));
@@ -98,10 +98,10 @@ pub(crate) fn of_bakes(witness: &Witness, sightings: &Sightings, before: &State,
     }
     let skipped = now.gives_way || (now.skips_bakes && batch + 1 < now.plan.batches);
     let serves = |host: &Host| host.stage == Stage::Healthy && host.standing != Standing::Excluded;
-    let canaries: Vec<&HostId> = before.hosts.iter().filter(|(_, host)| serves(host)).map(|(id, _)| id).collect();
     // In the same change hosts may have been lost, or have come back.
-    let stayed = canaries.iter().filter(|id| now.hosts.get(**id).is_some_and(|host| host.stage.may_serve()));
-    let names: Vec<&str> = stayed.filter_map(|id| now.plan.hosts.get(*id)).map(|planned| planned.name.as_str()).collect();
+    let moved = before.hosts.iter().filter(|(_, host)| serves(host) || host.stage == Stage::Moving);
+    let stayed = moved.filter(|(id, _)| now.hosts.get(*id).is_some_and(|host| host.stage.may_serve() && host.stage != Stage::Moving));
+    let names: Vec<&str> = stayed.filter_map(|(id, _)| now.plan.hosts.get(id)).map(|planned| planned.name.as_str()).collect();
     if forward && !skipped && !names.is_empty() && !sightings.all_well(before, &names) {
         witness.broken("no bake ends without a pass", format!("{rollout} leaves the bake of batch {batch}, and nobody saw {names:?} well"));
     }

@@ -233,6 +233,7 @@ fn act(fleet: &mut Fleet, step: &Move) {
         }
         Move::Look(sight) => {
             fleet.now = fleet.now.plus(Millis::from_secs(5));
+            fleet.event(Event::Tick);
             fleet.look(*sight);
         }
         Move::Repeat(n) => {

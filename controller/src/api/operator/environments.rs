@@ -93,6 +93,9 @@ pub(super) async fn remove(
 
 fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
     spec.strategy.check().map_err(invalid)?;
+    if let Some(analysis) = &spec.analysis {
+        analysis.check().map_err(invalid)?;
+    }
     if spec.variables.len() > limits::VARIABLES_MAX {
         return Err(invalid(format!("{} variables are more than an environment may have", spec.variables.len())));
     }
