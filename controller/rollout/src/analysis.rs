@@ -207,7 +207,7 @@ pub(crate) fn bakes_on(state: &mut State, batch: u32, now: Timestamp, notes: &mu
     }
     if now >= deadline(state, batch) {
         let summary = format!("analysis: {} within {}", open(state), state.plan.timeouts.decide);
-        let hint = "see in `roadstead events` what it told; deploy the release again when it can be judged";
+        let hint = "see in `roadstead history` what it told; deploy the release again when it can be judged";
         go_back(state, Failure::new(FailureKind::Deadline, summary, hint), now, notes);
     }
     true

@@ -84,12 +84,12 @@ fn users(fleet: &Fleet) -> Vec<RunningLoad> {
     fleet.hosts.iter().map(of).collect()
 }
 
-/// A release with something in front of every answer.
+/// A release with something in front of every answer, within what is counted.
 fn broken(fleet: &Fleet, version: &str, middleware: &str) {
     let project = Project::of_erp(fleet, "1.1.0").unwrap();
     project.write("core/broken.py", &format!("import time\n\nfrom django.http import HttpResponse\n\n{middleware}")).unwrap();
     let last = "    \"django_prometheus.middleware.PrometheusAfterMiddleware\",\n";
-    project.edit("config/settings/base.py", last, &format!("    \"core.broken.Fails\",\n{last}")).unwrap();
+    project.edit("config/settings/base.py", last, &format!("{last}    \"core.broken.Fails\",\n")).unwrap();
     project.release(fleet, version).unwrap();
 }
 

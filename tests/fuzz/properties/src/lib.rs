@@ -19,6 +19,7 @@ mod journal;
 mod keys;
 mod manifest;
 mod memory;
+mod metrics;
 mod names;
 mod node;
 mod parts;
@@ -45,6 +46,7 @@ pub use join_token::join_token;
 pub use journal::journal;
 pub use manifest::manifest;
 pub use memory::memory;
+pub use metrics::metrics;
 pub use names::names;
 pub use node::node;
 pub use parts::parts;
@@ -63,7 +65,7 @@ pub use wire::{facts, message, order, report};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 27] = [
     ("blob", blob),
     ("bundle", bundle),
     ("credentials", credentials),
@@ -76,6 +78,7 @@ pub const TARGETS: [Target; 26] = [
     ("manifest", manifest),
     ("memory", memory),
     ("message", message),
+    ("metrics", metrics),
     ("names", names),
     ("node", node),
     ("order", order),
