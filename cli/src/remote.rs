@@ -1,11 +1,13 @@
 //! The controller as the command sees it: where it is, who we are to it, one call after another, and its answers as text.
 
+mod analysis_section;
 pub(crate) mod causes;
 mod connection;
 pub(crate) mod environment_file;
 mod excerpt;
 pub(crate) mod explain;
 mod gates_section;
+mod looks_view;
 pub(crate) mod outlook_view;
 mod refusal;
 mod renewal;

@@ -7,6 +7,7 @@ mod announce;
 mod api;
 mod args;
 mod clock;
+mod evidence;
 mod init;
 mod layout;
 mod logging;

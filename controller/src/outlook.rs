@@ -81,6 +81,7 @@ fn course(plan: &Plan, foreseen: &Foreseen, lists: &Difference, contents: &Conte
             drain: traffic.drain,
             switched_from: traffic.switch.iter().flat_map(|switch| switch.from.values().cloned()).collect(),
         }),
+        analysis: plan.analysis.clone(),
         migration: migration(plan, foreseen, lists),
         services: services::services(old, &foreseen.release.manifest, plan),
         bytes_at_most: bytes.map(|bytes| bytes.values().fold(0, |all, bytes| bytes.saturating_add(all))),

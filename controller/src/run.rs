@@ -15,6 +15,7 @@ use crate::access::Access;
 use crate::announce::Announcements;
 use crate::api::{self, Context, Peer, Transfers};
 use crate::clock::{self, RealClock};
+use crate::evidence::Evidence;
 use crate::layout::Layout;
 use crate::notify;
 use crate::relay::Relays;
@@ -64,6 +65,7 @@ pub(crate) async fn serve(settings: Settings, listener: TcpListener, stopping: C
         sessions: sessions.clone(),
         outputs: outputs.clone(),
         announcer: Arc::new(announcements.clone()),
+        measure: Arc::new(Evidence::new()),
         clock,
         term,
     };

@@ -72,6 +72,7 @@ impl Rig {
             sessions: sessions.clone(),
             outputs: Outputs::default(),
             announcer: Arc::new(announcements.clone()),
+            measure: Arc::new(crate::evidence::Evidence::new()),
             clock,
             term,
         };

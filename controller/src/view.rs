@@ -2,7 +2,7 @@
 
 use roadstead_model::HostId;
 use roadstead_proto::v1;
-use roadstead_rollout::{Host, Phase, RolloutKind, Stage, Standing, State, waiting};
+use roadstead_rollout::{Host, Look, Phase, RolloutKind, Stage, Standing, State, waiting};
 
 use crate::store::RolloutRecord;
 
@@ -33,8 +33,27 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
         batches: plan.batches,
         revision: state.revision,
         on_hold: state.hold.is_some(),
+        looks: looks_of(state),
+        looked_at_ms: state.looks.at.0,
+        looked_batch: state.looks.batch,
         plan: if matches!(state.phase, Phase::Gated { .. }) { plan.digest().to_string() } else { String::new() },
     }
+}
+
+/// What was seen at the latest look, beside what it is to be.
+fn looks_of(state: &State) -> Vec<v1::RolloutLook> {
+    let Some(analysis) = &state.plan.analysis else { return Vec::new() };
+    let wanted = analysis.queries.iter().map(ToString::to_string).chain(analysis.checks.iter().map(ToString::to_string));
+    let look = |(look, wanted): (&Look, String)| v1::RolloutLook {
+        name: look.name.clone(),
+        judgement: look.judgement.word().to_owned(),
+        value: look.value.clone(),
+        wanted,
+        told: look.told.clone(),
+        failed: look.failed,
+        unknown: look.unknown,
+    };
+    state.looks.of.iter().zip(wanted).map(look).collect()
 }
 
 const fn kind(kind: RolloutKind) -> &'static str {

@@ -97,7 +97,7 @@ fn leaf(path: &str, before: &Value, after: &Value) -> Difference {
 /// A value for people: spans in their units, texts without quotes where they need none.
 fn words(path: &str, value: &Value) -> Option<String> {
     match value {
-        Value::Number(number) if path.ends_with("bake") || path.starts_with("timeouts.") => {
+        Value::Number(number) if path.ends_with("bake") || path.starts_with("timeouts.") || path == "analysis.every" => {
             number.as_u64().map(|ms| Millis(ms).to_string())
         }
         Value::String(text) if path == "hosts" && text.is_empty() => Some("all hosts".to_owned()),

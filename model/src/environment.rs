@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{AppName, EnvironmentName, Gates, Millis, Selector, Strategy, Traffic, VariableName};
+use crate::{Analysis, AppName, EnvironmentName, Gates, Millis, Selector, Strategy, Traffic, VariableName};
 
 /// An environment of one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct EnvironmentSpec {
     /// Where its traffic comes from, where that is this product's business.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
+    /// By what a release is judged while it bakes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// How long old instances stay warm after the last batch, ready to serve again at once.
     #[serde(default = "default_bake")]
     pub bake: Millis,

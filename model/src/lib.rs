@@ -3,6 +3,7 @@
 //! This crate is what two strangers share. It holds plain data with its validity rules ("parse, do not validate") and
 //! nothing else: no I/O, no clock, no randomness, no wire format, no policy.
 
+mod analysis;
 mod difference;
 mod digest;
 mod environment;
@@ -10,10 +11,12 @@ mod facts;
 mod finding;
 mod gates;
 pub mod hidden;
+mod http_url;
 mod ids;
 mod label;
 pub mod limits;
 pub mod mistake;
+mod number;
 mod order;
 pub mod outlook;
 mod report;
@@ -24,16 +27,19 @@ mod strategy;
 mod time;
 mod traffic;
 
+pub use analysis::{Analysis, Check, HOST, HOSTS, InvalidAnalysis, Query, VERSION};
 pub use difference::{Difference, differences};
 pub use digest::{Digest, DigestHasher, DigestStart, InvalidDigest, InvalidDigestStart};
 pub use environment::{EnvironmentSpec, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};
 pub use finding::{Finding, Verdict};
 pub use gates::{After, ApprovalRule, CivilTime, Freeze, Gates, InvalidCivilTime, InvalidGates, InvalidWindow, Window};
+pub use http_url::{HttpUrl, InvalidUrl};
 pub use ids::{
     AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RoleName, RolloutId, ServiceName, VariableName, Version,
 };
 pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
+pub use number::{NotFinite, Number};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
 pub use report::{Failure, FailureKind, OrderOutcome, Report, StepReport, StepState};
 pub use root_cause::{Place, RootCause};

@@ -14,6 +14,22 @@ pub const GATES_SPAN_MAX: Millis = Millis::from_secs(92 * 24 * 3600);
 pub const GATES_MAX: usize = 50;
 /// Steps of a canary.
 pub const CANARY_STEPS_MAX: usize = 20;
+/// Queries of an environment's analysis, and checks, each.
+pub const ANALYSIS_MAX: usize = 20;
+/// The name of a query or a check, in characters.
+pub const ANALYSIS_NAME_MAX: usize = 60;
+/// A query as it is written.
+pub const QUERY_BYTES_MAX: usize = 4 * 1024;
+/// Failures, or looks that tell nothing, that may be in a row.
+pub const IN_A_ROW_MAX: u32 = 1000;
+/// The shortest time between two looks.
+pub const LOOK_EVERY_MIN: Millis = Millis::from_secs(1);
+/// An address that is asked over HTTP.
+pub const URL_BYTES_MAX: usize = 2048;
+/// A text that an answer is to contain.
+pub const CONTAINS_BYTES_MAX: usize = 1024;
+/// What a metrics server may answer to one query.
+pub const QUERY_ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Attempts of one host in one rollout.
 pub const ATTEMPTS_MAX: u32 = 100;
 /// A `roadstead.toml` or an environment file.
@@ -56,7 +72,7 @@ pub const STEP_OUTPUT_HEAD_BYTES: usize = 64 * 1024;
 pub const STEP_OUTPUT_TAIL_BYTES: usize = 192 * 1024;
 /// One line of output; the rest of a longer one is counted and dropped.
 pub const OUTPUT_LINE_BYTES_MAX: usize = 8 * 1024;
-/// What is read of a health check's answer.
+/// What is read of a check's answer.
 pub const HEALTH_BODY_BYTES_MAX: usize = 64 * 1024;
 /// A failure's detail as it travels in a report.
 pub const FAILURE_DETAIL_BYTES_MAX: usize = 16 * 1024;

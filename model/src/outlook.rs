@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppName, Digest, EnvironmentName, HostId, HostName, Millis, OnFailure, Promotion, ReleaseId, RolloutId, ServiceName, StepName,
-    Timeouts, VariableName,
+    Analysis, AppName, Digest, EnvironmentName, HostId, HostName, Millis, OnFailure, Promotion, ReleaseId, RolloutId, ServiceName,
+    StepName, Timeouts, VariableName,
 };
 
 /// What would become of a release in an environment.
@@ -83,6 +83,9 @@ pub struct Course {
     /// What balancers do about it; absent where there are none.
     #[serde(default)]
     pub traffic: Option<TrafficOutlook>,
+    /// By what it is judged while its batches bake; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// Absent: none runs.
     pub migration: Option<Migration>,
     /// What happens to each service.

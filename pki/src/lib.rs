@@ -7,7 +7,8 @@
 //!
 //! The rules that hold everywhere:
 //! - TLS 1.3 only, HTTP/2 only, no session tickets and no resumption: every connection proves itself anew.
-//! - The fleet's authority is the only root; no system store, no default or demo authority is ever trusted.
+//! - The fleet's authority is the only root; no system store, no default or demo authority is ever trusted. (Servers that are no part of
+//!   the fleet, such as a metrics server, are another matter: `outside.rs`.)
 //! - An identity is exactly one URI in a verified certificate. It is never read from a message.
 //! - What a certificate may be used for follows from the identity in it: the authority ignores what a request asks for.
 
@@ -20,6 +21,7 @@ mod files;
 mod join_token;
 mod limits;
 mod name;
+mod outside;
 mod pem;
 mod pin;
 mod profile;
@@ -42,6 +44,7 @@ pub use files::FileError;
 pub use join_token::{InvalidJoinToken, JoinToken, TokenHash};
 pub use limits::{CONNECT_DEADLINE, HANDSHAKE_DEADLINE};
 pub use name::{Identity, InvalidIdentity};
+pub use outside::OutsideTls;
 pub use pin::{InvalidPin, KeyPin};
 pub use profile::{ADMIN_LIFETIME, CONTROLLER_LIFETIME, CONTROLLER_SERVER_NAME, HOST_LIFETIME, default_lifetime};
 pub use refusal::Refusal;

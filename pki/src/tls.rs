@@ -26,7 +26,7 @@ fn refused(error: impl std::fmt::Display) -> TlsError {
     TlsError::Refused(error.to_string())
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 

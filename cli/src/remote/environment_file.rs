@@ -8,6 +8,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 
+use super::analysis_section::AnalysisSection;
 use super::gates_section::GatesSection;
 use super::spans::Span;
 use super::strategy_section::StrategySection;
@@ -48,6 +49,7 @@ struct File {
     #[serde(default)]
     strategy: StrategySection,
     traffic: Option<TrafficSection>,
+    analysis: Option<Spanned<AnalysisSection>>,
     #[serde(default)]
     timeouts: FileTimeouts,
     #[serde(default)]
@@ -111,6 +113,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     if let (None, Some(at)) = (&traffic, file.strategy.switching()) {
         return Err(wrong(at, "blue-green needs a [traffic] section: the balancers that switch from one set to the other"));
     }
+    let analysis = file.analysis.map(AnalysisSection::read).transpose().map_err(|(at, what)| wrong(at, &what))?;
     let given = |duration: Option<Span>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
     Ok(EnvironmentSpec {
@@ -120,6 +123,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
         gates,
         strategy,
         traffic,
+        analysis,
         bake: given(file.strategy.bake(), Millis::from_secs(60)),
         keep: file.environment.keep,
         timeouts: Timeouts {
@@ -226,6 +230,29 @@ decide = "1h"
     }
 
     #[test]
+    fn a_release_is_judged_by_numbers_and_answers() {
+        let text = r#"
+[environment]
+name = "production"
+app = "erp"
+[analysis]
+prometheus = "http://prometheus.internal:9090"
+every = "30s"
+queries = [
+  { name = "errors", query = 'sum(rate(errors_total{instance=~"$hosts:.*"}[1m]))', at-most = 0.01, failures = 2, inconclusive = 4 },
+  { name = "latency", query = 'p95{instance=~"$hosts:.*"}', at-least = 0, at-most-baseline = 1.5 },
+]
+checks = [{ name = "front page", url = "http://$host/healthz", contains = "ok" }]
+"#;
+        let analysis = parse(text).unwrap().analysis.unwrap();
+        let told: Vec<String> = analysis.queries.iter().map(|query| format!("{}: {query}", query.name)).collect();
+        assert_eq!(told, ["errors: at most 0.01", "latency: at least 0 and at most 1.5 × the baseline"]);
+        assert_eq!((analysis.queries[0].failures, analysis.queries[0].inconclusive), (2, 4));
+        assert_eq!((analysis.queries[1].failures, analysis.queries[1].inconclusive), (1, 5));
+        assert_eq!((analysis.every, analysis.checks[0].status), (Millis::from_secs(30), 200));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place_and_what_was_meant() {
         let head = "[environment]\nname = \"staging\"\napp = \"erp\"\n";
         let told = |tail: &str| parse(&format!("{head}{tail}")).unwrap_err();
@@ -263,6 +290,13 @@ decide = "1h"
                 told("[traffic]\n"),
                 told("[traffic]\nbalancers = \"\"\n"),
                 told("[traffic]\nbalancers = \"role=lb\"\ndrain = 30\n"),
+                told("[analysis]\n"),
+                told("[analysis]\nprometheus = \"http://p:9090\"\nquerys = []\n"),
+                told("[analysis]\nprometheus = \"p:9090\"\nqueries = [{ name = \"errors\", query = \"up{i=~'$hosts'}\", at-most = 1 }]\n"),
+                told("[analysis]\nprometheus = \"http://p:9090\"\nqueries = [{ name = \"errors\", query = \"up{i=~'$hosts'}\" }]\n"),
+                told("[analysis]\nprometheus = \"http://p:9090\"\nqueries = [{ name = \"errors\", query = \"up{i=~'$hosts'}\", at-most = nan }]\n"),
+                told("[analysis]\nevery = \"0s\"\nchecks = [{ name = \"front page\", url = \"http://$host/\" }]\n"),
+                told("[analysis]\nchecks = [{ name = \"front page\", url = \"http://ada:secret@$host/\" }]\n"),
                 told("[timeouts]\nprepare = 15\n"),
                 told("[timeout]\nprepare = \"15m\"\n"),
                 told("[env]\n\"LD PRELOAD\" = \"x\"\n"),
@@ -285,7 +319,7 @@ decide = "1h"
         assert_eq!(parse(examples[1]).unwrap().strategy.sets.unwrap().as_str(), "color");
         assert_eq!(parse(examples[2]).unwrap().keep, all.keep, "the page shows the default");
         assert_eq!(all.timeouts.prepare, Timeouts::default().prepare);
-        for table in ["environment", "gates", "strategy", "traffic", "timeouts"] {
+        for table in ["environment", "gates", "strategy", "traffic", "analysis", "timeouts"] {
             let head = if table == "environment" { String::new() } else { "[environment]\nname = \"x\"\napp = \"x\"\n".to_owned() };
             let error = parse(&format!("{head}[{table}]\nzzzzzzzz = 1\n")).unwrap_err();
             for key in error.split_once("known are ").unwrap().1.split(", ") {

@@ -10,7 +10,7 @@ use roadstead_model::outlook::{
     Changes, Counts, Course, Estimate, FileChanges, Migration, Outlook, PackageChange, ServiceChange, ServiceOutlook, TrafficOutlook,
     VariableChange,
 };
-use roadstead_model::{HostName, Millis, OnFailure};
+use roadstead_model::{Analysis, HostName, Millis, OnFailure};
 
 use crate::output::{count, size};
 use hosts::host_table;
@@ -31,6 +31,9 @@ pub(crate) fn picture(outlook: &Outlook, named_app: bool) -> String {
         tell("Losses", losses(plan));
         if let Some(of_hosts) = &plan.traffic {
             tell("Traffic", traffic(of_hosts));
+        }
+        if let Some(analysis) = &plan.analysis {
+            judges(analysis).into_iter().for_each(|(label, text)| tell(label, text));
         }
         if let Some(bytes) = plan.bytes_at_most {
             tell("Bytes", format!("at most {} for all hosts together", size(bytes)));
@@ -91,6 +94,15 @@ fn losses(plan: &Course) -> String {
         0 => format!("with the first host that is lost {then}"),
         budget => format!("{budget} may be lost; with one more {then}"),
     }
+}
+
+/// How often is looked, and what is looked at, a line for each.
+fn judges(analysis: &Analysis) -> Vec<(&'static str, String)> {
+    let queries = analysis.queries.iter().map(|query| format!("{}: {query}", query.name));
+    let checks = analysis.checks.iter().map(|check| format!("{}: {check}", check.name));
+    let mut lines = vec![("Judged", format!("every {} while a batch bakes, and at least once, by", analysis.every))];
+    lines.extend(queries.chain(checks).map(|text| ("", text)));
+    lines
 }
 
 fn time(estimate: &Estimate) -> String {

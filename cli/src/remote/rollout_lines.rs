@@ -2,6 +2,7 @@
 
 use roadstead_proto::v1::{Rollout, RolloutHost};
 
+use super::looks_view;
 use super::rollout_table::state as shown;
 use super::rollout_view::{span, waiting};
 
@@ -17,6 +18,7 @@ pub(crate) fn changes(before: Option<&Rollout>, now: &Rollout, now_ms: u64) -> V
         let on_hold = if now.on_hold { ", on hold" } else { "" };
         lines.push(format!("{}{on_hold}{waits}", now.phase));
     }
+    lines.extend(looks_view::changes(before, now));
     for host in &now.hosts {
         let earlier = before.and_then(|before| before.hosts.iter().find(|earlier| earlier.host_id == host.host_id));
         if now.hosts.len() <= HOSTS_WITH_STEPS_MAX {

@@ -1,7 +1,7 @@
 //! A rollout as text: hosts as rows, steps as columns, what went wrong grouped by its root. Pure, so that it can be compared.
 
-use super::causes;
 use super::rollout_table::{host_table, transfer};
+use super::{causes, looks_view};
 use roadstead_proto::v1::Rollout;
 use std::fmt::Write as _;
 
@@ -12,6 +12,9 @@ pub(crate) fn picture(rollout: &Rollout, now_ms: u64, width: Option<usize>) -> S
     text.push_str(&host_table(rollout, width));
     if let Some(transfer) = transfer(&rollout.hosts) {
         let _infallible = writeln!(text, "\n{transfer}");
+    }
+    if let Some(looks) = looks_view::table_of(rollout) {
+        let _infallible = write!(text, "\n{looks}");
     }
     let causes = causes::told(rollout);
     if !causes.is_empty() {

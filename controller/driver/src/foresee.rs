@@ -100,12 +100,12 @@ impl std::fmt::Display for OtherPlan {
     }
 }
 
-/// The policy under which somebody goes back: no gate, no canary, nobody who is asked or drained.
+/// The policy under which somebody goes back: no gate, no canary, no judge, nobody who is asked or drained.
 fn without_waiting(spec: EnvironmentSpec) -> EnvironmentSpec {
     let strategy = Strategy { steps: Vec::new(), batch_bake: Millis(0), on_failure: OnFailure::GoBack, ..spec.strategy };
     // Traffic that is switched as a whole has to be.
     let traffic = spec.traffic.filter(|_| strategy.sets.is_some());
-    EnvironmentSpec { gates: Gates::default(), strategy, traffic, ..spec }
+    EnvironmentSpec { gates: Gates::default(), strategy, traffic, analysis: None, ..spec }
 }
 
 impl Driver {

@@ -15,6 +15,7 @@ mod gates;
 mod homes;
 mod ledger;
 mod level;
+mod looking;
 mod outputs;
 mod parked;
 mod planning;
@@ -44,6 +45,8 @@ pub use foresee::{Foresee, Foreseen, OtherPlan};
 pub use gates::LockRecord;
 use gates::Looked;
 pub use ledger::{Changes, Ledger, LedgerError};
+pub use looking::Measure;
+use looking::{Looking, Seen};
 pub use outputs::{OutputPart, Outputs};
 use parked::Parked;
 pub use records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, SignatureRecord, printable};
@@ -197,6 +200,8 @@ pub struct Parts {
     pub outputs: Outputs,
     /// Where changes are told.
     pub announcer: Arc<dyn Announce>,
+    /// Who looks at releases that bake.
+    pub measure: Arc<dyn Measure>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// The term of this start.
@@ -224,6 +229,8 @@ struct Loop {
     parked: Vec<Parked>,
     /// Which share of the traffic each host gets.
     shares: Shares,
+    /// Looks at batches that bake.
+    looking: Looking,
     /// Plans that were shown to somebody.
     shown: foresee::Shown,
     work: Work,
@@ -279,6 +286,7 @@ impl Loop {
             sent: BTreeMap::new(),
             tries: Tries::default(),
             looked: Looked::default(),
+            looking: Looking::default(),
             parked: Vec::new(),
             shares: Shares::new(Balancers::default()),
             shown: foresee::Shown::default(),
@@ -303,19 +311,22 @@ impl Loop {
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Event>, stopping: CancellationToken) {
-        let mut events = Vec::new();
+        let (mut events, mut seen) = (Vec::new(), None::<Seen>);
         self.finish_round(&stopping).await;
         loop {
+            self.begin_looks();
             let wake = self.wake();
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
                 count = queue.recv_many(&mut events, EVENTS_MAX) => if count == 0 { break },
+                looked = self.looking.next() => seen = Some(looked),
                 () = tokio::time::sleep(wake) => {}
             }
             for event in events.drain(..) {
                 self.take(event, &stopping).await;
             }
+            self.take_looks(seen.take());
             self.tick();
             self.look_at_gates().await;
             self.finish_round(&stopping).await;
@@ -376,6 +387,7 @@ impl Loop {
     fn wake(&self) -> Duration {
         let now = self.parts.clock.steady();
         let waiting = self.running.values().filter_map(|running| roadstead_rollout::wake(running.state()));
+        let waiting = waiting.chain(self.next_look());
         let next = waiting.chain(self.parked.iter().map(|parked| parked.until)).chain(self.tries.next()).min();
         match next {
             None => Duration::from_secs(3600),

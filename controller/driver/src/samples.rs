@@ -70,6 +70,7 @@ pub fn environment() -> EnvironmentSpec {
         gates: Gates::default(),
         strategy: Strategy { batch: Share::Count(1), max_unavailable: Share::Count(1), ..Strategy::default() },
         traffic: None,
+        analysis: None,
         bake: Millis(0),
         keep: 3,
         timeouts: Timeouts::default(),

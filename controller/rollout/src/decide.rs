@@ -8,6 +8,7 @@ use roadstead_model::{
     TrafficSeen,
 };
 
+use crate::analysis::{self, Findings};
 use crate::ending::go_back;
 use crate::gates::{self, Closed, Currents};
 use crate::orders::attempt_of;
@@ -68,6 +69,15 @@ pub enum Event {
         closed: Vec<Closed>,
         /// What its hosts serve, should it begin now.
         currents: Currents,
+    },
+    /// Somebody looked at a batch that bakes.
+    Looked {
+        /// Which batch.
+        batch: u32,
+        /// When it was asked.
+        asked_at: Timestamp,
+        /// What was found.
+        findings: Findings,
     },
     /// An operator steers it.
     Steered {
@@ -165,6 +175,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
         Event::BalancerSeen { balancer, seen } => traffic::heard(state, balancer, seen),
         Event::BalancerGone { balancer, for_good } => traffic::gone(state, &balancer, for_good),
         Event::GatesSeen { closed, currents } => gates::seen(state, closed, &currents, now, notes),
+        Event::Looked { batch, asked_at, findings } => analysis::looked(state, batch, asked_at, &findings, notes),
         Event::GiveWay { by } => {
             if !state.gives_way && state.outcome().is_none() {
                 state.gives_way = true;

@@ -4,6 +4,7 @@
 use roadstead_model::{Failure, FailureKind, Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::analysis;
 use crate::ending::go_back;
 use crate::{Host, Note, Phase, Stage, State};
 
@@ -34,6 +35,11 @@ pub enum HoldCause {
         /// What went wrong, with the numbers.
         failure: Failure,
     },
+    /// Nothing tells whether the release does well.
+    Unknown {
+        /// What was looked at, and why it tells nothing.
+        what: String,
+    },
 }
 
 impl Hold {
@@ -54,12 +60,27 @@ pub(crate) fn ask(state: &mut State, failure: Failure, now: Timestamp, notes: &m
     state.hold = Some(Hold { cause: HoldCause::Losses { failure }, since: now, within: state.plan.timeouts.decide });
 }
 
+/// Nothing says whether the release does well: an operator is asked.
+pub(crate) fn ask_about_analysis(state: &mut State, what: String, now: Timestamp, notes: &mut Vec<Note>) {
+    if state.hold.is_some() {
+        return;
+    }
+    notes.push(Note { host: None, kind: "asking", text: format!("it is paused: {what}") });
+    state.hold = Some(Hold { cause: HoldCause::Unknown { what }, since: now, within: state.plan.timeouts.decide });
+}
+
 /// Ends a hold whose cause is gone, and one that nobody has ended in time.
 pub(crate) fn look(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
     let Some(hold) = &state.hold else { return };
     let losses = matches!(hold.cause, HoldCause::Losses { .. });
     if losses && state.lost() + unproven(state) <= state.plan.failure_budget {
         notes.push(Note { host: None, kind: "resumed", text: "it goes on: no more hosts are lost than may be".to_owned() });
+        return resume(state, now);
+    }
+    let unknown = matches!(hold.cause, HoldCause::Unknown { .. });
+    // A batch that moves once more is looked at anew.
+    if unknown && (analysis::is_known(state) || !matches!(state.phase, Phase::Baking { .. })) {
+        notes.push(Note { host: None, kind: "resumed", text: "it goes on: all can be judged again".to_owned() });
         return resume(state, now);
     }
     // A migration is never cut off; what comes after it is on hold still, and ends then.
@@ -75,6 +96,10 @@ pub(crate) fn look(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
         HoldCause::Losses { mut failure } => {
             failure.summary = format!("{}; nobody decided within {within}", failure.summary);
             failure
+        }
+        HoldCause::Unknown { what } => {
+            let summary = format!("{what}; nobody decided within {within}");
+            Failure::new(FailureKind::Deadline, summary, "deploy the release again when it can be judged")
         }
         HoldCause::Paused { by, reason } => {
             state.condemn = false;
@@ -102,4 +127,5 @@ pub(crate) fn resume(state: &mut State, now: Timestamp) {
     if let Phase::Moving { since, .. } | Phase::Baked { since, .. } = &mut state.phase {
         *since = now;
     }
+    analysis::begin_anew(state, now);
 }

@@ -7,12 +7,14 @@
 //!
 //! No I/O, no clock, no randomness, no async: the driver of the controller brings those.
 
+mod analysis;
 mod batches;
 mod decide;
 mod decided;
 mod ending;
 mod gates;
 mod hold;
+mod judging;
 mod orders;
 mod plan;
 mod settle;
@@ -21,9 +23,11 @@ mod steer;
 mod traffic;
 mod waiting;
 
+pub use analysis::{Findings, Look, Looks, Question, Questions, look_due, looks, questions};
 pub use decide::{Decision, Event, Note, Rejected, decide};
 pub use gates::{Approval, Closed, Currents, closed};
 pub use hold::{Hold, HoldCause};
+pub use judging::{Answer, Judgement, Measured, Numbers};
 pub use orders::{Verb, orders};
 pub use plan::{Bake, Candidate, InvalidPlan, Plan, PlannedHost, RolloutKind};
 pub use state::{Contact, Host, Outcome, Phase, Stage, Standing, State};

@@ -1,8 +1,8 @@
 //! The plan: fixed when the rollout is created, it leaves no choices to execution.
 
 use roadstead_model::{
-    AppName, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey, Labels, Millis, OnFailure, Promotion, ReleaseRef,
-    RolloutId, ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
+    Analysis, AppName, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey, Labels, Millis, OnFailure, Promotion,
+    ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +44,9 @@ pub struct Plan {
     /// How each batch bakes, the last one included. One that is not named here does not bake.
     #[serde(default)]
     pub bakes: Vec<Bake>,
+    /// By what it is judged while it bakes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
     /// What is waited for before it begins.
     #[serde(default, skip_serializing_if = "Gates::is_empty")]
     pub gates: Gates,
@@ -209,6 +212,7 @@ impl Plan {
             // Whoever goes back, and hosts that come level with what runs already, wait for nobody.
             gates: if kind == RolloutKind::Rollout { environment.gates.clone() } else { Gates::default() },
             traffic: None,
+            analysis: environment.analysis.clone().filter(|_| kind == RolloutKind::Rollout),
             migrate: migrate && kind == RolloutKind::Rollout,
             max_unavailable,
             failure_budget: strategy.failure_budget.of_rounded_down(total),

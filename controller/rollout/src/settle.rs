@@ -2,6 +2,7 @@
 
 use roadstead_model::{Failure, FailureKind, HostId, OnFailure, Promotion, Timestamp, Weight};
 
+use crate::analysis;
 use crate::decide::{enter, host_stage, lose};
 use crate::ending::{end, go_back, way_out};
 use crate::gates::settle_gated;
@@ -205,7 +206,12 @@ fn start_moves(state: &mut State, batch: u32, now: Timestamp, may: impl Fn(&Host
 
 fn settle_baking(state: &mut State, batch: u32, since: Timestamp, now: Timestamp, notes: &mut Vec<Note>) {
     let bake = bake_of(state, batch);
-    if stands_still(state, now, notes) || (now < since.plus(bake.time) && !state.gives_way) {
+    analysis::settle(state, batch, now, notes);
+    let bakes = matches!(state.phase, Phase::Baking { .. });
+    if !bakes || stands_still(state, now, notes) || (now < since.plus(bake.time) && !state.gives_way) {
+        return;
+    }
+    if analysis::bakes_on(state, batch, now, notes) {
         return;
     }
     match bake.promotion {

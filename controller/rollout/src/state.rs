@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::Plan;
+use crate::analysis::Looks;
 use crate::gates::{Approval, Closed};
 use crate::hold::Hold;
 use crate::traffic::{HostTraffic, TrafficState};
@@ -40,6 +41,9 @@ pub struct State {
     /// Whether an operator wants all batches without bakes between them.
     #[serde(default)]
     pub skips_bakes: bool,
+    /// What was seen of the batch that bakes.
+    #[serde(default)]
+    pub looks: Looks,
     /// When it began.
     pub started_at: Timestamp,
     /// When it changed last.
@@ -306,6 +310,7 @@ impl State {
             hold: None,
             traffic: TrafficState::default(),
             skips_bakes: false,
+            looks: Looks::default(),
             started_at: now,
             changed_at: now,
             revision: 0,

@@ -2,6 +2,7 @@
 
 use roadstead_model::{Failure, FailureKind, HostId, Millis, Promotion, RoleName, Timestamp, limits};
 
+use crate::analysis;
 use crate::decide::{enter, host_mut};
 use crate::ending::{go_back, way_out};
 use crate::gates::{Approval, missing};
@@ -85,7 +86,10 @@ pub(crate) fn steered(
             Steer::Approve { roles } => approve(state, by, roles, now),
             Steer::Pause { within } => pause(state, *within, by, reason, now),
             Steer::Resume => again(state, now),
-            Steer::Promote { all } => promote(state, *all, now),
+            Steer::Promote { all } => {
+                let skipped = analysis::skipped(state);
+                promote(state, *all, now).map(|()| notes.extend(skipped))
+            }
             Steer::Retry(host) => retry(state, host, now)?,
             Steer::Ignore(host) => ignore(state, host)?,
             Steer::Exclude(host) => exclude(state, host, now)?,
@@ -163,6 +167,9 @@ fn pause(state: &mut State, within: Millis, by: &str, reason: &str, now: Timesta
     if let Some(Hold { cause: HoldCause::Losses { failure }, .. }) = &state.hold {
         return Err(format!("it is on hold already: {}", failure.summary));
     }
+    if let Some(Hold { cause: HoldCause::Unknown { what }, .. }) = &state.hold {
+        return Err(format!("it is on hold already: {what}"));
+    }
     let cause = HoldCause::Paused { by: by.to_owned(), reason: reason.to_owned() };
     state.hold = Some(Hold { cause, since: now, within });
     Ok(())
@@ -174,7 +181,7 @@ fn again(state: &mut State, now: Timestamp) -> Result<(), Unfit> {
         Some(Hold { cause: HoldCause::Losses { failure }, .. }) => {
             Err(format!("{}; retry, ignore or exclude hosts until no more are lost than may be, or abort it", failure.summary))
         }
-        Some(Hold { cause: HoldCause::Paused { .. }, .. }) => {
+        Some(Hold { cause: HoldCause::Paused { .. } | HoldCause::Unknown { .. }, .. }) => {
             resume(state, now);
             Ok(())
         }

@@ -1,5 +1,6 @@
 //! The machine against simulated fleets: scripted stories and random histories under invariants.
 
+mod analysis;
 pub(crate) mod fleet;
 mod gates;
 mod histories;

@@ -2,6 +2,7 @@
 
 use roadstead_model::{Promotion, Timeouts, Timestamp};
 
+use crate::analysis;
 use crate::decide::AWAKE_EVERY;
 use crate::gates::closed;
 use crate::hold::HoldCause;
@@ -95,6 +96,7 @@ fn on_hold(state: &State) -> Option<Waiting> {
     let hold = state.hold.as_ref().filter(|_| !matches!(state.phase, Phase::Migrating { .. }))?;
     let what = match &hold.cause {
         HoldCause::Paused { by, reason } => format!("an operator to resume it: {by} paused it, {reason}"),
+        HoldCause::Unknown { what } => format!("an operator to look and resume it, or for something to judge by: {what}"),
         HoldCause::Losses { failure } => format!("an operator to retry, ignore or exclude hosts: {}", failure.summary),
     };
     Some(Waiting { what, since: hold.since, until: hold.until(), then: "it goes back" })
@@ -116,7 +118,13 @@ fn bake(state: &State, batch: u32, since: Timestamp) -> Waiting {
         Promotion::Automatic if batch + 1 < state.plan.batches => "the next batch moves",
         Promotion::Automatic => "the release is confirmed",
     };
-    Waiting { what: format!("the bake of {} to end: old instances stay warm", place(state, batch)), since, until, then }
+    let what = format!("the bake of {} to end: old instances stay warm", place(state, batch));
+    match analysis::waiting(state, batch) {
+        None => Waiting { what, since, until, then },
+        Some((told, None)) => Waiting { what: format!("{what}; {told}"), since, until, then },
+        // It goes on as soon as all passes.
+        Some((told, Some(until))) => Waiting { what: format!("{what}; {told}"), since, until, then: "it goes back" },
+    }
 }
 
 /// An operator who promotes what has baked.

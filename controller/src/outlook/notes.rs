@@ -18,6 +18,7 @@ pub(super) fn notes(foreseen: &Foreseen, contents: &Contents) -> Vec<String> {
     if let Some(plan) = &foreseen.plan {
         notes.extend(of_hosts(plan, foreseen));
     }
+    notes.extend(foreseen.plan.as_ref().and_then(of_analysis));
     if !foreseen.unused.is_empty() {
         let unused = foreseen.unused.iter().map(VariableName::as_str);
         notes.push(format!("the release does not take these variables of the environment: {}", named(unused)));
@@ -35,6 +36,17 @@ pub(super) fn notes(foreseen: &Foreseen, contents: &Contents) -> Vec<String> {
         Ok(_) => {}
     }
     notes
+}
+
+/// After the last batch no host is left that queries could be compared with.
+fn of_analysis(plan: &Plan) -> Option<String> {
+    let analysis = plan.analysis.as_ref()?;
+    let relative = || analysis.queries.iter().filter(|query| !query.is_absolute()).map(|query| query.name.as_str());
+    relative().next()?;
+    let alone = analysis.checks.is_empty() && relative().count() == analysis.queries.len();
+    let when = if plan.batches == 1 { "all hosts move in one batch" } else { "after the last batch" };
+    let judged = if alone { "that bake is not judged" } else { "the others judge that bake" };
+    Some(format!("{when}: no host is left that {} could be compared with, and {judged}", named(relative())))
 }
 
 fn of_hosts(plan: &Plan, foreseen: &Foreseen) -> Vec<String> {

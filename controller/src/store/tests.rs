@@ -20,6 +20,7 @@ fn spec(keep: u32) -> EnvironmentSpec {
         gates: roadstead_model::Gates::default(),
         strategy: roadstead_model::Strategy::default(),
         traffic: None,
+        analysis: None,
         bake: Millis(0),
         keep,
         timeouts: roadstead_model::Timeouts::default(),

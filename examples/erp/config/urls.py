@@ -32,6 +32,7 @@ api.register("payments", PaymentViewSet)
 urlpatterns = [
     path("healthz", health.live, name="live"),
     path("readyz", health.ready, name="ready"),
+    path("", include("django_prometheus.urls")),
     path("", dashboard, name="dashboard"),
     path("catalogue/", ProductList.as_view(), name="product-list-page"),
     path("catalogue/<slug:sku>/", ProductDetail.as_view(), name="product-page"),

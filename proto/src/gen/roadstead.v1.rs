@@ -1942,6 +1942,38 @@ pub struct Rollout {
     /// The digest of its plan, in hexadecimal digits, while it waits at its gates: what is approved.
     #[prost(string, tag = "20")]
     pub plan: ::prost::alloc::string::String,
+    /// What was seen of the release at the latest look, query by query and check by check; empty before the first look.
+    #[prost(message, repeated, tag = "30")]
+    pub looks: ::prost::alloc::vec::Vec<RolloutLook>,
+    /// When that was.
+    #[prost(uint64, tag = "31")]
+    pub looked_at_ms: u64,
+    /// The batch that baked then, from 0.
+    #[prost(uint32, tag = "32")]
+    pub looked_batch: u32,
+}
+/// What is said of a query or a check of the environment's analysis.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RolloutLook {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// passes, fails, unknown, not-compared.
+    #[prost(string, tag = "2")]
+    pub judgement: ::prost::alloc::string::String,
+    /// What was found, shortly; empty where nothing was.
+    #[prost(string, tag = "3")]
+    pub value: ::prost::alloc::string::String,
+    /// What it is to be.
+    #[prost(string, tag = "4")]
+    pub wanted: ::prost::alloc::string::String,
+    /// What follows the name in a sentence.
+    #[prost(string, tag = "5")]
+    pub told: ::prost::alloc::string::String,
+    /// How often it failed, and how often it told nothing, since it passed last.
+    #[prost(uint32, tag = "6")]
+    pub failed: u32,
+    #[prost(uint32, tag = "7")]
+    pub unknown: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RolloutHost {

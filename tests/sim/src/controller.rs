@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chance::Chance;
 use crate::clock::SimClock;
 use crate::ledger::SimLedger;
+use crate::lookout::Lookout;
 use crate::promises;
 use crate::witness::Witness;
 use crate::world::World;
@@ -94,6 +95,7 @@ impl Controller {
                 sessions: sessions.clone(),
                 outputs: Outputs::default(),
                 announcer: Arc::new(Onlooker(Arc::clone(&self.world))),
+                measure: Arc::new(Lookout::new(Arc::clone(&self.world), chance.number(0, u64::MAX))),
                 clock: clock.clone(),
                 term: self.ledger.begin_term(),
             };

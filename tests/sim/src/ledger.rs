@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::sleep;
 
 use crate::chance::Chance;
+use crate::lookout::Sightings;
 use crate::promises;
 use crate::witness::Witness;
 
@@ -34,13 +35,15 @@ pub(crate) struct SimLedger {
     tables: Mutex<Tables>,
     chance: Mutex<Chance>,
     full: Mutex<bool>,
+    /// What was seen of hosts from outside, whatever was made of it.
+    pub(crate) sightings: Mutex<Sightings>,
     witness: Witness,
 }
 
 impl SimLedger {
     pub(crate) fn new(seed: u64, witness: Witness) -> Self {
         let chance = Mutex::new(Chance::of(seed, "ledger"));
-        Self { tables: Mutex::default(), chance, full: Mutex::new(false), witness }
+        Self { tables: Mutex::default(), chance, full: Mutex::new(false), sightings: Mutex::default(), witness }
     }
 
     pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -174,11 +177,23 @@ impl Ledger for SimLedger {
 }
 
 impl SimLedger {
+    /// A batch begins to bake, or does no longer.
+    fn look_at_bakes(&self, before: Option<&RolloutRecord>, record: &RolloutRecord, changes: &Changes) {
+        let mut sightings = self.sightings.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = record.state.plan.rollout;
+        let promoted = changes.events.iter().any(|event| event.rollout == id.0 && event.kind == "rollout-promoted");
+        if let Some(before) = before.filter(|_| !promoted) {
+            promises::of_bakes(&self.witness, &sightings, &before.state, &record.state);
+        }
+        sightings.saved(&record.state);
+    }
+
     fn commit(&self, changes: &Changes) {
         let mut tables = self.tables();
         for record in changes.started.iter().chain(&changes.moved) {
             let id = record.state.plan.rollout;
             promises::of_history(&self.witness, tables.rollouts.get(&id).map(AsRef::as_ref), record);
+            self.look_at_bakes(tables.rollouts.get(&id).map(AsRef::as_ref), record, changes);
             promises::of_level(&self.witness, &tables, record);
             tables.rollouts.insert(id, Arc::clone(record));
         }

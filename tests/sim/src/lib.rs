@@ -12,6 +12,7 @@ mod clock;
 mod controller;
 mod hands;
 mod ledger;
+mod lookout;
 mod many;
 mod network;
 mod promises;

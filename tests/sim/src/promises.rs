@@ -2,11 +2,12 @@
 
 use roadstead_driver::RolloutRecord;
 use roadstead_model::{EnvironmentSpec, HostId, Order, ReleaseRef};
-use roadstead_rollout::{Hold, HoldCause, Host, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
+use roadstead_rollout::{Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ledger::Tables;
+use crate::lookout::Sightings;
 use crate::witness::Witness;
 use crate::world::World;
 
@@ -78,6 +79,32 @@ fn of_moves(witness: &Witness, before: &State, now: &State) {
         |id: &HostId| now.hosts.get(id).is_some_and(|host| matches!(host.stage, Stage::Preparing | Stage::Prepared) && host.attempt == 0);
     if let Some((early, _)) = plan.hosts.iter().find(|(id, planned)| planned.batch < batch && waits(id)) {
         witness.broken("no batch before its turn", format!("batch {batch} of {} moves while {early} waits", plan.rollout));
+    }
+}
+
+/// A batch that is judged ends its bake only when it was seen to do well since it had moved; what was seen to fail goes back. (Whom an
+/// operator has promoted is none of this.)
+pub(crate) fn of_bakes(witness: &Witness, sightings: &Sightings, before: &State, now: &State) {
+    let (Phase::Moving { batch, .. } | Phase::Baking { batch, .. }, Some(analysis)) = (&before.phase, &now.plan.analysis) else { return };
+    let rollout = now.plan.rollout;
+    let fails = |(look, failures): (&Look, u32)| look.failed >= failures;
+    let failures = analysis.queries.iter().map(|query| query.failures).chain(analysis.checks.iter().map(|check| check.failures));
+    let forward = match now.phase {
+        Phase::Moving { batch: next, .. } | Phase::Baking { batch: next, .. } => next > *batch,
+        Phase::Baked { .. } | Phase::Confirming { .. } | Phase::Ended { outcome: Outcome::Done, .. } => true,
+        _ => false,
+    };
+    if (forward || matches!(now.phase, Phase::Baking { .. })) && now.looks.of.iter().zip(failures).any(fails) {
+        witness.broken("what fails its analysis goes back", format!("{rollout} goes on with {:?}", now.looks.of));
+    }
+    let skipped = now.gives_way || (now.skips_bakes && batch + 1 < now.plan.batches);
+    let serves = |host: &Host| host.stage == Stage::Healthy && host.standing != Standing::Excluded;
+    // In the same change hosts may have been lost, or have come back.
+    let moved = before.hosts.iter().filter(|(_, host)| serves(host) || host.stage == Stage::Moving);
+    let stayed = moved.filter(|(id, _)| now.hosts.get(*id).is_some_and(|host| host.stage.may_serve() && host.stage != Stage::Moving));
+    let names: Vec<&str> = stayed.filter_map(|(id, _)| now.plan.hosts.get(id)).map(|planned| planned.name.as_str()).collect();
+    if forward && !skipped && !names.is_empty() && !sightings.all_well(before, &names) {
+        witness.broken("no bake ends without a pass", format!("{rollout} leaves the bake of batch {batch}, and nobody saw {names:?} well"));
     }
 }
 

@@ -3,8 +3,8 @@
 
 use roadstead_driver::{Event, LockRecord, Refused, StartRequest, Verb};
 use roadstead_model::{
-    ApprovalRule, CanaryStep, EnvironmentSpec, Gates, HostId, Millis, OnFailure, Promotion, ReleaseId, RoleName, RolloutId, Share, Weight,
-    Window,
+    Analysis, ApprovalRule, CanaryStep, Check, EnvironmentSpec, Gates, HostId, Millis, Number, OnFailure, Promotion, Query, ReleaseId,
+    RoleName, RolloutId, Share, Weight, Window,
 };
 use roadstead_rollout::{Host, Steer};
 use roadstead_worker::disk::Room;
@@ -132,6 +132,31 @@ fn gates(chance: &mut Chance) -> Gates {
     Gates { approvals, windows, time_zone: Some("UTC".to_owned()), ..Gates::default() }
 }
 
+/// An analysis of a query and a check.
+fn analysis(chance: &mut Chance) -> Analysis {
+    let mut row = || (u32::try_from(chance.number(1, 2)).unwrap_or(1), u32::try_from(chance.number(2, 5)).unwrap_or(2));
+    let ((failures, inconclusive), (wrong, silent)) = (row(), row());
+    let query = Query {
+        name: "errors".to_owned(),
+        query: "errors{host=~'$hosts'}".to_owned(),
+        at_most: Number::new(0.01).ok(),
+        at_least: None,
+        at_most_baseline: if chance.percent(50) { Number::new(1.5).ok() } else { None },
+        failures,
+        inconclusive,
+    };
+    let check = Check {
+        name: "front page".to_owned(),
+        url: "http://$host/".to_owned(),
+        status: 200,
+        contains: None,
+        failures: wrong,
+        inconclusive: silent,
+    };
+    let prometheus = Some("http://prometheus".to_owned());
+    Analysis { prometheus, every: Millis(chance.number(1, 60) * 1_000), queries: vec![query], checks: vec![check] }
+}
+
 /// Another policy for the same hosts.
 pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> EnvironmentSpec {
     let mut spec = before.clone();
@@ -151,6 +176,7 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
             traffic: Weight::percent(if chance.percent(30) { 10 } else { 100 }).ok(),
         })
         .collect();
+    spec.analysis = if chance.percent(50) { Some(analysis(chance)) } else { None };
     spec.gates = if chance.percent(40) { gates(chance) } else { Gates::default() };
     spec.timeouts.gates = Millis(chance.number(10, 60) * 60_000);
     spec.timeouts.decide = Millis(chance.number(5, 30) * 60_000);

@@ -4,6 +4,7 @@
 
 mod agent_killed;
 mod agent_upgrade;
+mod analysis;
 mod bad_health;
 mod bad_hosts;
 mod bad_units;

@@ -47,6 +47,7 @@ pub(crate) fn first() -> Outlook {
             on_failure: OnFailure::GoBack,
             timeouts: Timeouts::default(),
             traffic: None,
+            analysis: None,
             migration: Some(Migration { host: host(1, None, None).name, django: true, new: Some(names.collect()), hooks: false }),
             services: vec![service("web", ServiceChange::Starts, Some(2), None)],
             bytes_at_most: Some(96_000_000),
@@ -58,6 +59,33 @@ pub(crate) fn first() -> Outlook {
             lost_migrations: vec![],
             variables: Some(vec![]),
         },
+    }
+}
+
+fn analysis() -> Analysis {
+    let number = |value| Number::new(value).ok();
+    let query = |name: &str, at_most, at_most_baseline| Query {
+        name: name.to_owned(),
+        query: "errors{instance=~\"$hosts:.*\"}".to_owned(),
+        at_most,
+        at_least: None,
+        at_most_baseline,
+        failures: 2,
+        inconclusive: 5,
+    };
+    let page = Check {
+        name: "front page".to_owned(),
+        url: "http://$host/healthz".to_owned(),
+        status: 200,
+        contains: Some("ok".to_owned()),
+        failures: 1,
+        inconclusive: 5,
+    };
+    Analysis {
+        prometheus: Some("http://prometheus:9090".to_owned()),
+        every: Millis::from_secs(15),
+        queries: vec![query("errors", number(0.01), None), query("latency", None, number(1.5))],
+        checks: vec![page],
     }
 }
 
@@ -88,6 +116,7 @@ pub(crate) fn upgrade() -> Outlook {
             batch(vec![away], 60, Promotion::Automatic),
         ],
         failure_budget: 1,
+        analysis: Some(analysis()),
         on_failure: OnFailure::Ask,
         traffic: Some(TrafficOutlook {
             balancers: ["lb-1", "lb-2"].map(|name| HostName::parse(name).unwrap()).into(),

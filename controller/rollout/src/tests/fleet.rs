@@ -22,11 +22,23 @@ pub(crate) fn environment(batch: Share, max_unavailable: Share, failure_budget: 
         gates: Gates::default(),
         strategy: Strategy { batch, max_unavailable, failure_budget, ..Strategy::default() },
         traffic: None,
+        analysis: None,
         bake: Millis::from_secs(60),
         keep: 3,
         timeouts: Timeouts::default(),
         variables: BTreeMap::new(),
     }
+}
+
+/// An analysis of one query and one check.
+pub(crate) fn analysis() -> Analysis {
+    serde_json::from_value(serde_json::json!({
+        "prometheus": "http://prometheus:9090",
+        "every": 15_000,
+        "queries": [{ "name": "errors", "query": "errors{instance=~'$hosts:.*'}", "at_most": 0.01, "at_most_baseline": 2 }],
+        "checks": [{ "name": "front page", "url": "http://$host/", "contains": "$version", "failures": 2, "inconclusive": 3 }],
+    }))
+    .unwrap()
 }
 
 pub(crate) fn candidates(count: usize, current: Option<&ReleaseRef>) -> Vec<Candidate> {
@@ -87,6 +99,14 @@ pub(crate) enum Behaviour {
     StaysSilent,
 }
 
+/// What somebody sees who looks at a batch that bakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    Good,
+    Bad,
+    Nothing,
+}
+
 /// A rollout with its fleet and its clock.
 #[derive(Clone)]
 pub(crate) struct Fleet {
@@ -96,6 +116,7 @@ pub(crate) struct Fleet {
     pub(crate) serves: BTreeMap<HostId, Option<ReleaseId>>,
     pub(crate) history: Vec<String>,
     pub(crate) balancers: BTreeMap<HostId, FakeBalancer>,
+    pub(crate) sight: Sight,
 }
 
 impl Fleet {
@@ -106,7 +127,7 @@ impl Fleet {
         let balancers =
             state.plan.traffic.iter().flat_map(|traffic| traffic.balancers.keys().cloned()).map(|id| (id, FakeBalancer::default()));
         let balancers = balancers.collect();
-        Self { state, now, behaviour: BTreeMap::new(), serves, history: Vec::new(), balancers }
+        Self { state, now, behaviour: BTreeMap::new(), serves, history: Vec::new(), balancers, sight: Sight::Good }
     }
 
     pub(crate) fn event(&mut self, event: Event) {
@@ -221,10 +242,38 @@ impl Fleet {
 
     /// Sleeps until the rollout wants to be woken.
     pub(crate) fn sleep(&mut self) {
-        if let Some(wake) = wake(&self.state) {
-            self.now = self.now.max(wake);
-            self.event(Event::Tick);
+        let Some(wake) = wake(&self.state) else { return };
+        match look_due(&self.state) {
+            Some(due) if due <= wake => {
+                self.now = self.now.max(due);
+                self.look(self.sight);
+            }
+            _ => {
+                self.now = self.now.max(wake);
+                self.event(Event::Tick);
+            }
         }
+    }
+
+    /// Somebody looks at the batch that bakes.
+    pub(crate) fn look(&mut self, sight: Sight) {
+        let Some(asked) = questions(&self.state) else { return };
+        let number = |value| Number::new(value).map_err(|error| error.to_string());
+        let value = || match sight {
+            Sight::Good => number(0.001),
+            Sight::Bad => number(0.051),
+            Sight::Nothing => Err("the query finds nothing".to_owned()),
+        };
+        let answer = || match sight {
+            Sight::Good => Answer::Good,
+            Sight::Bad => Answer::Wrong("answers 503, not 200".to_owned()),
+            Sight::Nothing => Answer::Silent("does not answer".to_owned()),
+        };
+        let query =
+            |(_, baseline): &(String, Option<String>)| Numbers { value: value(), baseline: baseline.as_ref().map(|_| number(0.001)) };
+        let check = |hosts: &Vec<Question>| hosts.iter().map(|asked| (asked.host.to_string(), answer())).collect();
+        let findings = Findings { queries: asked.queries.iter().map(query).collect(), checks: asked.checks.iter().map(check).collect() };
+        self.event(Event::Looked { batch: asked.batch, asked_at: self.now, findings });
     }
 
     /// Runs until the rollout has ended; a silent host costs its deadline.

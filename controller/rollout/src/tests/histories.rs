@@ -29,6 +29,7 @@ enum Move {
     BalancerGone(usize),
     InFlight(usize, usize, u32),
     Down(usize, usize),
+    Look(Sight),
 }
 
 fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
@@ -54,6 +55,7 @@ fn moves() -> impl proptest::strategy::Strategy<Value = Vec<Move>> {
         1 => (0..2usize).prop_map(Move::BalancerGone),
         2 => ((0..2usize), (0..9usize), (0..3u32)).prop_map(|(balancer, host, requests)| Move::InFlight(balancer, host, requests)),
         1 => ((0..2usize), (0..9usize)).prop_map(|(balancer, host)| Move::Down(balancer, host)),
+        4 => prop_oneof![3 => Just(Sight::Good), 1 => Just(Sight::Bad), 2 => Just(Sight::Nothing)].prop_map(Move::Look),
     ];
     prop::collection::vec(one, 0..120)
 }
@@ -166,6 +168,7 @@ proptest! {
         steps in prop::collection::vec((0..300u64, prop_oneof![Just(Promotion::Automatic), Just(Promotion::Manual)]), 0..3),
         balancers in 0..3usize,
         sets in any::<bool>(),
+        judged in any::<bool>(),
         on_failure in prop_oneof![Just(OnFailure::GoBack), Just(OnFailure::Ask)],
         behaviours in behaviours(),
         moves in moves(),
@@ -175,6 +178,7 @@ proptest! {
         environment.strategy.steps = (1..).zip(steps).map(|(hosts, (seconds, promote))| CanaryStep {
             hosts: Share::Count(hosts), bake: Millis::from_secs(seconds), promote, traffic: Weight::percent(5 * hosts).ok(),
         }).collect();
+        environment.analysis = judged.then(analysis);
         let mut fleet = Fleet::new(match (balancers, sets && kind == RolloutKind::Rollout) {
             (0, _) => plan(kind, &environment, hosts),
             (_, false) => plan_behind(kind, &environment, hosts, balancers),
@@ -183,8 +187,10 @@ proptest! {
         fleet.behaviour.extend(behaviours.into_iter().map(|(n, verb, b)| ((host_id(n), verb), b)));
         let mut watch = Watch { migrators: Default::default(), migrated: false, ended: None, before: Default::default(), held: false, said: Vec::new() };
         for step in moves {
+            let before = fleet.state.clone();
             act(&mut fleet, &step);
             balance(&mut fleet, &step, &mut watch.said);
+            check_bake(&before, &fleet.state, &step);
             watch.migrated |= fleet.history.iter().any(|line| line.starts_with("migrated"));
             watch.check(&fleet);
         }
@@ -202,6 +208,25 @@ proptest! {
         watch.migrated = true;
         watch.check(&fleet);
     }
+}
+
+/// A bake that is judged ends with a pass, by an operator's word, or because another rollout is waited for.
+fn check_bake(before: &State, now: &State, step: &Move) {
+    let Phase::Baking { batch, .. } = before.phase else { return };
+    let left = match now.phase {
+        Phase::Moving { batch: next, .. } => next > batch,
+        Phase::Baked { .. } | Phase::Confirming { .. } | Phase::Ended { outcome: Outcome::Done, .. } => true,
+        _ => false,
+    };
+    let excused = matches!(step, Move::Promote(_) | Move::GiveWay) || now.skips_bakes || now.gives_way;
+    let served = before.hosts.values().any(|host| host.stage == Stage::Healthy && host.standing == Standing::Counts);
+    if !left || excused || !served || now.plan.analysis.is_none() {
+        return;
+    }
+    let judgements: Vec<Judgement> = now.looks.of.iter().map(|look| look.judgement).collect();
+    assert_eq!(judgements, [Judgement::Passes; 2], "no bake ends without a pass: {step:?}");
+    let Phase::Baking { since, .. } = before.phase else { return };
+    assert!(now.looks.at >= since, "what was seen before the batch had moved says nothing");
 }
 
 /// What does not fit is refused with a reason and changes nothing.
@@ -281,6 +306,11 @@ fn act(fleet: &mut Fleet, step: &Move) {
             let lost = fleet.state.lost();
             fleet.event(Event::Resumed);
             assert_eq!(fleet.state.lost(), lost, "nobody is given up for the time that nobody looked");
+        }
+        Move::Look(sight) => {
+            fleet.now = fleet.now.plus(Millis::from_secs(5));
+            fleet.event(Event::Tick);
+            fleet.look(*sight);
         }
         Move::Repeat(n) => {
             let host = host(fleet, *n);

@@ -101,6 +101,9 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
     if spec.traffic.is_none() && spec.strategy.sets.is_some() {
         return Err(invalid("blue-green switches the traffic, and nobody shares it out: say in [traffic] who the balancers are"));
     }
+    if let Some(analysis) = &spec.analysis {
+        analysis.check().map_err(invalid)?;
+    }
     if spec.variables.len() > limits::VARIABLES_MAX {
         return Err(invalid(format!("{} variables are more than an environment may have", spec.variables.len())));
     }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "only what reads outside bytes is called")]
 
+#[path = "../../../../cli/src/remote/analysis_section.rs"]
+pub(crate) mod analysis_section;
 #[path = "../../../../cli/src/remote/environment_file.rs"]
 pub(crate) mod environment_file;
 #[path = "../../../../cli/src/remote/gates_section.rs"]

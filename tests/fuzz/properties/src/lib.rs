@@ -20,6 +20,7 @@ mod journal;
 mod keys;
 mod manifest;
 mod memory;
+mod metrics;
 mod names;
 mod node;
 mod parts;
@@ -47,6 +48,7 @@ pub use join_token::join_token;
 pub use journal::journal;
 pub use manifest::manifest;
 pub use memory::memory;
+pub use metrics::metrics;
 pub use names::names;
 pub use node::node;
 pub use parts::parts;
@@ -65,7 +67,7 @@ pub use wire::{facts, message, order, report};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 28] = [
+pub const TARGETS: [Target; 29] = [
     ("blob", blob),
     ("bundle", bundle),
     ("command_show", command_show),
@@ -80,6 +82,7 @@ pub const TARGETS: [Target; 28] = [
     ("manifest", manifest),
     ("memory", memory),
     ("message", message),
+    ("metrics", metrics),
     ("names", names),
     ("node", node),
     ("order", order),

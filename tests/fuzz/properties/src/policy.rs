@@ -25,6 +25,7 @@ pub fn policy(bytes: &[u8]) {
                 assert!((1..=100).all(|total| (1..=total).contains(&share.of_rounded_up(total))));
             }
             assert_eq!(spec.strategy.check(), Ok(()), "the controller would refuse it");
+            assert!(spec.analysis.iter().all(|analysis| analysis.check().is_ok()), "the controller would refuse it");
             arrives(&spec);
         }
         Err(error) => {

@@ -124,6 +124,11 @@ fn texts() -> Vec<Seed> {
     let policy = "[environment]\nname = \"production\"\napp = \"erp\"\nhosts = \"role=web,zone=a|b,!canary\"\nkeep = 5\n[strategy]\nkind = \"rolling\"\n\
                   batch = \"25%\"\nmax-unavailable = 2\nfailure-budget = 1\nbake = \"5m\"\n[timeouts]\nmigrate = \"1h\"\n[env]\nHOSTS = \"a\"\n";
     let spec = r#"{"name":"staging","app":"erp","hosts":"role=web","strategy":{"batch":"34%","max_unavailable":1},"bake":60000}"#;
+    let judged = "[environment]\nname = \"production\"\napp = \"erp\"\n[analysis]\nprometheus = \"http://p:9090\"\nevery = \"30s\"\nqueries = [\n\
+                  { name = \"errors\", query = 'errors{i=~\"$hosts:.*\"}', at-most = 0.01, at-most-baseline = 1.5, failures = 2 }]\n\
+                  checks = [{ name = \"page\", url = \"http://$host/\", contains = \"$version\" }]\n";
+    let vector = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":"b"},"value":[1435781451.781,"0.05"]}]}}"#;
+    let refused = r#"{"status":"error","errorType":"bad_data","error":"1:5: parse error","warnings":["a"],"data":{"resultType":"scalar","result":[1,"NaN"]}}"#;
     let variables = "# comment\n; too\n\nA=1\nB = two words  \nC='sin$gle\nlines'\nD=\"x\\$y\\z\"\nE=\nF=a\\\nb\nG=\"q\"tail\n";
     let settings = "STATIC_ROOT = BASE_DIR / 'a' / \"b\"\nDATABASES = {\n 'default': {'NAME': env('DATABASE_URL', 'x')}, # x\n}\nkey = os.environ['KEY']\n";
     let example = PAGE.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).max_by_key(|example| example.len()).unwrap();
@@ -135,6 +140,10 @@ fn texts() -> Vec<Seed> {
         text("release_keys", "two-of-two", &keys),
         text("policy", "everything", policy),
         text("policy", "sent", spec),
+        text("policy", "judged", judged),
+        text("metrics", "vector", vector),
+        text("metrics", "refused", refused),
+        text("metrics", "query", "(sum(rate(errors{host=~\"(web-1|web-2[.]a):.*\"}[1m])) or vector(0)) > 5"),
         text("environment_file", "what-people-write", variables),
         text("django_settings", "usual", settings),
         text("unit_text", "nasty", "100% \"x\" \\n $HOME\tend"),

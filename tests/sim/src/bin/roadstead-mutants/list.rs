@@ -14,6 +14,7 @@ pub(crate) struct Mutant {
 
 const SETTLE: &str = "controller/rollout/src/settle.rs";
 const ENDING: &str = "controller/rollout/src/ending.rs";
+const ANALYSIS: &str = "controller/rollout/src/analysis.rs";
 const STEER: &str = "controller/rollout/src/steer.rs";
 const TRAFFIC: &str = "controller/rollout/src/traffic.rs";
 const STATE: &str = "controller/rollout/src/state.rs";
@@ -142,6 +143,34 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         from: "    if !can_end || now < hold.until() {",
         to: "    if can_end || now < hold.until() {",
         within: 400,
+    },
+    Mutant {
+        name: "a number that is missing passes",
+        file: "controller/rollout/src/judging.rs",
+        from: "        Err(why) => return unknown(why),",
+        to: "        Err(why) => return Said { judgement: Judgement::Passes, ..unknown(why) },",
+        within: 1000,
+    },
+    Mutant {
+        name: "a failing analysis is ignored",
+        file: ANALYSIS,
+        from: "| look.failed >= *failures) {",
+        to: "| look.failed >= failures.saturating_add(1_000)) {",
+        within: 100,
+    },
+    Mutant {
+        name: "a bake ends without a look",
+        file: SETTLE,
+        from: "    if analysis::bakes_on(state, batch, now, notes) {",
+        to: "    if state.looks.of.len() > 100 && analysis::bakes_on(state, batch, now, notes) {",
+        within: 100,
+    },
+    Mutant {
+        name: "what was seen before a batch moved once more counts",
+        file: ANALYSIS,
+        from: "filter(|looks| (looks.batch, looks.since) == (batch, since) && !looks.of.is_empty())",
+        to: "filter(|looks| (looks.batch, since) == (batch, since) && !looks.of.is_empty())",
+        within: 2000,
     },
     Mutant {
         name: "a host that is excluded while it moves is told to clear up",
