@@ -140,7 +140,7 @@ fn what_tells_nothing_is_no_pass_and_asks_an_operator() {
         "{}",
         waits_for(&fleet)
     );
-    assert_eq!(fleet.steer(Steer::Pause { within: Millis(1) }).is_err(), true);
+    assert!(fleet.steer(Steer::Pause { within: Millis(1) }).is_err(), "it is on hold already");
     assert!(fleet.steer(Steer::Promote { all: false }).is_err(), "it is resumed first");
     fleet.sight = Sight::Nothing;
     let until = fleet.state.hold.clone().unwrap().until();
