@@ -137,6 +137,9 @@ pub enum InvalidStrategy {
         /// Those of the step before.
         before: Share,
     },
+    /// A set of a blue-green environment that would not move as a whole.
+    #[error("{0} makes no sense with sets: one of them moves as a whole")]
+    InParts(&'static str),
     /// More steps than anybody follows.
     #[error("{0} steps are more than a canary has ({max})", max = limits::CANARY_STEPS_MAX)]
     TooManySteps(usize),
@@ -148,7 +151,7 @@ impl InvalidStrategy {
     pub const fn step(&self) -> Option<usize> {
         match self {
             Self::NoProgress { step, .. } => Some(step.saturating_sub(1)),
-            Self::NothingMoves(_) | Self::TooManySteps(_) => None,
+            Self::NothingMoves(_) | Self::InParts(_) | Self::TooManySteps(_) => None,
         }
     }
 }
@@ -163,6 +166,17 @@ impl Strategy {
             if share.is_nothing() {
                 return Err(InvalidStrategy::NothingMoves(name));
             }
+        }
+        let is_part = |share: Share| share != Share::Percent(100);
+        let parts = [
+            ("batch", is_part(self.batch)),
+            ("max_unavailable", is_part(self.max_unavailable)),
+            ("batch_bake", self.batch_bake > Millis(0)),
+            ("steps", !self.steps.is_empty()),
+            ("domain", self.domain.is_some()),
+        ];
+        if let Some((name, _)) = parts.into_iter().find(|(_, is_set)| *is_set && self.sets.is_some()) {
+            return Err(InvalidStrategy::InParts(name));
         }
         if self.steps.len() > limits::CANARY_STEPS_MAX {
             return Err(InvalidStrategy::TooManySteps(self.steps.len()));
@@ -200,6 +214,20 @@ mod tests {
         assert_eq!(told(&[Share::Percent(0)]).step(), Some(0));
         assert_eq!(told(&[Share::Percent(50), Share::Percent(25)]).step(), Some(1));
         assert_eq!(told(&[Share::Count(1); limits::CANARY_STEPS_MAX + 1]).step(), None);
+    }
+
+    #[test]
+    fn one_of_two_sets_moves_as_a_whole() {
+        let whole = Strategy {
+            batch: Share::Percent(100),
+            max_unavailable: Share::Percent(100),
+            sets: LabelKey::try_from("color".to_owned()).ok(),
+            ..Strategy::default()
+        };
+        assert_eq!(whole.check(), Ok(()));
+        let in_parts = Strategy { batch: Share::Count(1), ..whole.clone() };
+        assert_eq!(in_parts.check().unwrap_err().to_string(), "batch makes no sense with sets: one of them moves as a whole");
+        assert!(Strategy { steps: canary(&[Share::Count(1)]).steps, ..whole }.check().is_err());
     }
 
     #[test]

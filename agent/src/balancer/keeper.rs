@@ -26,9 +26,13 @@ impl Keeper {
     pub(super) async fn run(mut self, stopping: CancellationToken) {
         let mut telling = Telling::default();
         let mut problem = None;
+        let (mut known, mut since): (Option<Arc<TrafficTable>>, _) = (None, Instant::now());
         loop {
             let Some(table) = self.news.borrow_and_update().table(&self.app) else { return };
             let began = Instant::now();
+            if !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &table)) {
+                (known, since) = (Some(Arc::clone(&table)), began);
+            }
             let sight = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
@@ -38,7 +42,7 @@ impl Keeper {
                 self.log(&sight);
                 problem.clone_from(&sight.problem);
             }
-            let again = began + pace::next_look(&table.weights, &sight, began.elapsed());
+            let again = began + pace::next_look(&table.weights, &sight, began.elapsed(), since.elapsed());
             if !self.tell_until(again, &table, sight, &mut telling, &stopping).await {
                 return;
             }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::problems::joined;
+use super::problems::{joined, nobody_left, not_known};
 use super::{Balancer, Sight, Weights};
 use crate::host::Host;
 use crate::settings::NginxSettings;
@@ -67,7 +67,7 @@ impl Nginx {
 
     /// Brings the file, and what nginx runs with, to the text that is wanted.
     async fn bring_file(&self, on_disk: OnDisk, wanted: &Weights) -> Result<(), Failure> {
-        let text = upstream::render(&self.settings, &upstream::merged(&self.settings, wanted, upstream::read(&on_disk.text)));
+        let text = upstream::render(&self.settings, &upstream::merged(&self.settings, wanted, &upstream::read(&on_disk.text)));
         if on_disk.text == text && on_disk.before.is_none() {
             return self.service.master().await?.map(drop).ok_or_else(not_running);
         }
@@ -165,7 +165,14 @@ impl Balancer for Nginx {
             Ok(on_disk) => on_disk,
             Err(failure) => return Sight::failed(failure),
         };
-        let mut problems: Vec<Failure> = self.bring_file(on_disk, wanted).await.err().into_iter().collect();
+        let unknown = wanted.keys().filter(|host| !self.settings.servers.contains_key(*host));
+        let hint = "add it with its address and port under servers of [traffic.APP] in agent.toml";
+        let mut problems: Vec<Failure> = unknown.map(|host| not_known(host, "agent.toml names no server for it", hint)).collect();
+        let lines = upstream::merged(&self.settings, wanted, &upstream::read(&on_disk.text));
+        if !lines.values().any(|line| line.weight.takes()) {
+            return Sight::failed(nobody_left("of the servers that agent.toml names none takes any"));
+        }
+        problems.extend(self.bring_file(on_disk, wanted).await.err());
         let runs = matches!(self.service.master().await, Ok(Some(_)));
         let sight = self.look(wanted, runs, &mut problems).await;
         Sight { problem: sight.problem.clone().or_else(|| joined(problems)), ..sight }

@@ -150,8 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("nginx");
         let file = folder.path().join("conf.d/shop.conf");
-        let settings =
-            NginxSettings { upstream: "shop".into(), file: file.clone(), port: 80, servers: BTreeMap::new(), options: Vec::new() };
+        let settings = NginxSettings { upstream: "shop".into(), file: file.clone(), servers: BTreeMap::new(), options: Vec::new() };
         let look = || nginx(&app(), &settings, &program);
         assert!(look().says.contains("no nginx"));
         fs::write(&program, "").unwrap();

@@ -56,19 +56,10 @@ pub(crate) struct NginxSettings {
     pub(crate) upstream: String,
     /// The file that holds it.
     pub(crate) file: PathBuf,
-    /// The port of every host that has no address of its own.
-    pub(crate) port: u16,
-    /// Whole addresses of some.
+    /// Where the server of each host is.
     pub(crate) servers: BTreeMap<HostName, String>,
     /// Lines of the upstream.
     pub(crate) options: Vec<String>,
-}
-
-impl NginxSettings {
-    /// Where a host's server is.
-    pub(crate) fn address(&self, host: &HostName) -> String {
-        self.servers.get(host).cloned().unwrap_or_else(|| format!("{host}:{}", self.port))
-    }
 }
 
 /// A command of the operator's.
@@ -94,7 +85,7 @@ impl Provider {
     const fn keys(self) -> &'static [&'static str] {
         match self {
             Self::HaProxy => &["socket", "backend", "servers"],
-            Self::Nginx => &["upstream", "file", "port", "servers", "options"],
+            Self::Nginx => &["upstream", "file", "servers", "options"],
             Self::Command => &["command", "within", "user"],
         }
     }
@@ -119,7 +110,6 @@ pub(super) struct Section {
     backend: Option<Spanned<String>>,
     upstream: Option<Spanned<String>>,
     file: Option<Spanned<PathBuf>>,
-    port: Option<Spanned<u16>>,
     servers: Option<Spanned<BTreeMap<HostName, Spanned<String>>>>,
     options: Option<Spanned<Vec<Spanned<String>>>>,
     command: Option<Spanned<Vec<Spanned<String>>>>,
@@ -143,8 +133,11 @@ impl Section {
             Provider::Nginx => Ok(TrafficSettings::Nginx(NginxSettings {
                 upstream: checked(self.upstream, app.as_str(), name)?,
                 file: checked(self.file, format!("/etc/nginx/conf.d/roadstead-{app}.conf"), path)?,
-                port: checked(self.port, 80_u16, port)?,
-                servers: servers(self.servers, address)?,
+                // Nobody but this file says where requests go.
+                servers: match self.servers {
+                    Some(given) => servers(Some(given), address)?,
+                    None => return Err((at, "provider \"nginx\" needs `servers`: HOST = \"address:port\" of each host".to_owned())),
+                },
                 options: list(self.options, OPTIONS_MAX, option)?,
             })),
             Provider::Command => {
@@ -169,7 +162,6 @@ impl Section {
             ("backend", self.backend.as_ref().map(Spanned::span)),
             ("upstream", self.upstream.as_ref().map(Spanned::span)),
             ("file", self.file.as_ref().map(Spanned::span)),
-            ("port", self.port.as_ref().map(Spanned::span)),
             ("servers", self.servers.as_ref().map(Spanned::span)),
             ("options", self.options.as_ref().map(Spanned::span)),
             ("command", self.command.as_ref().map(Spanned::span)),
@@ -255,10 +247,6 @@ fn path(path: &Path) -> Result<(), String> {
 fn socket(socket: &Path) -> Result<(), String> {
     path(socket)?;
     if socket.as_os_str().len() > SOCKET_PATH_MAX { Err(format!("a socket's path has at most {SOCKET_PATH_MAX} bytes")) } else { Ok(()) }
-}
-
-fn port(port: &u16) -> Result<(), String> {
-    if *port == 0 { Err("a port is 1 to 65535".to_owned()) } else { Ok(()) }
 }
 
 fn address(text: &str) -> Result<(), String> {

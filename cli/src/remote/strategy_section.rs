@@ -125,6 +125,10 @@ impl StrategySection {
             if let Some((key, share)) = batches.into_iter().find_map(|(key, share)| Some((key, share?))) {
                 return Err(at(share, format!("{key} makes no sense with kind = \"blue-green\": one of the sets moves as a whole")));
             }
+            if self.domain.is_some() {
+                let kind = self.kind.as_ref().map_or(0, |kind| kind.span().start);
+                return Err((kind, "domain makes no sense with kind = \"blue-green\": one of the sets moves as a whole".to_owned()));
+            }
             if let Some(bake) = &self.batch_bake {
                 return Err(at(bake, "batch-bake makes no sense with kind = \"blue-green\": bake is how long both sets stay as they are"));
             }

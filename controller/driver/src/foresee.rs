@@ -188,7 +188,7 @@ impl Loop {
     ) -> Result<Drawn, Refused> {
         let mut spec = environment.spec.clone();
         let current = self.current(environment).await?;
-        let Sides { hosts, switch } = self.sides(&spec, &release.manifest, kind, current.is_some(), hosts).await?;
+        let Sides { hosts, switch } = self.sides(environment, &release.manifest, kind, hosts)?;
         // One that has to leave a host of the fleet comes to its new home when this rollout is over.
         let homes = self.homes(&spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
         let place = self.place(environment).await?;

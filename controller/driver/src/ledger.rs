@@ -62,6 +62,21 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn remove_environment(&self, removal: Removal) -> Result<(), NotRemoved>;
 }
 
+/// What an environment runs from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving {
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Of which app.
+    pub app: AppName,
+    /// The release.
+    pub current: Digest,
+    /// The good one before it.
+    pub previous: Option<Digest>,
+    /// The set of hosts that has the traffic now, where it was switched.
+    pub set: Option<String>,
+}
+
 /// What the driver saves in one transaction.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
@@ -69,8 +84,8 @@ pub struct Changes {
     pub started: Vec<Arc<RolloutRecord>>,
     /// Rollouts that moved on.
     pub moved: Vec<Arc<RolloutRecord>>,
-    /// What environments run now: current and previous.
-    pub serving: Vec<(EnvironmentName, AppName, Digest, Option<Digest>)>,
+    /// What environments run now.
+    pub serving: Vec<Serving>,
     /// Releases that must not be rolled out again, and why.
     pub bad: Vec<(Digest, String)>,
     /// Where the only instances of services run.

@@ -53,7 +53,7 @@ impl Loop {
         let Some(release) = self.current(environment).await?.filter(|release| release.bad.is_empty()) else { return Ok(()) };
         let (spec, target, now) = (&environment.spec, release.id(), self.parts.clock.steady());
         let mut hosts = self.candidates(spec).await?;
-        let idle = self.idle(spec, &hosts).await?;
+        let idle = self.idle(environment, &hosts);
         hosts.retain(|host| !idle.contains(&host.id));
         let all_homes = self.homes(spec, &release.manifest, &hosts).await?;
         let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&spec.app));

@@ -44,7 +44,7 @@ pub use clock::Clock;
 pub use foresee::{Foresee, Foreseen, OtherPlan};
 pub use gates::LockRecord;
 use gates::Looked;
-pub use ledger::{Changes, Ledger, LedgerError};
+pub use ledger::{Changes, Ledger, LedgerError, Serving};
 pub use looking::Measure;
 use looking::{Looking, Seen};
 pub use outputs::{OutputPart, Outputs};
@@ -422,7 +422,7 @@ impl Loop {
             if let Err(error) = self.share_out().await {
                 tracing::error!(%error, "balancers are not told how traffic is shared out");
             }
-            if self.unpark().await {
+            if self.unpark().await || !self.work.touched.is_empty() {
                 continue;
             }
             if !self.work.look_for_level {

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 /// An environment of an app.
 #[derive(Debug, Clone)]
 pub struct EnvironmentRecord {
+    /// The set of hosts that has the traffic, where it was ever switched.
+    pub live_set: Option<String>,
     /// Its policy.
     pub spec: EnvironmentSpec,
     /// When it was applied.

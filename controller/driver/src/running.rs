@@ -5,7 +5,7 @@ use roadstead_rollout::{Event, Note, Outcome, Rejected, RolloutKind, Stage, Stat
 use std::sync::Arc;
 
 use super::{Loop, Work};
-use crate::{LedgerError, NewEvent, RolloutRecord};
+use crate::{LedgerError, NewEvent, RolloutRecord, Serving};
 
 /// Rollouts of an environment among which the one that brought a release is looked for.
 const EARLIER_MAX: u32 = 200;
@@ -92,7 +92,13 @@ impl Loop {
         match state.outcome() {
             Some(outcome) if outcome == Outcome::Done && plan.kind != RolloutKind::Level || went_back(state) => {
                 let previous = self.good_before(state).await?;
-                work.changes.serving.push((plan.environment.clone(), plan.app.clone(), plan.release.manifest, previous));
+                work.changes.serving.push(Serving {
+                    environment: plan.environment.clone(),
+                    app: plan.app.clone(),
+                    current: plan.release.manifest,
+                    previous,
+                    set: switch_of(plan).map(|switch| switch.set.clone()),
+                });
             }
             Some(Outcome::RolledBack | Outcome::Failed) if state.condemn => {
                 let why = state.failure.as_ref().map_or("it went back", |failure| failure.summary.as_str());
@@ -115,7 +121,9 @@ impl Loop {
             return Ok(plan.previous.as_ref().map(|r| r.manifest));
         }
         let brought = self.brought(&plan.environment, &plan.app, &plan.release).await?;
-        Ok(brought.and_then(|state| state.plan.previous).map(|release| release.manifest))
+        // One that was brought where it ran already says nothing of what was before it.
+        let before = brought.and_then(|state| state.plan.previous).filter(|release| *release != plan.release);
+        Ok(before.map(|release| release.manifest))
     }
 
     /// The newest rollout that brought a release to an environment and ended well.
@@ -142,8 +150,15 @@ impl Loop {
 }
 
 /// Whether a rollback brought some hosts back, though not all. What was wanted stays wanted: nobody is brought level with what was left.
+/// Where the traffic is switched from one set of hosts to another, nothing has gone back until that was done.
 pub(super) fn went_back(state: &State) -> bool {
-    state.plan.kind == RolloutKind::Rollback && state.hosts.values().any(|host| host.stage == Stage::Confirmed)
+    let is_switched = switch_of(&state.plan).is_some() && state.outcome() != Some(Outcome::Done);
+    state.plan.kind == RolloutKind::Rollback && !is_switched && state.hosts.values().any(|host| host.stage == Stage::Confirmed)
+}
+
+/// From whom the hosts of a plan get the traffic all at once.
+fn switch_of(plan: &roadstead_rollout::Plan) -> Option<&roadstead_rollout::Switch> {
+    plan.traffic.as_ref()?.switch.as_ref()
 }
 
 /// Events whose only trace is what a host does right now.

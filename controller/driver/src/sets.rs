@@ -1,12 +1,12 @@
 //! Blue and green: which of two sets of hosts has the traffic, and which one moves.
 
 use roadstead_bundle::manifest::Manifest;
-use roadstead_model::{EnvironmentSpec, HostId, LabelKey};
-use roadstead_rollout::{InvalidPlan, Outcome, RolloutKind, Switch};
+use roadstead_model::{HostId, LabelKey};
+use roadstead_rollout::{InvalidPlan, RolloutKind, Switch};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Loop;
-use crate::{HostRecord, LedgerError, Refused};
+use crate::{EnvironmentRecord, HostRecord, Refused};
 
 /// What a rollout moves, and from whom it gets the traffic.
 #[derive(Debug)]
@@ -37,36 +37,31 @@ fn found(label: &LabelKey, hosts: &[HostRecord], sets: &BTreeMap<&str, Vec<&Host
     }
 }
 
-impl Loop {
-    /// The set that has the traffic of a blue-green environment: the one that was given it last, or the first by name.
-    pub(super) async fn live_set(&self, spec: &EnvironmentSpec, hosts: &[HostRecord]) -> Result<Option<String>, LedgerError> {
-        let Some(label) = &spec.strategy.sets else { return Ok(None) };
-        let sets = sets(label, hosts);
-        let earlier = self.earlier(&spec.name, &spec.app).await?;
-        let switched = |state: &roadstead_rollout::State| {
-            let set = state.plan.traffic.as_ref()?.switch.as_ref()?.set.clone();
-            (state.outcome() == Some(Outcome::Done) && sets.contains_key(set.as_str())).then_some(set)
-        };
-        let first = || sets.keys().next().map(|set| (*set).to_owned());
-        Ok(earlier.iter().find_map(switched).or_else(first))
-    }
+/// The set that has the traffic of a blue-green environment: the one to which it was switched last, or the first by name.
+fn live_set(environment: &EnvironmentRecord, hosts: &[HostRecord]) -> Option<String> {
+    let label = environment.spec.strategy.sets.as_ref()?;
+    let sets = sets(label, hosts);
+    let known = environment.live_set.clone().filter(|set| sets.contains_key(set.as_str()));
+    known.or_else(|| sets.keys().next().map(|set| (*set).to_owned()))
+}
 
+impl Loop {
     /// Hosts that have no traffic and are not brought level: the other set of a blue-green environment.
-    pub(super) async fn idle(&self, spec: &EnvironmentSpec, hosts: &[HostRecord]) -> Result<BTreeSet<HostId>, LedgerError> {
-        let (Some(label), Some(live)) = (&spec.strategy.sets, self.live_set(spec, hosts).await?) else { return Ok(BTreeSet::new()) };
+    pub(super) fn idle(&self, environment: &EnvironmentRecord, hosts: &[HostRecord]) -> BTreeSet<HostId> {
+        let (Some(label), Some(live)) = (&environment.spec.strategy.sets, live_set(environment, hosts)) else { return BTreeSet::new() };
         let is_live = |host: &&HostRecord| host.labels.get(label.as_str()).is_none_or(|set| set == live);
-        Ok(hosts.iter().filter(|host| !is_live(host)).map(|host| host.id.clone()).collect())
+        hosts.iter().filter(|host| !is_live(host)).map(|host| host.id.clone()).collect()
     }
 
     /// The hosts that a rollout moves: all of them, or the set that has no traffic. Before anything runs it is the first set.
-    pub(super) async fn sides(
+    pub(super) fn sides(
         &self,
-        spec: &EnvironmentSpec,
+        record: &EnvironmentRecord,
         manifest: &Manifest,
         kind: RolloutKind,
-        runs_something: bool,
         hosts: Vec<HostRecord>,
     ) -> Result<Sides, Refused> {
+        let spec = &record.spec;
         let (Some(label), false) = (&spec.strategy.sets, kind == RolloutKind::Level) else { return Ok(Sides { hosts, switch: None }) };
         let environment = spec.name.clone();
         if let Some(found) = found(label, &hosts, &sets(label, &hosts)) {
@@ -75,7 +70,7 @@ impl Loop {
         if let Some((service, _)) = manifest.spec.services.iter().find(|(_, service)| service.kind.is_singleton()) {
             return Err(InvalidPlan::RunsOnce { environment, service: service.clone() }.into());
         }
-        let idle = self.idle(spec, &hosts).await?;
+        let (idle, runs_something) = (self.idle(record, &hosts), record.current.is_some());
         let (moves, stays): (Vec<_>, Vec<_>) = hosts.into_iter().partition(|host| idle.contains(&host.id) == runs_something);
         let set = moves.iter().find_map(|host| host.labels.get(label.as_str())).unwrap_or_default().to_owned();
         let from = stays.into_iter().map(|host| (host.id, host.name)).collect();

@@ -6,13 +6,13 @@
 use roadstead_model::{
     AppName, EnvironmentName, HostId, HostName, OrderKey, ReleaseId, RolloutId, Traffic, TrafficSeen, TrafficTable, Weight,
 };
-use roadstead_rollout::{Event, InvalidPlan, Plan, Standing, Switch, never_nobody, standing, table_key, weights};
+use roadstead_rollout::{Event, InvalidPlan, Plan, Stage, Standing, Switch, never_nobody, standing, table_key, weights};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Loop;
 use crate::sessions::{Downward, Epoch};
-use crate::{EnvironmentRecord, HostRecord, LedgerError, NewEvent, printable};
+use crate::{EnvironmentRecord, LedgerError, NewEvent, printable};
 
 /// Where the traffic of an environment comes from, and where it goes while no rollout moves anything.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub(super) struct Place {
     /// Hosts of the set that has no traffic.
     idle: BTreeSet<HostId>,
     may_be_out: usize,
+    /// Hosts that were behind the balancers once and are not any more: they are let go.
+    parting: BTreeMap<HostId, HostName>,
     /// What each host gets.
     pub(super) standing: BTreeMap<HostId, Weight>,
 }
@@ -40,6 +42,8 @@ pub(super) struct Shares {
     /// Tables may have changed.
     pub(super) has_changed: bool,
     places: Vec<Place>,
+    /// Hosts that were looked for in all environments, and have to do with no traffic.
+    nobodys: BTreeSet<HostId>,
     sent: BTreeMap<(HostId, AppName), (Epoch, TrafficTable)>,
     seen: Balancers,
 }
@@ -61,7 +65,7 @@ impl Balancers {
 
 impl Shares {
     pub(super) fn new(seen: Balancers) -> Self {
-        Self { is_stale: true, has_changed: true, places: Vec::new(), sent: BTreeMap::new(), seen }
+        Self { is_stale: true, has_changed: true, places: Vec::new(), nobodys: BTreeSet::new(), sent: BTreeMap::new(), seen }
     }
 
     /// What balancers said last.
@@ -70,7 +74,8 @@ impl Shares {
     }
 
     fn knows(&self, host: &HostId) -> bool {
-        self.places.iter().any(|place| place.names.contains_key(host) || place.balancers.contains_key(host))
+        let has = |place: &Place| place.names.contains_key(host) || place.balancers.contains_key(host);
+        self.nobodys.contains(host) || self.places.iter().any(has)
     }
 }
 
@@ -87,32 +92,40 @@ impl Loop {
     pub(super) async fn place(&self, environment: &EnvironmentRecord) -> Result<Option<Place>, LedgerError> {
         let spec = &environment.spec;
         let (mut balancers, mut names) = self.planned_traffic(&spec.name, &spec.app);
-        let mut idle = BTreeSet::new();
-        if let Some(traffic) = &spec.traffic {
-            let named = |host: HostRecord| (host.id, host.name);
-            idle = self.idle(spec, &self.candidates(spec).await?).await?;
-            for host in self.parts.ledger.hosts(Some(&spec.name)).await?.into_iter().filter(|host| host.revoked_at.is_none()) {
-                if traffic.balancers.matches(&host.labels) {
-                    balancers.extend([named(host.clone())]);
-                }
-                if spec.hosts.matches(&host.labels) && traffic.hosts.matches(&host.labels) {
-                    names.extend([named(host)]);
-                }
-            }
-        }
         if spec.traffic.is_none() && balancers.is_empty() {
             return Ok(None);
         }
+        let mut hosts = self.parts.ledger.hosts(Some(&spec.name)).await?;
+        hosts.retain(|host| host.revoked_at.is_none());
+        let mut all: BTreeMap<HostId, HostName> = BTreeMap::new();
+        for host in &hosts {
+            let named = || [(host.id.clone(), host.name.clone())];
+            all.extend(named());
+            if spec.traffic.as_ref().is_some_and(|traffic| traffic.balancers.matches(&host.labels)) {
+                balancers.extend(named());
+            }
+            if spec.hosts.matches(&host.labels) && spec.traffic.as_ref().is_some_and(|traffic| traffic.hosts.matches(&host.labels)) {
+                names.extend(named());
+            }
+        }
+        hosts.retain(|host| spec.hosts.matches(&host.labels));
+        let idle = self.idle(environment, &hosts);
+        let before = self.shares.places.iter().find(|place| place.environment == spec.name && place.app == spec.app);
+        let were = before.iter().flat_map(|place| place.names.iter().chain(&place.parting));
+        let parting = were.filter(|(id, _)| all.contains_key(*id) && !names.contains_key(*id));
+        let parting = parting.map(|(id, name)| (id.clone(), name.clone())).collect();
         let release = self.current(environment).await?;
         let brought = match &release {
             Some(release) => self.brought(&spec.name, &spec.app, &release.reference()).await?,
             None => None,
         };
-        let excused = brought.iter().flat_map(|state| &state.hosts).filter(|(_, host)| host.standing == Standing::Excluded);
+        let is_excused = |host: &roadstead_rollout::Host| host.standing == Standing::Excluded && host.stage != Stage::Stuck;
+        let excused = brought.iter().flat_map(|state| &state.hosts).filter(|(_, host)| is_excused(host) && spec.strategy.sets.is_none());
         let mut place = Place {
             environment: spec.name.clone(),
             app: spec.app.clone(),
             balancers,
+            parting,
             may_be_out: spec.strategy.max_unavailable.of_rounded_up(names.len()),
             names,
             wanted: release.map(|release| release.id()),
@@ -129,14 +142,19 @@ impl Loop {
         let unfinished = self.unfinished(environment, app).and_then(|rollout| self.running.get(&rollout));
         let plan = unfinished.map(|running| &running.state().plan);
         let Some((plan, traffic)) = plan.and_then(|plan| Some((plan, plan.traffic.as_ref()?))) else { return Default::default() };
-        let behind = plan.hosts.iter().filter(|(_, host)| host.share.is_some());
-        (traffic.balancers.clone(), behind.map(|(id, host)| (id.clone(), host.name.clone())).collect())
+        let behind = plan.hosts.iter().filter(|(_, host)| host.share.is_some()).map(|(id, host)| (id, &host.name));
+        let from = traffic.switch.iter().flat_map(|switch| &switch.from);
+        (traffic.balancers.clone(), behind.chain(from).map(|(id, name)| (id.clone(), name.clone())).collect())
+    }
+
+    fn current_at(&self, host: &HostId, app: &AppName) -> Option<ReleaseId> {
+        self.facts.get(host)?.apps.get(app)?.current.clone()
     }
 
     fn standing_of(&self, place: &Place) -> BTreeMap<HostId, Weight> {
         let serves = |id: &HostId| match place.excused.contains(id) {
-            true => place.wanted.clone(),
-            false => self.facts.get(id)?.apps.get(&place.app)?.current.clone(),
+            true => self.current_at(id, &place.app).and(place.wanted.clone()),
+            false => self.current_at(id, &place.app),
         };
         let (idle, live): (Vec<&HostId>, Vec<&HostId>) = place.names.keys().partition(|id| place.idle.contains(*id));
         let hosts = live.into_iter().map(|id| (id.clone(), serves(id))).collect();
@@ -152,8 +170,10 @@ impl Loop {
             for environment in self.parts.ledger.environments().await? {
                 places.extend(self.place(&environment).await?);
             }
-            let gone = std::mem::replace(&mut self.shares.places, places);
-            self.let_go(&gone);
+            let before = std::mem::replace(&mut self.shares.places, places);
+            self.let_go(&before);
+            self.shares.nobodys = self.facts.keys().filter(|host| !self.shares.knows(host)).cloned().collect();
+            self.ask_those_who_joined();
             (self.shares.is_stale, self.shares.has_changed) = (false, true);
         }
         if !std::mem::take(&mut self.shares.has_changed) {
@@ -167,16 +187,32 @@ impl Loop {
         Ok(())
     }
 
-    /// Where traffic is this product's business no more, nobody is left drained.
+    /// Balancers that are none any more leave nobody drained.
     fn let_go(&mut self, before: &[Place]) {
-        let stays =
-            |gone: &&Place| self.shares.places.iter().any(|place| (&place.environment, &place.app) == (&gone.environment, &gone.app));
-        let gone: Vec<&Place> = before.iter().filter(|place| !stays(place)).collect();
-        for Place { environment, app, balancers, names, .. } in gone {
+        for Place { environment, app, balancers, names, .. } in before {
+            let same = |place: &&Place| (&place.environment, &place.app) == (environment, app);
+            let now = self.shares.places.iter().find(same);
+            let gone: Vec<HostId> = balancers.keys().filter(|id| now.is_none_or(|now| !now.balancers.contains_key(*id))).cloned().collect();
             let key = OrderKey { rollout: RolloutId(0), sequence: 0 };
             let weights = names.values().map(|name| (name.clone(), Weight::FULL)).collect();
             let table = TrafficTable { key, environment: environment.clone(), app: app.clone(), weights };
-            balancers.keys().for_each(|balancer| self.send_table(balancer, &table));
+            gone.iter().for_each(|balancer| self.send_table(balancer, &table));
+        }
+    }
+
+    /// A host that became a balancer after a rollout was planned is asked like those of the plan.
+    fn ask_those_who_joined(&mut self) {
+        let mut joined = Vec::new();
+        for place in &self.shares.places {
+            let of_place = |plan: &Plan| plan.environment == place.environment && plan.app == place.app;
+            for (rollout, running) in self.running.iter().filter(|(_, running)| of_place(&running.state().plan)) {
+                let known = running.state().plan.traffic.as_ref().map(|traffic| &traffic.balancers);
+                let new = place.balancers.iter().filter(|(id, _)| known.is_some_and(|known| !known.contains_key(*id)));
+                joined.extend(new.map(|(id, name)| (*rollout, id.clone(), name.clone())));
+            }
+        }
+        for (rollout, balancer, name) in joined {
+            self.decide(rollout, Event::BalancerJoined { balancer, name });
         }
     }
 
@@ -197,7 +233,14 @@ impl Loop {
             }
         }
         let named = |(id, weight): (HostId, Weight)| Some((place.names.get(&id)?.clone(), weight));
-        let weights = never_nobody(all).into_iter().filter_map(named).collect();
+        // Those that part answer, too.
+        let all = if place.parting.is_empty() { never_nobody(all) } else { all };
+        let parting = place.parting.values().map(|name| (name.clone(), Weight::FULL));
+        let mut weights: BTreeMap<HostName, Weight> = BTreeMap::new();
+        for (name, weight) in all.into_iter().filter_map(named).chain(parting) {
+            // Of two hosts of one name none is taken for the other.
+            weights.entry(name).and_modify(|known| *known = weight.min(*known)).or_insert(weight);
+        }
         TrafficTable { key, environment: place.environment.clone(), app: place.app.clone(), weights }
     }
 
@@ -247,6 +290,11 @@ impl Loop {
     pub(super) fn traffic_hello(&mut self, host: &HostId) {
         self.shares.is_stale |= !self.shares.knows(host);
         self.shares.has_changed = true;
+        // It may have been started anew since it spoke last.
+        self.shares.seen.all().retain(|(balancer, _), _| balancer != host);
+        for rollout in self.rollouts_behind(host, None) {
+            self.decide(rollout, Event::BalancerGone { balancer: host.clone(), for_good: false });
+        }
     }
 
     /// A host's session closed, perhaps for good.

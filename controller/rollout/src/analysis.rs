@@ -94,9 +94,10 @@ fn canaries(state: &State) -> impl Iterator<Item = &PlannedHost> {
     state.hosts.iter().filter(move |(_, host)| serves(host)).filter_map(|(id, _)| state.plan.hosts.get(id))
 }
 
-/// The hosts that are to move still, and serve another release until then.
+/// The hosts that are to move still, and serve another release until then. Those that are away are among them: where they have no
+/// numbers, that tells nothing, and is not taken for the end of the rollout.
 fn others(state: &State) -> impl Iterator<Item = &PlannedHost> {
-    let waits = |host: &crate::Host| host.stage == Stage::Prepared && host.away_since.is_none();
+    let waits = |host: &crate::Host| host.stage == Stage::Prepared;
     let planned = state.hosts.iter().filter(move |(_, host)| waits(host)).filter_map(|(id, _)| state.plan.hosts.get(id));
     planned.filter(|host| host.current.as_ref().is_some_and(|current| *current != state.plan.release))
 }

@@ -4,7 +4,7 @@
 //! they go.
 
 use roadstead_model::{
-    Failure, FailureKind, HostId, Millis, OrderKey, OrderOutcome, ReleaseId, Report, StepName, StepReport, StepState, Timestamp,
+    Failure, FailureKind, HostId, HostName, Millis, OrderKey, OrderOutcome, ReleaseId, Report, StepName, StepReport, StepState, Timestamp,
     TrafficSeen,
 };
 
@@ -55,6 +55,13 @@ pub enum Event {
         balancer: HostId,
         /// What it says.
         seen: TrafficSeen,
+    },
+    /// A host has become a balancer.
+    BalancerJoined {
+        /// Which.
+        balancer: HostId,
+        /// Its name.
+        name: HostName,
     },
     /// A balancer's session closed.
     BalancerGone {
@@ -173,6 +180,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
         }
         Event::Steered { steer, by, reason } => steered(state, &steer, &by, &reason, now, notes)?,
         Event::BalancerSeen { balancer, seen } => traffic::heard(state, balancer, seen),
+        Event::BalancerJoined { balancer, name } => traffic::joined(state, balancer, name),
         Event::BalancerGone { balancer, for_good } => traffic::gone(state, &balancer, for_good),
         Event::GatesSeen { closed, currents } => gates::seen(state, closed, &currents, now, notes),
         Event::Looked { batch, asked_at, findings } => analysis::looked(state, batch, asked_at, &findings, notes),

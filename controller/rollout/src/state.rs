@@ -342,7 +342,7 @@ impl State {
         for host in self.hosts.values_mut() {
             shift(&mut host.since);
             host.away_since.iter_mut().for_each(shift);
-            host.traffic.out_since.iter_mut().for_each(shift);
+            host.traffic.out_since.iter_mut().chain(&mut host.traffic.lacking_since).for_each(shift);
         }
     }
 

@@ -8,6 +8,7 @@ use crate::ending::{go_back, way_out};
 use crate::gates::{Approval, missing};
 use crate::hold::{Hold, HoldCause, resume};
 use crate::settle::{bake_ends, bake_of};
+use crate::traffic::HostTraffic;
 use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State, traffic};
 
 /// How an operator steers a rollout.
@@ -118,6 +119,9 @@ fn fits(state: &State, steer: &Steer) -> Result<(), Unfit> {
             Err("its hosts let their old instances go, and nothing is left to decide; abort it to go back".to_owned())
         }
         _ if state.gives_way => Err("it gives way to another rollout".to_owned()),
+        (Phase::Switching { .. }, Steer::Pause { .. }) => {
+            Err("the traffic is being switched: pause it when that is done, or abort it".to_owned())
+        }
         (Phase::Migrating { .. }, _) if state.failure.is_some() => Err("it goes back when the migration has ended".to_owned()),
         _ => Ok(()),
     }
@@ -233,6 +237,10 @@ fn retry(state: &mut State, id: &HostId, now: Timestamp) -> Result<Result<(), Un
             return Ok(Err("the others let their old instances go already; the host comes level when the rollout has ended".to_owned()));
         }
     };
+    if host.stage == Stage::Failed {
+        // It serves what it served, and is asked for that.
+        host.traffic = HostTraffic::default();
+    }
     enter(host, stage, now);
     host.attempt += 1;
     host.failure = None;

@@ -63,6 +63,9 @@ pub struct HostTraffic {
     pub turn: u32,
     /// Since when it gets no new requests.
     pub out_since: Option<Timestamp>,
+    /// Since when balancers do not do with it what they are to do.
+    #[serde(default)]
+    pub lacking_since: Option<Timestamp>,
 }
 
 /// Which table is wanted now.
@@ -151,6 +154,9 @@ pub(crate) fn lacks_switch(state: &State) -> Option<Failure> {
         let planned = state.plan.hosts.get(id).map(|planned| &planned.name);
         planned.or_else(|| switch_of(state)?.from.get(id))
     };
+    if traffic.balancers.is_empty() {
+        return Some(nobody_balances());
+    }
     let turn = state.hosts.values().map(|host| host.traffic.turn).max().unwrap_or_default();
     for (id, wanted) in weights(state)? {
         for (balancer, of_balancer) in &traffic.balancers {
@@ -170,6 +176,8 @@ fn share(state: &State, id: &HostId) -> Option<Weight> {
     let out = match host.stage {
         Stage::Returning | Stage::Healthy | Stage::Confirming | Stage::Confirmed => false,
         Stage::Draining | Stage::Moving | Stage::Reverting | Stage::Stuck | Stage::Left => host.traffic.drained || !planned.takes(),
+        // One that is tried again, of which nothing is known, stays out.
+        Stage::Waiting | Stage::Preparing | Stage::Prepared | Stage::Migrating => host.traffic.drained || !planned.takes(),
         // It serves what it served.
         _ => !planned.takes(),
     };
@@ -206,23 +214,32 @@ pub(crate) fn split(part: Weight, new: usize, old: usize) -> (Weight, Weight) {
     (of_full(new), of_full(old))
 }
 
-/// The turn of these hosts has come. They are drained first where others take their requests meanwhile; where nobody else would be left,
-/// none of them is: a cutover drops nothing by itself.
+/// The turn of these hosts has come. They are drained first where others take their requests meanwhile; where nobody else would be left
+/// who can answer, none of them is: a cutover drops nothing by itself. A set of which another has the traffic is drained in any case.
 pub(crate) fn begin_to_move(state: &mut State, ids: &[HostId], now: Timestamp) {
     let moving: BTreeSet<&HostId> = ids.iter().collect();
-    let goes_on = |id: &HostId| !moving.contains(id) && share(state, id).is_some_and(Weight::takes);
+    let answers = |id: &HostId| {
+        let is_there = state.hosts.get(id).is_some_and(|host| !matches!(host.stage, Stage::Left | Stage::Stuck));
+        is_there && !moving.contains(id) && share(state, id).is_some_and(Weight::takes) && !is_down(state, id)
+    };
     let others = state.plan.traffic.as_ref().map(|traffic| traffic.others);
-    let may_drain = others.is_some_and(|others| others > 0 || state.hosts.keys().any(goes_on));
-    // Whoever has no traffic until it is switched need not be drained.
-    let may_drain = may_drain && state.plan.kind != RolloutKind::Rollback && !switches(state);
+    let may_drain = others.is_some_and(|others| others > 0 || switches(state) || state.hosts.keys().any(answers));
+    let may_drain = may_drain && state.plan.kind != RolloutKind::Rollback;
     state.traffic.turn += u32::from(may_drain && !ids.is_empty());
     for id in ids {
         let drains = may_drain && share(state, id).is_some();
         let State { hosts, traffic, .. } = state;
         let Some(host) = hosts.get_mut(id) else { continue };
         enter(host, if drains { Stage::Draining } else { Stage::Moving }, now);
-        host.traffic = HostTraffic { drained: drains, turn: traffic.turn, out_since: None };
+        host.traffic = HostTraffic { drained: drains, turn: traffic.turn, out_since: None, lacking_since: None };
     }
+}
+
+/// Whether a balancer says that it takes the host for down.
+fn is_down(state: &State, id: &HostId) -> bool {
+    let Some(planned) = state.plan.hosts.get(id) else { return true };
+    let down = |heard: &Heard| heard.servers.get(&planned.name).is_some_and(|server| server.weight.takes() && !server.up);
+    state.traffic.heard.values().any(down)
 }
 
 /// A host's release serves and is healthy: it gets its traffic back, and is watched until balancers see it well.
@@ -233,7 +250,7 @@ pub(crate) fn give_back(state: &mut State, id: &HostId, now: Timestamp) {
     let State { hosts, traffic, .. } = state;
     let Some(host) = hosts.get_mut(id) else { return };
     enter(host, if is_behind { Stage::Returning } else { Stage::Healthy }, now);
-    host.traffic = HostTraffic { drained: false, turn: traffic.turn, out_since: None };
+    host.traffic = HostTraffic { drained: false, turn: traffic.turn, out_since: None, lacking_since: None };
 }
 
 /// Any other change of what balancers are to do is a new table, too.
@@ -250,6 +267,13 @@ pub(crate) fn heard(state: &mut State, balancer: HostId, seen: TrafficSeen) {
     if is_ours && seen.key.rollout == state.plan.rollout && state.traffic.heard.get(&balancer).is_none_or(newer) {
         let TrafficSeen { key, servers, problem, .. } = seen;
         state.traffic.heard.insert(balancer, Heard { turn: key.sequence, servers, problem });
+    }
+}
+
+/// A host became a balancer after the plan was made: it is asked like the others.
+pub(crate) fn joined(state: &mut State, balancer: HostId, name: HostName) {
+    if let Some(traffic) = &mut state.plan.traffic {
+        traffic.balancers.insert(balancer, name);
     }
 }
 
@@ -284,6 +308,7 @@ fn settle_draining(state: &mut State, id: &HostId, now: Timestamp, notes: &mut V
     let in_flight = in_flight(state, id);
     let drain = state.plan.traffic.as_ref().map_or(Millis(0), |traffic| traffic.drain);
     let Some(host) = state.hosts.get_mut(id) else { return };
+    host.traffic.lacking_since = None;
     let since = *host.traffic.out_since.get_or_insert(now);
     if in_flight > 0 && now < since.plus(drain) {
         return;
@@ -312,7 +337,7 @@ pub(crate) fn deadline(state: &State, host: &Host) -> Option<Timestamp> {
     let traffic = state.plan.traffic.as_ref()?;
     match (host.stage, host.traffic.out_since) {
         (Stage::Draining, Some(since)) => Some(since.plus(traffic.drain)),
-        (Stage::Draining | Stage::Returning, _) => Some(host.since.plus(state.plan.timeouts.away)),
+        (Stage::Draining | Stage::Returning, _) => Some(host.traffic.lacking_since.unwrap_or(host.since).plus(state.plan.timeouts.away)),
         _ => None,
     }
 }
@@ -321,8 +346,8 @@ fn lose_when_late(state: &mut State, id: &HostId, failure: Failure, now: Timesta
     let Some(host) = state.hosts.get_mut(id) else { return };
     // A balancer that is heard no more may have given it traffic again.
     host.traffic.out_since = None;
-    let until = host.since.plus(state.plan.timeouts.away);
-    if now >= until {
+    let since = *host.traffic.lacking_since.get_or_insert(now);
+    if now >= since.plus(state.plan.timeouts.away) {
         // The host is one of the rollout's.
         let _ignored: Result<(), Rejected> = lose(state, id, Stage::Failed, failure, now, notes);
     }
@@ -333,10 +358,17 @@ fn lacking(state: &State, id: &HostId) -> Option<Failure> {
     let (host, planned) = (state.hosts.get(id)?, state.plan.hosts.get(id)?);
     let wanted = weights(state)?.get(id).copied()?;
     let traffic = state.plan.traffic.as_ref()?;
+    if traffic.balancers.is_empty() {
+        return Some(nobody_balances());
+    }
     traffic.balancers.iter().find_map(|(balancer, name)| {
         let heard = state.traffic.heard.get(balancer).filter(|heard| heard.turn >= host.traffic.turn);
         lacks(name, heard, &planned.name, wanted)
     })
+}
+
+fn nobody_balances() -> Failure {
+    Failure::new(FailureKind::Host, "no balancer is left to share out the traffic", "enroll one: see docs/traffic.md, and deploy again")
 }
 
 fn lacks(balancer: &HostName, heard: Option<&Heard>, host: &HostName, wanted: Weight) -> Option<Failure> {

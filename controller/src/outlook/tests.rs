@@ -34,7 +34,8 @@ fn plan(hosts: usize, migrate: bool) -> Plan {
 
 fn foreseen(release: ReleaseRecord, current: Option<ReleaseRecord>, plan: Option<Plan>) -> Foreseen {
     let spec = samples::environment();
-    let environment = EnvironmentRecord { spec, applied_at: Timestamp(0), applied_by: String::new(), current: None, previous: None };
+    let environment =
+        EnvironmentRecord { spec, applied_at: Timestamp(0), applied_by: String::new(), current: None, previous: None, live_set: None };
     let (unused, obstacles, facts, away) = (vec![], vec![], BTreeMap::new(), BTreeSet::new());
     Foreseen { environment, release, current, plan, unused, obstacles, gates: Vec::new(), facts, away, gives_way: None }
 }

@@ -44,6 +44,7 @@ impl OfRow for EnvironmentRecord {
             applied_by: row.try_get("applied_by")?,
             current: digest(row, "current")?,
             previous: digest(row, "previous")?,
+            live_set: row.try_get("live_set")?,
         })
     }
 }

@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use super::hosts::json;
 use super::writer::Batch;
 use super::{Changes, OfRow, RolloutRecord, Store, StoreError, signed, unsigned};
+use roadstead_driver::Serving;
 
 impl OfRow for RolloutRecord {
     fn of_row(row: &SqliteRow) -> Result<Self, StoreError> {
@@ -157,10 +158,11 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             .execute(batch.connection().await?)
             .await?;
     }
-    for (environment, app, current, previous) in &changes.serving {
-        sqlx::query("UPDATE environments SET current = ?, previous = ? WHERE name = ? AND app = ?")
+    for Serving { environment, app, current, previous, set } in &changes.serving {
+        sqlx::query("UPDATE environments SET current = ?, previous = ?, live_set = coalesce(?, live_set) WHERE name = ? AND app = ?")
             .bind(current.as_bytes().as_slice())
             .bind(previous.map(|p| p.as_bytes().to_vec()))
+            .bind(set.as_deref())
             .bind(environment.as_str())
             .bind(app.as_str())
             .execute(batch.connection().await?)

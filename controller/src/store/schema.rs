@@ -5,10 +5,11 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use super::StoreError;
 
 /// The steps from an empty file to the newest format.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_batons.sql"),
     include_str!("../../migrations/0003_gates.sql"),
+    include_str!("../../migrations/0004_traffic.sql"),
 ];
 
 /// Brings the database to the newest format.

@@ -71,7 +71,9 @@ impl SimLedger {
             None => {
                 let applied_by = "admin:ada".to_owned();
                 let applied_at = roadstead_model::Timestamp(0);
-                tables.environments.insert(key, EnvironmentRecord { spec, applied_at, applied_by, current: None, previous: None });
+                tables
+                    .environments
+                    .insert(key, EnvironmentRecord { spec, applied_at, applied_by, current: None, previous: None, live_set: None });
             }
         }
     }
@@ -198,10 +200,11 @@ impl SimLedger {
             tables.rollouts.insert(id, Arc::clone(record));
         }
         promises::of_tables(&self.witness, &tables);
-        for (name, app, current, previous) in &changes.serving {
-            if let Some(environment) = tables.environments.get_mut(&(name.clone(), app.clone())) {
-                environment.current = Some(*current);
-                environment.previous = *previous;
+        for serving in &changes.serving {
+            if let Some(environment) = tables.environments.get_mut(&(serving.environment.clone(), serving.app.clone())) {
+                environment.current = Some(serving.current);
+                environment.previous = serving.previous;
+                environment.live_set = serving.set.clone().or_else(|| environment.live_set.take());
             }
         }
         for (digest, why) in &changes.bad {

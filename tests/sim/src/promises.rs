@@ -1,7 +1,7 @@
 //! What must hold at every moment, whatever goes wrong. Each promise has a name; a broken one ends the run.
 
 use roadstead_driver::RolloutRecord;
-use roadstead_model::{EnvironmentSpec, HostId, Order, ReleaseRef};
+use roadstead_model::{HostId, Order, ReleaseRef};
 use roadstead_rollout::{Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -150,16 +150,6 @@ pub(crate) fn excluded(tables: &Tables, release: &ReleaseRef, host: &HostId) -> 
     };
     let brought = tables.rollouts.values().rev().find(brought);
     brought.and_then(|record| record.state.hosts.get(host)).is_some_and(|known| known.standing == Standing::Excluded)
-}
-
-/// The set of a blue-green environment that has the traffic: the one to which it was switched last, or the first.
-pub(crate) fn live_set(tables: &Tables, spec: &EnvironmentSpec) -> Option<String> {
-    spec.strategy.sets.as_ref()?;
-    let switched = |record: &Arc<RolloutRecord>| {
-        let set = record.state.plan.traffic.as_ref()?.switch.as_ref()?.set.clone();
-        (record.state.outcome() == Some(Outcome::Done)).then_some(set)
-    };
-    tables.rollouts.values().rev().find_map(switched).or_else(|| Some("blue".to_owned()))
 }
 
 /// A rollout that has lost too many hosts goes back, or asks.

@@ -113,7 +113,7 @@ fn unrest(stage: &Stage) -> Option<String> {
     }
     let app = &current.manifest.app;
     let waits = |host: &HostId| tables.hosts.get(host).and_then(|known| known.facts.apps.get(app)).is_some_and(|state| state.unconfirmed);
-    let live = promises::live_set(&tables, &environment.spec);
+    let live = environment.spec.strategy.sets.as_ref().map(|_| environment.live_set.clone().unwrap_or_else(|| "blue".to_owned()));
     let left_out = |agent: &&Arc<Agent>| {
         // The set that has no traffic stays as it is.
         let set = tables.hosts.get(&agent.host).and_then(|host| host.labels.get("color")).map(ToOwned::to_owned);
@@ -193,7 +193,7 @@ fn with_balancers(environment: &mut EnvironmentSpec, ledger: &SimLedger, chance:
     let numbers: Vec<usize> = (BALANCERS_FROM..BALANCERS_FROM + count).collect();
     if count > 0 {
         environment.hosts = selector("!role");
-        let drain = Millis(chance.number(0, 20) * 1_000);
+        let drain = Millis(chance.number(0, 180) * 1_000);
         environment.traffic = Some(Traffic { balancers: selector("role=balancer"), hosts: Selector::default(), drain });
     }
     if count > 0 && chance.percent(40) {
@@ -202,6 +202,7 @@ fn with_balancers(environment: &mut EnvironmentSpec, ledger: &SimLedger, chance:
             let color = if number % 2 == 0 { "color=blue" } else { "color=green" };
             record.labels = Labels::parse([color]).unwrap_or_else(|error| panic!("a good label: {error}"));
         }
+        *environment = policy(environment, chance);
     }
     for number in &numbers {
         let mut record = samples::host_record(*number);

@@ -4,7 +4,7 @@
 use roadstead_driver::{Event, LockRecord, Refused, StartRequest, Verb};
 use roadstead_model::{
     Analysis, ApprovalRule, CanaryStep, Check, EnvironmentSpec, Gates, HostId, Millis, Number, OnFailure, Promotion, Query, ReleaseId,
-    RoleName, RolloutId, Share, Weight, Window,
+    RoleName, RolloutId, Share, Strategy, Weight, Window,
 };
 use roadstead_rollout::{Host, Steer};
 use roadstead_worker::disk::Room;
@@ -181,8 +181,13 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
     spec.timeouts.gates = Millis(chance.number(10, 60) * 60_000);
     spec.timeouts.decide = Millis(chance.number(5, 30) * 60_000);
     spec.bake = Millis(chance.number(0, 4) * 60_000);
+    if spec.strategy.sets.is_some() {
+        let whole = Share::Percent(100);
+        let Strategy { failure_budget, on_failure, sets, .. } = spec.strategy;
+        spec.strategy = Strategy { batch: whole, max_unavailable: whole, failure_budget, on_failure, sets, ..Strategy::default() };
+    }
     if let Some(traffic) = &mut spec.traffic {
-        traffic.drain = Millis(chance.number(0, 20) * 1_000);
+        traffic.drain = Millis(chance.number(0, 180) * 1_000);
     }
     spec
 }

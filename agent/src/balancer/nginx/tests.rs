@@ -60,23 +60,27 @@ struct Rig {
     nginx: Nginx,
 }
 
+const SERVERS: [(&str, &str); 2] = [("web-1", "127.0.0.1:8001"), ("web-2", "127.0.0.1:8002")];
+
 impl Rig {
     fn new() -> Self {
+        Self::with(&SERVERS)
+    }
+
+    fn with(servers: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_path_buf();
         worker(&root, 0);
         let world = Arc::new(StdMutex::new(World { runs: true, ..World::default() }));
-        let nginx = Self::nginx(&root, &world);
+        let nginx = Self::nginx(&root, &world, servers);
         Self { folder, world, nginx }
     }
 
-    fn nginx(root: &Path, world: &Arc<StdMutex<World>>) -> Nginx {
-        let servers = [("web-1", "127.0.0.1:8001"), ("web-2", "127.0.0.1:8002")];
+    fn nginx(root: &Path, world: &Arc<StdMutex<World>>, servers: &[(&str, &str)]) -> Nginx {
         let settings = NginxSettings {
             upstream: "shop".into(),
             file: root.join("shop.conf"),
-            port: 80,
-            servers: servers.map(|(host, address)| (HostName::parse(host).unwrap(), address.to_owned())).into(),
+            servers: servers.iter().map(|(host, address)| (HostName::parse(host).unwrap(), (*address).to_owned())).collect(),
             options: Vec::new(),
         };
         Nginx::with(settings, Box::new(Fake { root: root.to_path_buf(), world: Arc::clone(world) }), root.to_path_buf())
@@ -84,7 +88,7 @@ impl Rig {
 
     /// The agent is started anew.
     fn restart(&mut self) {
-        self.nginx = Self::nginx(self.folder.path(), &self.world);
+        self.nginx = Self::nginx(self.folder.path(), &self.world, &SERVERS);
     }
 
     fn file(&self) -> String {
@@ -202,7 +206,7 @@ async fn a_file_of_somebody_elses_is_never_written_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_cannot_be_looked_up_is_named_and_has_no_count() {
-    let rig = Rig::new();
+    let rig = Rig::with(&[("web-1", "127.0.0.1:8001"), ("no-such-host.invalid", "no-such-host.invalid:80")]);
     let (shares, problem) = rig.bring(&[("web-1", 100), ("no-such-host.invalid", 100)]).await;
     assert_eq!(shares, [(100, true, 0)]);
     assert!(problem.contains("connections to no-such-host.invalid cannot be counted"), "{problem}");

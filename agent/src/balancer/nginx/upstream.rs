@@ -42,11 +42,13 @@ fn line(line: &str) -> Option<(HostName, Line)> {
     Some((HostName::parse(host).ok()?, Line { address: address.to_owned(), weight }))
 }
 
-/// The servers that a file is to have: those of the table, and others that it had.
-pub(super) fn merged(settings: &NginxSettings, wanted: &Weights, known: Lines) -> Lines {
-    let mut lines = known;
-    lines.extend(wanted.iter().map(|(host, weight)| (host.clone(), Line { address: settings.address(host), weight: *weight })));
-    lines
+/// The servers that a file is to have: those of the settings, with the share of the table, or else the one that they had.
+pub(super) fn merged(settings: &NginxSettings, wanted: &Weights, known: &Lines) -> Lines {
+    let line = |(host, address): (&HostName, &String)| {
+        let weight = wanted.get(host).or_else(|| known.get(host).map(|line| &line.weight)).copied().unwrap_or(Weight::FULL);
+        (host.clone(), Line { address: address.clone(), weight })
+    };
+    settings.servers.iter().map(line).collect()
 }
 
 /// The file.
@@ -73,8 +75,9 @@ mod tests {
         NginxSettings {
             upstream: "shop".into(),
             file: PathBuf::from("/etc/nginx/conf.d/roadstead-shop.conf"),
-            port: 80,
-            servers: BTreeMap::from([(host("web-1"), "10.0.0.11:8080".to_owned())]),
+            servers: [("web-1", "10.0.0.11:8080"), ("web-2", "web-2:80"), ("web-3", "web-3:80")]
+                .map(|(name, at)| (host(name), at.to_owned()))
+                .into(),
             options: vec!["least_conn".into(), "keepalive 32".into()],
         }
     }
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_file_holds_the_shares_and_reads_the_same() {
-        let lines = merged(&settings(), &weights(&[("web-1", 100), ("web-2", 0), ("web-3", 5)]), Lines::new());
+        let lines = merged(&settings(), &weights(&[("web-1", 100), ("web-2", 0), ("web-3", 5)]), &Lines::new());
         let text = render(&settings(), &lines);
         insta::assert_snapshot!(text);
         assert!(is_ours(&text));
@@ -98,10 +101,19 @@ mod tests {
 
     #[test]
     fn what_the_table_does_not_name_stays() {
-        let text = render(&settings(), &merged(&settings(), &weights(&[("web-1", 100), ("web-2", 0)]), Lines::new()));
-        let lines = merged(&settings(), &weights(&[("web-1", 50)]), read(&text));
+        let text = render(&settings(), &merged(&settings(), &weights(&[("web-1", 100), ("web-2", 0)]), &Lines::new()));
+        let lines = merged(&settings(), &weights(&[("web-1", 50)]), &read(&text));
         assert_eq!(lines[&host("web-1")].weight, Weight::percent(50).unwrap());
         assert_eq!(lines[&host("web-2")], Line { address: "web-2:80".into(), weight: Weight::DRAINED });
+    }
+
+    /// Whoever tells the table says who gets how much, and never where that is.
+    #[test]
+    fn no_table_brings_an_address() {
+        let evil = weights(&[("web-1", 0), ("203.0.113.5", 100), ("evil.example.com", 100)]);
+        let known = BTreeMap::from([(host("old.example.com"), Line { address: "old.example.com:80".into(), weight: Weight::FULL })]);
+        let lines = merged(&settings(), &evil, &known);
+        assert_eq!(lines.keys().map(HostName::as_str).collect::<Vec<_>>(), ["web-1", "web-2", "web-3"]);
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn what_tells_nothing_is_no_pass_and_asks_an_operator() {
         "{}",
         waits_for(&fleet)
     );
-    assert_eq!(fleet.steer(Steer::Pause { within: Millis(1) }).is_err(), true);
+    assert!(fleet.steer(Steer::Pause { within: Millis(1) }).is_err(), "it is on hold already");
     assert!(fleet.steer(Steer::Promote { all: false }).is_err(), "it is resumed first");
     fleet.sight = Sight::Nothing;
     let until = fleet.state.hold.clone().unwrap().until();
@@ -248,6 +248,22 @@ fn whoever_gives_way_or_skips_the_bakes_is_not_judged() {
     fleet.until(|state| matches!(state.phase, Phase::Baking { batch: 2, .. }));
     fleet.look(Sight::Bad);
     assert_eq!(phase(&fleet), "reverting", "the last bake stays, and is judged");
+}
+
+#[test]
+fn hosts_that_are_away_are_no_end_of_comparing() {
+    let mut compared = analysis();
+    compared.queries[0].at_most = None;
+    compared.checks.clear();
+    let mut fleet = judged(compared);
+    fleet.until(|state| matches!(state.phase, Phase::Baking { .. }));
+    for host in [1, 2] {
+        fleet.event(Event::HostGone { host: host_id(host) });
+    }
+    assert_eq!(questions(&fleet.state).unwrap().queries[0].1.as_deref(), Some("errors{instance=~'(web-1|web-2):.*'}"));
+    let away = Numbers { value: Number::new(1.0).map_err(|e| e.to_string()), baseline: Some(Err("the query finds nothing".to_owned())) };
+    fleet.event(Event::Looked { batch: 0, asked_at: fleet.now, findings: Findings { queries: vec![away], checks: vec![] } });
+    assert_eq!(looks(&fleet.state).unwrap().of[0].judgement, Judgement::Unknown);
 }
 
 #[test]
