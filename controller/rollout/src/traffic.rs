@@ -231,7 +231,7 @@ pub(crate) fn begin_to_move(state: &mut State, ids: &[HostId], now: Timestamp) {
         let State { hosts, traffic, .. } = state;
         let Some(host) = hosts.get_mut(id) else { continue };
         enter(host, if drains { Stage::Draining } else { Stage::Moving }, now);
-        host.traffic = HostTraffic { drained: drains, turn: traffic.turn, out_since: None, lacking_since: None };
+        host.traffic = HostTraffic { drained: drains, turn: traffic.turn, out_since: None, lacking_since: Some(now) };
     }
 }
 
@@ -250,7 +250,7 @@ pub(crate) fn give_back(state: &mut State, id: &HostId, now: Timestamp) {
     let State { hosts, traffic, .. } = state;
     let Some(host) = hosts.get_mut(id) else { return };
     enter(host, if is_behind { Stage::Returning } else { Stage::Healthy }, now);
-    host.traffic = HostTraffic { drained: false, turn: traffic.turn, out_since: None, lacking_since: None };
+    host.traffic = HostTraffic { drained: false, turn: traffic.turn, out_since: None, lacking_since: Some(now) };
 }
 
 /// Any other change of what balancers are to do is a new table, too.
