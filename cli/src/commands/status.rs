@@ -1,5 +1,6 @@
 //! `roadstead status`: what runs where, at a glance.
 
+use roadstead_model::EnvironmentSpec;
 use roadstead_proto::v1::{Environment, Host, ListEnvironmentsRequest, ListHostsRequest};
 use serde::Serialize;
 
@@ -27,6 +28,8 @@ struct Row {
     active_rollout: Option<String>,
     active_phase: String,
     current: String,
+    /// It is of the set of a blue-green environment that has no traffic.
+    idle: bool,
     state: &'static str,
     /// What balancers give it; empty where there are none.
     traffic: String,
@@ -70,9 +73,12 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
 }
 
 fn rows(environment: &Environment, hosts: &[Host]) -> Vec<Row> {
+    let spec: Option<EnvironmentSpec> = serde_json::from_slice(&environment.spec).ok();
+    let switches = spec.is_some_and(|spec| spec.strategy.sets.is_some());
     let row = |name: &String| {
         let host = hosts.iter().find(|host| host.name == *name && host.environment == environment.name && !host.revoked)?;
         let runs = runs(host, &environment.app);
+        let traffic = traffic::of_host(&environment.balancers, &host.name);
         Some(Row {
             environment: environment.name.clone(),
             app: environment.app.clone(),
@@ -82,8 +88,9 @@ fn rows(environment: &Environment, hosts: &[Host]) -> Vec<Row> {
             active_rollout: (environment.active_rollout != 0).then(|| format!("r-{}", environment.active_rollout)),
             active_phase: environment.active_phase.clone(),
             current: environment.current.clone(),
+            idle: switches && traffic == "drained",
             state: if host.connected { "connected" } else { "away" },
-            traffic: traffic::of_host(&environment.balancers, &host.name),
+            traffic,
         })
     };
     environment.hosts.iter().filter_map(row).collect()
@@ -103,6 +110,7 @@ fn cells_with_traffic(row: &Row) -> [String; 7] {
 fn cells(row: &Row) -> [String; 6] {
     let level = match (&row.active_rollout, row.level) {
         (Some(rollout), _) => format!("{rollout}: {}", row.active_phase),
+        (None, _) if row.idle => "the other set, without traffic".to_owned(),
         (None, true) if row.current.is_empty() => "nothing deployed".to_owned(),
         (None, true) => "level".to_owned(),
         (None, false) if row.current.is_empty() => "nothing deployed since the database was restored".to_owned(),

@@ -68,7 +68,7 @@ fn hosts_are_drained_at_every_balancer_and_no_request_is_dropped() {
     rows.push(load.during("canary, 10 % of the traffic", || canary(&fleet, &balancers)));
     rows.push(load.during("all at once", || all_at_once(&fleet)));
     rows.push(load.during("rolling, aborted while a host is drained", || abort_while_draining(&fleet)));
-    rows.push(load.during("HAProxy restarted", || forgetful(&fleet, &balancers)));
+    rows.push(load.during("HAProxy reloaded", || forgetful(&fleet, &balancers)));
     rows.push(load.during("a balancer's agent away", || away(&fleet, &balancers)));
     rows.push(load.during("blue-green", || blue_green(&fleet, &balancers)));
     rows.push(load.during("blue-green, back by a switch", || switch_back(&fleet, &balancers)));

@@ -14,7 +14,6 @@ pub(super) struct Row {
     what: String,
     took: Duration,
     requests: u64,
-    long: u64,
     failed: u64,
 }
 
@@ -43,22 +42,20 @@ impl ConstantLoad {
         load
     }
 
-    /// Everybody has been answered once more.
+    /// What happens next happens to everybody: long requests and streams follow each other without a pause.
     fn is_under_way(&self) {
         self.short.iter().for_each(|load| load.wait_for_more(20, SOON).unwrap());
-        self.long.iter().for_each(|load| load.wait_for_more(1, SOON).unwrap());
     }
 
-    /// Lets something happen to users, and tells what they noticed; the requests that were under way in it have ended then.
+    /// Lets something happen to users, and tells what they noticed of it so far.
     pub(super) fn during(&self, what: &str, happens: impl FnOnce()) -> Row {
-        let sum = |loads: &[RunningLoad]| loads.iter().map(|load| load.report().good()).sum::<u64>();
+        let sum = || self.all().map(|load| load.report().good()).sum::<u64>();
         let failed = || self.all().map(|load| load.report().failed()).sum::<u64>();
-        let (short, long, failed_before, began) = (sum(&self.short), sum(&self.long), failed(), Instant::now());
+        let (requests, failed_before, began) = (sum(), failed(), Instant::now());
         happens();
         let took = began.elapsed();
         self.is_under_way();
-        let (short, long) = (sum(&self.short) - short, sum(&self.long) - long);
-        let row = Row { what: what.to_owned(), took, requests: short + long, long, failed: failed() - failed_before };
+        let row = Row { what: what.to_owned(), took, requests: sum() - requests, failed: failed() - failed_before };
         assert_eq!(row.failed, 0, "{what}: {}", self.all().map(|load| load.report().to_string()).collect::<Vec<_>>().join("\n"));
         row
     }
@@ -77,9 +74,9 @@ impl ConstantLoad {
 
 /// The rows as they stand in the documentation.
 pub(super) fn table(rows: &[Row]) -> String {
-    let mut text = String::from("| under constant load | took | requests | of them 5 s and longer | failed |\n|---|---|---|---|---|\n");
-    for Row { what, took, requests, long, failed } in rows {
-        text.push_str(&format!("| {what} | {} s | {requests} | {long} | {failed} |\n", took.as_secs()));
+    let mut text = String::from("| under constant load | took | requests | failed |\n|---|---|---|---|\n");
+    for Row { what, took, requests, failed } in rows {
+        text.push_str(&format!("| {what} | {} s | {requests} | {failed} |\n", took.as_secs()));
     }
     text
 }
