@@ -4,6 +4,7 @@ mod gates;
 mod planning;
 mod removal;
 mod steering;
+mod traffic;
 
 use roadstead_model::{
     Failure, FailureKind, HostFacts, HostId, Order, OrderKey, OrderKind, OrderOutcome, ReleaseId, Report, RolloutId, StepName,
