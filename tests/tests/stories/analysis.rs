@@ -7,7 +7,7 @@ use roadstead_tests::lab::wait_until;
 use roadstead_tests::load::{Load, RunningLoad};
 use std::time::Duration;
 
-/// A canary of one host of three. The windows of the queries are shorter than its bake, so that its end is judged by the canary alone.
+/// A canary of one host of three. A release that is well has cold caches in its first seconds, and one that is slow stays so. The windows of the queries are shorter than its bake, so that its end is judged by the canary alone.
 const POLICY: &str = r#"
 [strategy]
 kind = "canary"
@@ -21,7 +21,7 @@ prometheus = "http://data:9090"
 every = "2s"
 queries = [
     { name = "errors", query = '(sum(rate(django_http_responses_total_by_status_total{status=~"5..",instance=~"$hosts:.*"}[20s])) or vector(0)) / sum(rate(django_http_responses_total_by_status_total{instance=~"$hosts:.*"}[20s]))', at-most = 0.02, failures = 2, inconclusive = 3 },
-    { name = "latency", query = 'sum(rate(django_http_requests_latency_including_middlewares_seconds_sum{instance=~"$hosts:.*"}[20s])) / sum(rate(django_http_requests_latency_including_middlewares_seconds_count{instance=~"$hosts:.*"}[20s]))', at-most-baseline = 2, failures = 3 },
+    { name = "latency", query = 'sum(rate(django_http_requests_latency_including_middlewares_seconds_sum{instance=~"$hosts:.*"}[20s])) / sum(rate(django_http_requests_latency_including_middlewares_seconds_count{instance=~"$hosts:.*"}[20s]))', at-most-baseline = 2, failures = 5 },
 ]
 checks = [{ name = "health", url = "http://$host/healthz", contains = '"version": "$version"' }]
 "#;

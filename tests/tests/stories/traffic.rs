@@ -68,7 +68,7 @@ fn hosts_are_drained_at_every_balancer_and_no_request_is_dropped() {
     rows.push(load.during("canary, 10 % of the traffic", || canary(&fleet, &balancers)));
     rows.push(load.during("all at once", || all_at_once(&fleet)));
     rows.push(load.during("rolling, aborted while a host is drained", || abort_while_draining(&fleet)));
-    rows.push(load.during("HAProxy reloaded", || forgetful(&fleet, &balancers)));
+    rows.push(load.during("HAProxy reloaded, the controller killed", || forgetful(&fleet, &balancers)));
     rows.push(load.during("a balancer's agent away", || away(&fleet, &balancers)));
     rows.push(load.during("blue-green", || blue_green(&fleet, &balancers)));
     rows.push(load.during("blue-green, back by a switch", || switch_back(&fleet, &balancers)));
@@ -150,12 +150,14 @@ fn abort_while_draining(fleet: &Fleet) {
     assert_eq!(fleet.serving().unwrap(), ["2.0.0"; 3]);
 }
 
-/// A process that comes back knows nothing of weights: the agent tells it again, and a host that was drained stays drained.
+/// A process that comes back knows nothing of weights: the agent tells it again, and a host that was drained stays drained. The controller
+/// is killed meanwhile, too.
 fn forgetful(fleet: &Fleet, balancers: &Balancers) {
     let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
     let drains = || fleet.rollout(&rollout).unwrap()["hosts"].as_array().unwrap().iter().any(|host| host["state"] == "draining");
     wait_until("a host to be drained", SOON * 2, drains).unwrap();
     balancers.restart_haproxy();
+    fleet.controller.systemctl(&["kill", "-s", "KILL", "roadstead-controller"]).unwrap();
     let watched = fleet.watch(&rollout).unwrap();
     assert!(watched.success(), "{}{}", watched.stdout, watched.stderr);
     wait_until("every host to have its traffic", SOON, || all_full(fleet)).unwrap();
