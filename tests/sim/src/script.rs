@@ -181,6 +181,10 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
     spec.timeouts.gates = Millis(chance.number(10, 60) * 60_000);
     spec.timeouts.decide = Millis(chance.number(5, 30) * 60_000);
     spec.bake = Millis(chance.number(0, 4) * 60_000);
+    if chance.percent(8) {
+        // Nobody shares out traffic any more, until the next policy.
+        (spec.traffic, spec.strategy.sets) = (None, None);
+    }
     if spec.strategy.sets.is_some() {
         let whole = Share::Percent(100);
         let Strategy { failure_budget, on_failure, sets, .. } = spec.strategy;
