@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Duration, timeout};
 
+use crate::drift::Watch;
 use crate::facts;
 use crate::fetch::ReleaseSource;
 use crate::host::Host;
@@ -31,6 +32,8 @@ pub(crate) struct RealHands {
     pub(crate) states: Arc<States>,
     /// Keeps fetches into the blob store, of several apps, and its sweep apart.
     pub(crate) blob_store: Arc<Mutex<()>>,
+    /// What looks at apps found.
+    pub(crate) drift: Arc<Watch>,
     /// The version of systemd, once it told.
     pub(crate) systemd: OnceCell<String>,
 }
@@ -76,6 +79,7 @@ impl RealHands {
 #[async_trait]
 impl Hands for RealHands {
     async fn run(&self, step: StepName, task: Task) -> Result<String, Failure> {
+        self.drift.forget(&task.order.app);
         steps::run(step, &self.context(task).await).await
     }
 
@@ -103,11 +107,16 @@ impl Hands for RealHands {
     async fn facts(&self, apps: Vec<AppName>) -> HostFacts {
         let systemd = self.systemd_version().await;
         let (layout, states) = (self.layout.clone(), Arc::clone(&self.states));
-        blocking(move || facts::gather(&PathBuf::from("/"), &layout, &states, &systemd, &apps)).await
+        let mut facts = blocking(move || facts::gather(&PathBuf::from("/"), &layout, &states, &systemd, &apps)).await;
+        for (app, state) in &mut facts.apps {
+            state.drift = self.drift.of(app);
+        }
+        facts
     }
 
     async fn rest(&self) {
         self.host.systemd.rest().await;
+        self.drift.rest();
         crate::memory::give_back();
     }
 }
@@ -168,6 +177,7 @@ mod tests {
             settings: Arc::default(),
             states: Arc::new(crate::remembered::states(&layout)),
             blob_store: Arc::default(),
+            drift: Arc::default(),
             systemd: OnceCell::new(),
             layout,
         };

@@ -2,6 +2,7 @@
 
 pub(crate) mod causes;
 mod connection;
+pub(crate) mod drift;
 pub(crate) mod environment_file;
 mod excerpt;
 pub(crate) mod explain;

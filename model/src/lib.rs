@@ -5,6 +5,7 @@
 
 mod difference;
 mod digest;
+mod drift;
 mod environment;
 mod facts;
 mod finding;
@@ -26,6 +27,7 @@ mod traffic;
 
 pub use difference::{Difference, differences};
 pub use digest::{Digest, DigestHasher, DigestStart, InvalidDigest, InvalidDigestStart};
+pub use drift::{DRIFT_FINDINGS_MAX, DRIFT_TEXT_BYTES_MAX, Differs, Drift, DriftFinding, DriftPart, DriftPolicy};
 pub use environment::{EnvironmentSpec, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};
 pub use finding::{Finding, Verdict};

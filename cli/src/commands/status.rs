@@ -1,11 +1,12 @@
 //! `roadstead status`: what runs where, at a glance.
 
+use roadstead_model::Drift;
 use roadstead_proto::v1::{Environment, Host, ListEnvironmentsRequest, ListHostsRequest};
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
-use crate::output::{Output, table};
-use crate::remote::{Controller, moment, traffic};
+use crate::output::{Output, count, table};
+use crate::remote::{Controller, drift, moment, traffic};
 
 /// Shows what runs where.
 #[derive(Debug, clap::Args)]
@@ -28,6 +29,8 @@ struct Row {
     active_phase: String,
     current: String,
     state: &'static str,
+    /// Where it differs from what was deployed; absent while nobody has looked.
+    drift: Option<Drift>,
     /// What balancers give it; empty where there are none.
     traffic: String,
 }
@@ -55,6 +58,11 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         } else {
             table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE", "TRAFFIC"], rows.iter().map(cells_with_traffic))
         };
+        for row in &rows {
+            if let Some(drift) = row.drift.as_ref().filter(|drift| !drift.is_level()) {
+                text.push_str(&format!("\n{} was changed since {} was deployed: {}", row.host, row.app, drift.summary()));
+            }
+        }
         for balancer in environments.iter().flat_map(|environment| &environment.balancers) {
             if !balancer.connected || balancer.problem.is_some() {
                 text.push_str(&format!("\nbalancer {}", traffic::told(balancer)));
@@ -83,6 +91,7 @@ fn rows(environment: &Environment, hosts: &[Host]) -> Vec<Row> {
             active_phase: environment.active_phase.clone(),
             current: environment.current.clone(),
             state: if host.connected { "connected" } else { "away" },
+            drift: drift::of_host(host, &environment.app),
             traffic: traffic::of_host(&environment.balancers, &host.name),
         })
     };
@@ -104,7 +113,10 @@ fn cells(row: &Row) -> [String; 6] {
     let level = match (&row.active_rollout, row.level) {
         (Some(rollout), _) => format!("{rollout}: {}", row.active_phase),
         (None, true) if row.current.is_empty() => "nothing deployed".to_owned(),
-        (None, true) => "level".to_owned(),
+        (None, true) => match row.drift.as_ref().map_or(0, Drift::wrong) {
+            0 => "level".to_owned(),
+            wrong => format!("level, but {}", count(wrong, "difference")),
+        },
         (None, false) if row.current.is_empty() => "nothing deployed since the database was restored".to_owned(),
         (None, false) => format!("not level: {} is current", row.current),
     };

@@ -24,6 +24,7 @@ pub(crate) fn environment(batch: Share, max_unavailable: Share, failure_budget: 
         traffic: None,
         bake: Millis::from_secs(60),
         keep: 3,
+        drift: roadstead_model::DriftPolicy::default(),
         timeouts: Timeouts::default(),
         variables: BTreeMap::new(),
     }
