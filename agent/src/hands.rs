@@ -22,6 +22,9 @@ use crate::steps::{self, StepContext};
 /// How long systemd may take to tell its version.
 const VERSION_AT_MOST: Duration = Duration::from_secs(5);
 
+/// Findings of all apps together that are told one by one: they have to fit a message.
+const FINDINGS_MAX: usize = 400;
+
 /// The host itself.
 #[derive(Debug)]
 pub(crate) struct RealHands {
@@ -108,8 +111,10 @@ impl Hands for RealHands {
         let systemd = self.systemd_version().await;
         let (layout, states) = (self.layout.clone(), Arc::clone(&self.states));
         let mut facts = blocking(move || facts::gather(&PathBuf::from("/"), &layout, &states, &systemd, &apps)).await;
+        let mut room = FINDINGS_MAX;
         for (app, state) in &mut facts.apps {
             state.drift = self.drift.of(app);
+            room -= state.drift.as_mut().map_or(0, |drift| drift.cut(room)).min(room);
         }
         facts
     }

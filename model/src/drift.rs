@@ -110,6 +110,15 @@ impl Drift {
         Self { findings, more }
     }
 
+    /// Tells at most so many findings one by one, the first of them in any case, and counts the rest; how many are told.
+    pub fn cut(&mut self, most: usize) -> usize {
+        let told = self.findings.len().min(most.max(1));
+        let beyond = u32::try_from(self.findings.len() - told).unwrap_or(u32::MAX);
+        self.findings.truncate(told);
+        self.more = self.more.saturating_add(beyond);
+        told
+    }
+
     /// Whether the app is as it was deployed, whatever operators added beside it.
     #[must_use]
     pub fn is_level(&self) -> bool {
@@ -250,6 +259,14 @@ mod tests {
         assert_eq!((drift.findings.len(), drift.more, drift.wrong()), (20, 11, 31));
         assert!(!drift.is_level() && drift.findings.iter().all(|finding| finding.how == Differs::Changed));
         assert_eq!(drift.summary(), "31 differences: 00 was changed; 01 was changed; 02 was changed; and 28 more");
+    }
+
+    #[test]
+    fn a_list_that_is_cut_says_how_much_is_left_out() {
+        let mut drift = Drift::of(vec![finding(Differs::Changed, "a"), finding(Differs::Changed, "b"), finding(Differs::Changed, "c")]);
+        assert_eq!((drift.cut(2), drift.more, drift.wrong()), (2, 1, 3));
+        assert_eq!((drift.cut(0), drift.more, drift.wrong()), (1, 2, 3), "one says that it is not level");
+        assert_eq!((Drift::default().cut(0), Drift::default().cut(5)), (0, 0));
     }
 
     #[test]

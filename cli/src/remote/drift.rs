@@ -26,3 +26,31 @@ pub(crate) fn lines(host: &Host) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roadstead_proto::v1::{Drift as WireDrift, DriftFinding, HostFacts};
+
+    fn host(findings: Vec<DriftFinding>, more: u32) -> Host {
+        let app = AppState { app: "erp".into(), drift: Some(WireDrift { findings, more }), ..Default::default() };
+        Host { facts: Some(HostFacts { apps: vec![app], ..Default::default() }), ..Default::default() }
+    }
+
+    fn finding(how: &str, place: &str) -> DriftFinding {
+        DriftFinding { part: "tree".into(), how: how.into(), place: place.into(), detail: String::new() }
+    }
+
+    #[test]
+    fn each_finding_is_a_line_and_what_is_left_out_is_counted() {
+        let host = host(vec![finding("changed", "/srv/a.py"), finding("melted", "/srv/b.py")], 3);
+        assert_eq!(lines(&host), ["erp: /srv/a.py was changed", "erp: /srv/b.py differs", "erp: and 3 more"]);
+        assert_eq!(of_host(&host, "erp").unwrap().wrong(), 5);
+        assert_eq!((of_host(&host, "shop"), lines(&Host::default()).len()), (None, 0));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_shown() {
+        assert_eq!(lines(&host(vec![finding("changed", "a\u{1b}[2J")], 0)), [""; 0]);
+    }
+}

@@ -11,12 +11,19 @@ use crate::clock;
 use crate::store::HostRecord;
 use roadstead_driver::{Event, Refused, Repair};
 
+/// Findings of all hosts together that are told one by one: they have to fit a message.
+const FINDINGS_MAX: usize = 2000;
+
 pub(super) async fn list(context: &Context, request: v1::ListHostsRequest) -> Result<v1::ListHostsResponse, Status> {
     let environment = match request.environment.as_str() {
         "" => None,
         name => Some(EnvironmentName::parse(name).map_err(invalid)?),
     };
-    let hosts = context.store.hosts(environment.as_ref()).await.map_err(stored)?;
+    let mut hosts = context.store.hosts(environment.as_ref()).await.map_err(stored)?;
+    let mut room = FINDINGS_MAX;
+    for drift in hosts.iter_mut().flat_map(|host| host.facts.apps.values_mut()).filter_map(|app| app.drift.as_mut()) {
+        room -= drift.cut(room).min(room);
+    }
     Ok(v1::ListHostsResponse { hosts: hosts.into_iter().map(|host| shown(context, host)).collect() })
 }
 
