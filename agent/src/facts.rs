@@ -52,6 +52,7 @@ pub(crate) fn look(layout: &Layout, states: &States, app: &AppName) -> AppState 
         bad: release_names(&layout.bad_marks(app)),
         highest: None,
         unconfirmed: false,
+        drift: None,
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Duration, timeout};
 
+use crate::drift::Watch;
 use crate::facts;
 use crate::fetch::ReleaseSource;
 use crate::host::Host;
@@ -21,6 +22,9 @@ use crate::steps::{self, StepContext};
 /// How long systemd may take to tell its version.
 const VERSION_AT_MOST: Duration = Duration::from_secs(5);
 
+/// Findings of all apps together that are told one by one: they have to fit a message.
+const FINDINGS_MAX: usize = 400;
+
 /// The host itself.
 #[derive(Debug)]
 pub(crate) struct RealHands {
@@ -31,6 +35,8 @@ pub(crate) struct RealHands {
     pub(crate) states: Arc<States>,
     /// Keeps fetches into the blob store, of several apps, and its sweep apart.
     pub(crate) blob_store: Arc<Mutex<()>>,
+    /// What looks at apps found.
+    pub(crate) drift: Arc<Watch>,
     /// The version of systemd, once it told.
     pub(crate) systemd: OnceCell<String>,
 }
@@ -76,6 +82,7 @@ impl RealHands {
 #[async_trait]
 impl Hands for RealHands {
     async fn run(&self, step: StepName, task: Task) -> Result<String, Failure> {
+        self.drift.forget(&task.order.app);
         steps::run(step, &self.context(task).await).await
     }
 
@@ -103,11 +110,18 @@ impl Hands for RealHands {
     async fn facts(&self, apps: Vec<AppName>) -> HostFacts {
         let systemd = self.systemd_version().await;
         let (layout, states) = (self.layout.clone(), Arc::clone(&self.states));
-        blocking(move || facts::gather(&PathBuf::from("/"), &layout, &states, &systemd, &apps)).await
+        let mut facts = blocking(move || facts::gather(&PathBuf::from("/"), &layout, &states, &systemd, &apps)).await;
+        let mut room = FINDINGS_MAX;
+        for (app, state) in &mut facts.apps {
+            state.drift = self.drift.of(app);
+            room -= state.drift.as_mut().map_or(0, |drift| drift.cut(room)).min(room);
+        }
+        facts
     }
 
     async fn rest(&self) {
         self.host.systemd.rest().await;
+        self.drift.rest();
         crate::memory::give_back();
     }
 }
@@ -168,6 +182,7 @@ mod tests {
             settings: Arc::default(),
             states: Arc::new(crate::remembered::states(&layout)),
             blob_store: Arc::default(),
+            drift: Arc::default(),
             systemd: OnceCell::new(),
             layout,
         };

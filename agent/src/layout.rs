@@ -75,6 +75,11 @@ impl Layout {
         self.bad_marks(app).join(release.as_str())
     }
 
+    /// What was seen of the app beside what was deployed.
+    pub(crate) fn drift(&self, app: &AppName) -> PathBuf {
+        self.app_state(app).join("drift.json")
+    }
+
     /// Manifests as they came, with their signatures; not verified.
     pub(crate) fn received(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
         self.app_state(app).join("received").join(format!("{release}.json"))
@@ -198,6 +203,11 @@ impl Layout {
     /// The socket of one instance.
     pub(crate) fn instance_socket(&self, app: &AppName, service: &ServiceName, release: &ReleaseId) -> PathBuf {
         self.service_sockets(app, service).join(format!("{release}.sock"))
+    }
+
+    /// The socket of one that stands in for an instance while that restarts.
+    pub(crate) fn stand_in_socket(&self, app: &AppName, service: &ServiceName, release: &ReleaseId) -> PathBuf {
+        self.service_sockets(app, service).join(format!("{release}.in.sock"))
     }
 
     /// The address that a proxy connects to: a symbolic link to the serving instance's socket.

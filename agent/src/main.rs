@@ -3,6 +3,7 @@
 mod args;
 mod balancer;
 mod doctor;
+mod drift;
 mod enroll;
 mod facts;
 mod fetch;

@@ -14,6 +14,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Duration;
 
 use crate::balancer::{self, Desk, Providers};
+use crate::drift::{self, Eyes, Watch, Watcher};
 use crate::facts;
 use crate::hands::RealHands;
 use crate::host::Host;
@@ -63,6 +64,14 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), Arc::clone(&desk), tasks.clone());
     let host = Arc::new(Host::new());
     let providers = Providers::new(Arc::clone(&settings), Arc::clone(&host), layout.clone());
+    let (watch, every) = (Arc::<Watch>::default(), settings.drift_every.unwrap_or(Some(drift::EVERY)));
+    let eyes = Eyes {
+        host: Arc::clone(&host),
+        layout: layout.clone(),
+        states: Arc::clone(&states),
+        journals: remembered::journals(&layout),
+        stopping: tasks.stopping().clone(),
+    };
     let hands: Arc<dyn Hands> = Arc::new(RealHands {
         layout: layout.clone(),
         host,
@@ -70,6 +79,7 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
         settings,
         states: Arc::clone(&states),
         blob_store: Arc::default(),
+        drift: Arc::clone(&watch),
         systemd: OnceCell::new(),
     });
     tasks.spawn("traffic", balancer::run(desk, providers, Arc::clone(&outbox), tasks.clone()));
@@ -77,6 +87,9 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     let (mut worker, events) = Worker::new(means);
     let on_disk = blocking(move || facts::apps_on_disk(&layout)).await;
     worker.start(on_disk).await;
+    if let Some(every) = every {
+        tasks.spawn("drift", Watcher::new(watch, eyes, every, events.clone()).run());
+    }
     tasks.spawn("worker", worker.run(SystemdWatchdog::new()));
     tasks.spawn("link", link.run(events));
     tasks.spawn("renewal", Renewal::new(identity, channel, tasks.stopping().clone()).run());

@@ -8,15 +8,22 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::Spanned;
 
 pub(crate) use traffic::{CommandSettings, HaProxySettings, NginxSettings, TrafficSettings};
+
+/// What is done more often than this would be noticed by users of the host; what is done less often, by nobody.
+const RHYTHM_LEAST: Duration = Duration::from_secs(10);
+const RHYTHM_MOST: Duration = Duration::from_secs(24 * 3600);
 
 /// The settings, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Where the controller is (`host:port`), when it is not where the agent enrolled.
     pub(crate) controller: Option<String>,
+    /// How often apps are looked at beside what was deployed, when that is said; `Some(None)`: never.
+    pub(crate) drift_every: Option<Option<Duration>>,
     /// What the host's operator allows apps, by name.
     pub(crate) apps: BTreeMap<AppName, AppSettings>,
     /// How the traffic of apps is shared out, where this host does that.
@@ -67,6 +74,8 @@ pub(crate) enum SettingsError {
 #[serde(deny_unknown_fields, default)]
 struct Fragment {
     controller: Option<String>,
+    #[serde(rename = "drift-every")]
+    drift_every: Option<Spanned<String>>,
     apps: BTreeMap<AppName, AppSettings>,
     traffic: BTreeMap<AppName, Spanned<traffic::Section>>,
 }
@@ -101,7 +110,27 @@ fn parse(text: &str) -> Result<Settings, String> {
         let settings = section.into_inner().check(&app, at).map_err(|(at, message)| mistake::located(text, at, &message))?;
         traffic.insert(app, settings);
     }
-    Ok(Settings { controller: fragment.controller, apps: fragment.apps, traffic })
+    let drift_every = fragment.drift_every.map(|every| {
+        let at = every.span().start;
+        rhythm(every.as_ref()).map_err(|message| mistake::located(text, at, &message))
+    });
+    Ok(Settings { controller: fragment.controller, drift_every: drift_every.transpose()?, apps: fragment.apps, traffic })
+}
+
+/// How often something is done: a span such as `5m`, or `off`.
+fn rhythm(text: &str) -> Result<Option<Duration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let seconds = ["s", "m", "h"].into_iter().zip([1, 60, 3600]).find_map(|(unit, factor)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(factor)
+    });
+    let fits = seconds.map(Duration::from_secs).filter(|span| (RHYTHM_LEAST..=RHYTHM_MOST).contains(span));
+    fits.map(Some).ok_or_else(|| {
+        let shown: String = text.chars().take(40).collect();
+        format!("{shown:?} is no rhythm: write a span from \"10s\" to \"24h\", such as \"5m\", or \"off\"")
+    })
 }
 
 /// Checks that an address is `host:port`.
@@ -201,6 +230,17 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         assert!(matches!(Settings::read(&path), Err(SettingsError::Exposed { .. })));
+    }
+
+    #[test]
+    fn a_rhythm_is_a_span_or_off() {
+        let every = |text: &str| read(&format!("drift-every = \"{text}\"\n")).map(|settings| settings.drift_every);
+        assert_eq!(every("5m").unwrap(), Some(Some(Duration::from_secs(300))));
+        assert_eq!(every("off").unwrap(), Some(None));
+        for bad in ["", "5", "1s", "25h", "-5m", "5 m", "99999999999999999999h", "5184000000000000h"] {
+            let error = chain(&every(bad).unwrap_err());
+            assert!(error.contains("agent.toml:1:15:") && error.contains("is no rhythm"), "{error}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `roadstead-agent status`: what this host knows of itself, read from its disk alone.
 
 use roadstead_deployment::Status;
-use roadstead_model::{AppName, OrderOutcome, ReleaseId};
+use roadstead_model::{AppName, Drift, OrderOutcome, ReleaseId};
 use roadstead_worker::failure::chain;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
+use crate::drift;
 use crate::facts;
 use crate::identity::Identity;
 use crate::layout::Layout;
@@ -26,6 +27,8 @@ struct App {
     releases: Vec<ReleaseId>,
     bad: Vec<ReleaseId>,
     orders: Result<Vec<Status>, String>,
+    /// What the last look found; absent where nobody has looked.
+    drift: Option<Drift>,
 }
 
 impl Report {
@@ -38,7 +41,8 @@ impl Report {
                 orders.sort_by_key(|status| status.order.fence);
                 orders
             });
-            App { current: state.current, previous: state.previous, releases: state.releases, bad: state.bad, orders, name }
+            let drift = drift::told(layout, &name);
+            App { drift, current: state.current, previous: state.previous, releases: state.releases, bad: state.bad, orders, name }
         };
         Self {
             identity: Identity::load(layout).map_err(|error| chain(&error)),
@@ -65,6 +69,12 @@ impl Report {
             let _ = writeln!(text, "  serves    {}", name(&app.current));
             let _ = writeln!(text, "  before    {}", name(&app.previous));
             let _ = writeln!(text, "  releases  {} on disk, {} bad", app.releases.len(), app.bad.len());
+            if let Some(drift) = &app.drift {
+                let _ = writeln!(text, "  drift     {}", drift.summary());
+                for finding in &drift.findings {
+                    let _ = writeln!(text, "            {finding}");
+                }
+            }
             match &app.orders {
                 Ok(orders) => {
                     if let Some(last) = orders.last() {
@@ -88,7 +98,7 @@ impl Report {
             let last = app.orders.as_ref().ok().and_then(|orders| orders.last());
             json!({
                 "name": app.name, "current": app.current, "previous": app.previous, "releases": app.releases, "bad": app.bad,
-                "stuck": app.orders.as_ref().err(),
+                "drift": app.drift, "stuck": app.orders.as_ref().err(),
                 "last": last.map(|status| json!({
                     "rollout": status.order.fence.rollout, "sequence": status.order.fence.sequence, "verb": status.order.kind.verb(),
                     "phase": status.phase.word(), "outcome": status.outcome(),

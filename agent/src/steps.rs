@@ -3,34 +3,35 @@
 //! A step is idempotent and looks at the world instead of trusting memory: it may be run again after a crash at any moment.
 //! The journal, the order's deadline and what follows upon a failure are the worker's, not a step's.
 
-mod account;
+pub(crate) mod account;
 mod candidate;
 mod collectstatic;
 mod commands;
-mod configure;
+pub(crate) mod configure;
 mod confirm;
 mod cutover;
 mod environment;
 mod fetch;
-mod fit;
+pub(crate) mod fit;
 mod fitness;
 mod health;
 mod look;
 mod migrate;
 mod placed;
 mod preflight;
-mod proof;
+pub(crate) mod proof;
 mod prune;
 mod reconcile;
-mod release;
+pub(crate) mod release;
+mod renew;
 mod revert;
-mod serve;
+pub(crate) mod serve;
 mod shared;
-mod stage;
+pub(crate) mod stage;
 mod stand_down;
-mod unpack;
-mod util;
-mod venv;
+pub(crate) mod unpack;
+pub(crate) mod util;
+pub(crate) mod venv;
 mod verify;
 
 pub(crate) use verify::trusted_keys;

@@ -118,6 +118,18 @@ fn executable_twin(store: &Store, digest: &Digest) -> Result<PathBuf, UnpackErro
     Ok(twin)
 }
 
+/// Forgets the file that executables with this content share: the next one is written anew from the blob.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn forget_executable(store: &Store, digest: &Digest) -> Result<(), StoreError> {
+    let twin = store.path_of(digest).with_added_extension("x");
+    match fs::remove_file(&twin) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::Io { action: "remove", path: twin, source }),
+        _ => Ok(()),
+    }
+}
+
 fn write_out(store: &Store, digest: &Digest, place: &Path, mode: u32) -> Result<(), UnpackError> {
     let mut reader = store.reader(digest)?;
     let mut file: File = OpenOptions::new().write(true).create_new(true).mode(mode).open(place).map_err(failed("make", place))?;

@@ -3,6 +3,7 @@
 mod analysis_section;
 pub(crate) mod causes;
 mod connection;
+pub(crate) mod drift;
 pub(crate) mod environment_file;
 mod excerpt;
 pub(crate) mod explain;

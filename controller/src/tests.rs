@@ -1,5 +1,6 @@
 //! The driver with fake hosts: a rollout to its end, one that goes back, a restart in the middle, a rollback, one that comes level.
 
+mod drift;
 mod gates;
 mod planning;
 mod removal;

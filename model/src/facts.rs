@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{AppName, Fence, HostName, ReleaseId};
+use crate::{AppName, Drift, Fence, HostName, ReleaseId};
 
 /// What a host says of itself. Never trusted for identity or labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,4 +76,7 @@ pub struct AppState {
     /// The serving release waits for its confirmation: silence of the controller would undo it.
     #[serde(default)]
     pub unconfirmed: bool,
+    /// Where it differs from what was deployed; absent while nobody has looked since its last order, and from agents that do not look.
+    #[serde(default)]
+    pub drift: Option<Drift>,
 }

@@ -6,6 +6,7 @@
 mod analysis;
 mod difference;
 mod digest;
+mod drift;
 mod environment;
 mod facts;
 mod finding;
@@ -30,6 +31,7 @@ mod traffic;
 pub use analysis::{Analysis, Check, HOST, HOSTS, InvalidAnalysis, Query, VERSION};
 pub use difference::{Difference, differences};
 pub use digest::{Digest, DigestHasher, DigestStart, InvalidDigest, InvalidDigestStart};
+pub use drift::{DRIFT_FINDINGS_MAX, DRIFT_TEXT_BYTES_MAX, Differs, Drift, DriftFinding, DriftPart, DriftPolicy};
 pub use environment::{EnvironmentSpec, Timeouts};
 pub use facts::{AppState, DiskSpace, HostFacts, PythonFact, ReleaseKeys};
 pub use finding::{Finding, Verdict};

@@ -116,6 +116,10 @@ pub(crate) struct UnitState {
     pub(crate) restarts: u32,
     /// Since when it is active, by the clock of [`up_for`](Self::up_for); zero when it is not.
     pub(crate) active_since: Duration,
+    /// Where systemd found its file.
+    pub(crate) fragment: String,
+    /// Files that add to it.
+    pub(crate) drop_ins: Vec<String>,
 }
 
 impl UnitState {
@@ -406,6 +410,21 @@ impl Systemd {
         Ok(unit_state(&properties).load == "loaded")
     }
 
+    /// Whether a unit starts at boot, by what lies on the disk now: `enabled`, `linked`, `masked`, …; empty when there is no file.
+    pub(crate) async fn file_state(&self, unit: &str) -> Result<String, SystemdError> {
+        let doing = format!("tell whether {unit} starts at boot");
+        match self.ask(&doing, |manager| async move { manager.get_unit_file_state(unit).await }).await {
+            Err(SystemdError::Refused { source, .. }) if is_absent(&source) || is_no_file(&source) => Ok(String::new()),
+            state => state,
+        }
+    }
+
+    /// Lets masked units be started again.
+    pub(crate) async fn unmask(&self, units: &[&str]) -> Result<(), SystemdError> {
+        let doing = format!("unmask {}", units.join(", "));
+        self.ask(&doing, |manager| async move { manager.unmask_unit_files(units, false).await }).await.map(drop)
+    }
+
     /// Names of loaded units that match a glob pattern.
     pub(crate) async fn units(&self, pattern: &str) -> Result<Vec<String>, SystemdError> {
         let doing = format!("list {pattern}");
@@ -501,6 +520,14 @@ fn is_absent(error: &zbus::Error) -> bool {
     }
 }
 
+fn is_no_file(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::MethodError(name, _, _) => name.as_str() == "org.freedesktop.DBus.Error.FileNotFound",
+        zbus::Error::FDO(error) => matches!(**error, zbus::fdo::Error::FileNotFound(_)),
+        _ => false,
+    }
+}
+
 fn absent_is_done(result: Result<(), SystemdError>) -> Result<(), SystemdError> {
     match result {
         Err(SystemdError::Refused { source, .. }) if is_absent(&source) => Ok(()),
@@ -528,5 +555,7 @@ fn unit_state(properties: &HashMap<String, OwnedVariant>) -> UnitState {
         job: job("Job").0,
         restarts: number("NRestarts"),
         active_since: Duration::from_micros(micros("ActiveEnterTimestampMonotonic")),
+        fragment: text("FragmentPath"),
+        drop_ins: properties.get("DropInPaths").and_then(|v| Vec::<String>::try_from(v.clone()).ok()).unwrap_or_default(),
     }
 }

@@ -7,9 +7,11 @@ use roadstead_model::{Failure, FailureKind, OrderKind, ServiceName};
 use super::StepContext;
 use super::configure;
 use super::release::{Release, Role, role};
+use super::renew;
 use super::serve::start_time;
 use super::stage::Stage;
 use super::util::disk;
+use crate::host::probe::Address;
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
@@ -20,6 +22,13 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     // `/run` is empty after a boot.
     let (layout, folders, app) = (context.layout.clone(), release.clone(), context.order.app.clone());
     disk(move || configure::make_folders(&layout, &folders, &super::account::of(&layout, &app)?)).await?;
+    if context.current().as_ref() == Some(&release.id) {
+        // Its instances run already: from what lay here when they started.
+        tokio::select! {
+            () = context.cancelled.cancelled() => return context.go_on().map(|()| String::new()),
+            renewed = renew::web(context, &release) => renewed?,
+        };
+    }
     let stage = context.stage();
     let mut tries: Vec<BoxFuture<'_, _>> = Vec::new();
     for (name, service) in release.services() {
@@ -125,17 +134,28 @@ pub(crate) async fn check(
     service: &Service,
     unit: &str,
 ) -> Result<usize, Failure> {
-    let address = stage.private_address(release, name);
+    check_at(stage, release, &stage.private_address(release, name), name, service, unit).await
+}
+
+/// The same on another socket.
+pub(crate) async fn check_at(
+    stage: &Stage<'_>,
+    release: &Release,
+    address: &Address,
+    name: &ServiceName,
+    service: &Service,
+    unit: &str,
+) -> Result<usize, Failure> {
     let checks = &release.manifest.spec.checks;
     let of_service: Vec<&HttpCheck> = checks.health.iter().chain(&checks.smoke).filter(|check| check.service == *name).collect();
     if of_service.is_empty() {
-        stage.answers(Some(unit), &address, name, start_time(service)).await?;
+        stage.answers(Some(unit), address, name, start_time(service)).await?;
         return Ok(1);
     }
     for (index, check) in of_service.iter().enumerate() {
         let within = check.within.to_duration();
         let within = if index == 0 { within.max(start_time(service)) } else { within };
-        stage.check(Some(unit), &address, check, within).await?;
+        stage.check(Some(unit), address, check, within).await?;
     }
     Ok(of_service.len())
 }

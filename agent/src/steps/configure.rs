@@ -29,6 +29,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let release = context.release(release)?;
     fitness::check(&context.stage(), &release).await?;
     let (layout, variables, app) = (context.layout.clone(), variables.clone(), context.order.app.clone());
+    let (release_id, units) = (release.id.clone(), units_that_start(&release));
     let written = disk(move || {
         let account = account::of(&layout, &app)?;
         let variables = write_environment(&layout, &release, &variables)?;
@@ -43,11 +44,47 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     if !paths.is_empty() {
         systemd.link(&paths).await.map_err(|error| error.failure())?;
     }
+    let serves = context.current().as_ref() == Some(&release_id);
+    if serves {
+        unmask(context, &units).await?;
+    }
     let seen = systemd.version().await.map_err(|error| error.failure())? >= SEES_NEW_UNITS_SINCE;
-    if !seen || written.units.iter().any(|unit| unit.replaced) {
+    // What somebody changed of units that run may be what systemd has read.
+    if serves || !seen || written.units.iter().any(|unit| unit.replaced) {
         systemd.daemon_reload().await.map_err(|error| error.failure())?;
     }
     Ok(format!("{} variables, {} units", written.variables, paths.len()))
+}
+
+/// The units of a release that are started, sockets among them.
+fn units_that_start(release: &Release) -> Vec<String> {
+    let mut units = Vec::new();
+    for (name, service) in release.services() {
+        match role(service) {
+            Role::Own => {}
+            Role::WebTcp(_) => units.extend([release.unit(name), release.socket(name)]),
+            Role::WebUnix | Role::Worker | Role::Single => units.push(release.unit(name)),
+        }
+    }
+    units
+}
+
+/// Somebody may have masked units of the release that serves: nothing can start them until that is undone.
+async fn unmask(context: &StepContext, units: &[String]) -> Result<(), Failure> {
+    let systemd = &context.host.systemd;
+    let mut masked = Vec::new();
+    for unit in units {
+        if systemd.file_state(unit).await.map_err(|error| error.failure())?.starts_with("masked") {
+            masked.push(unit.as_str());
+        }
+    }
+    if masked.is_empty() {
+        return Ok(());
+    }
+    systemd.unmask(&masked).await.map_err(|error| error.failure())?;
+    let files: Vec<PathBuf> = masked.iter().map(|unit| context.layout.units().join(unit)).filter(|path| path.exists()).collect();
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    systemd.link(&files).await.map_err(|error| error.failure())
 }
 
 struct Written {
@@ -139,36 +176,47 @@ fn write_units(layout: &Layout, release: &Release, account: &Account) -> Result<
     let folder = layout.units();
     std::fs::create_dir_all(&folder).map_err(|error| super::util::io_failure("make the folder", &folder, &error))?;
     let mut written = Vec::new();
-    for (name, service) in release.services() {
-        for unit in units_of(release, name, service) {
-            let text = unit_text(layout, release, account, name, service, &unit)?;
-            let path = folder.join(&unit.name);
-            let before = std::fs::read_to_string(&path).ok();
-            if before.as_deref() != Some(text.as_str()) {
-                write_atomically(&path, text.as_bytes(), 0o644).map_err(|error| on_disk(&error))?;
-            }
-            written.push(WrittenUnit { replaced: before.is_some_and(|before| before != text), path });
+    for (name, text) in unit_texts(layout, release, account)? {
+        let path = folder.join(&name);
+        let before = std::fs::read_to_string(&path).ok();
+        if before.as_deref() != Some(text.as_str()) {
+            write_atomically(&path, text.as_bytes(), 0o644).map_err(|error| on_disk(&error))?;
         }
+        written.push(WrittenUnit { replaced: before.is_some_and(|before| before != text), path });
     }
     Ok(written)
+}
+
+/// Every unit of the release on this host that is written when it is prepared, with its text.
+pub(crate) fn unit_texts(layout: &Layout, release: &Release, account: &Account) -> Result<Vec<(String, String)>, Failure> {
+    let mut texts = Vec::new();
+    for (name, service) in release.services() {
+        for unit in units_of(layout, release, name, service) {
+            let text = unit_text(layout, release, account, name, service, &unit)?;
+            texts.push((unit.name, text));
+        }
+    }
+    Ok(texts)
 }
 
 /// A unit to write for a service.
 struct UnitPlan {
     name: String,
-    private: bool,
+    /// The socket that is its own.
+    private: Option<PathBuf>,
     socket: Option<String>,
 }
 
-fn units_of(release: &Release, name: &ServiceName, service: &Service) -> Vec<UnitPlan> {
+fn units_of(layout: &Layout, release: &Release, name: &ServiceName, service: &Service) -> Vec<UnitPlan> {
+    let own_socket = || Some(layout.instance_socket(release.app(), name, &release.id));
     match role(service) {
-        Role::WebUnix => vec![UnitPlan { name: release.unit(name), private: true, socket: None }],
+        Role::WebUnix => vec![UnitPlan { name: release.unit(name), private: own_socket(), socket: None }],
         // It is tried once on a private socket before it shares the public one.
         Role::WebTcp(_) => vec![
-            UnitPlan { name: release.unit(name), private: false, socket: Some(release.socket(name)) },
-            UnitPlan { name: release.trial(name), private: true, socket: None },
+            UnitPlan { name: release.unit(name), private: None, socket: Some(release.socket(name)) },
+            UnitPlan { name: release.trial(name), private: own_socket(), socket: None },
         ],
-        Role::Worker | Role::Single => vec![UnitPlan { name: release.unit(name), private: false, socket: None }],
+        Role::Worker | Role::Single => vec![UnitPlan { name: release.unit(name), private: None, socket: None }],
         Role::Own => Vec::new(),
     }
 }
@@ -182,8 +230,8 @@ fn unit_text(
     unit: &UnitPlan,
 ) -> Result<String, Failure> {
     let app = release.app();
-    let socket = unit.private.then(|| layout.instance_socket(app, name, &release.id));
-    let bind = match (&socket, &unit.socket) {
+    let socket = &unit.private;
+    let bind = match (socket, &unit.socket) {
         (Some(path), _) => Some(Bind::Unix(path.clone())),
         (None, Some(_)) => Some(Bind::Inherited),
         (None, None) => None,
@@ -214,13 +262,37 @@ fn unit_text(
     }))
 }
 
+/// The unit of one that stands in for a web instance, on a socket of its own.
+pub(crate) fn stand_in_text(
+    layout: &Layout,
+    release: &Release,
+    account: &Account,
+    name: &ServiceName,
+    service: &Service,
+) -> Result<String, Failure> {
+    let socket = layout.stand_in_socket(release.app(), name, &release.id);
+    let plan = UnitPlan { name: release.trial(name), private: Some(socket), socket: None };
+    unit_text(layout, release, account, name, service, &plan)
+}
+
 /// Writes what makes the app's sockets at boot: folders for its services, links to the serving release's instances.
 pub(crate) fn write_boot_files(stage: &Stage<'_>, serving: Option<&Release>) -> Result<(), Failure> {
     let path = stage.layout.boot_files(stage.app);
     let Some(release) = serving else {
         return crate::host::links::remove(&path).map_err(|error| super::util::io_failure("remove", &path, &error));
     };
-    let account = account::of(stage.layout, stage.app)?;
+    let text = boot_text(stage.layout, release, &account::of(stage.layout, stage.app)?);
+    if std::fs::read_to_string(&path).is_ok_and(|before| before == text) {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| super::util::io_failure("make the folder", folder, &error))?;
+    }
+    write_atomically(&path, text.as_bytes(), 0o644).map_err(|error| on_disk(&error))
+}
+
+/// What makes the sockets of the serving release at boot.
+pub(crate) fn boot_text(layout: &Layout, release: &Release, account: &Account) -> String {
     let services: Vec<(ServiceName, Option<ReleaseId>)> = release
         .services()
         .filter_map(|(name, service)| match role(service) {
@@ -229,12 +301,5 @@ pub(crate) fn write_boot_files(stage: &Stage<'_>, serving: Option<&Release>) -> 
             _ => None,
         })
         .collect();
-    let text = boot_files(&stage.layout.sockets(stage.app), &account.name, &services);
-    if std::fs::read_to_string(&path).is_ok_and(|before| before == text) {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| super::util::io_failure("make the folder", folder, &error))?;
-    }
-    write_atomically(&path, text.as_bytes(), 0o644).map_err(|error| on_disk(&error))
+    boot_files(&layout.sockets(release.app()), &account.name, &services)
 }

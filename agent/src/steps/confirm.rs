@@ -4,6 +4,7 @@ use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId};
 
 use super::StepContext;
 use super::collectstatic;
+use super::renew;
 use super::revert::stop_others;
 use super::util::disk;
 
@@ -19,7 +20,9 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let summary = format!("{} is to be confirmed, but {serving} serves here", release.id);
         return Err(Failure::new(FailureKind::Host, summary, "look at the host's last rollout: it went back by itself or by hand"));
     }
-    let stopped = stop_others(context, &context.release(release)?).await?;
+    let serving = context.release(release)?;
+    let stopped = stop_others(context, &serving).await?;
+    renew::clear(context, &serving).await?;
     let memory = context.states.update(&context.order.app, |memory| {
         memory.good.retain(|good| *good != release.id);
         memory.good.push(release.id.clone());

@@ -1,15 +1,17 @@
 //! Fetch: the manifest and the blobs that the host lacks. Nothing is fetched for a manifest that is not trusted.
 
-use roadstead_bundle::manifest::TreeRef;
+use roadstead_bundle::manifest::{Manifest, TreeRef};
 use roadstead_bundle::store::{Form, Store};
-use roadstead_model::{Digest, Failure, FailureKind, OrderKind};
+use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind};
 use roadstead_worker::files::{create_private_folder, write_atomically};
 
 use super::StepContext;
 use super::fit::{self, Here};
 use super::release::Release;
+use super::unpack::blobs;
 use super::util::{disk, io_failure, on_disk};
 use super::verify::{self, Kept};
+use crate::drift::damage::of_serving;
 use crate::host::disk::free;
 use crate::layout::Layout;
 
@@ -35,7 +37,9 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let way = fit::way(&manifest, &Here::of(&manifest))?;
         let trees = fit::trees(&manifest, &way);
         room_for(&layout, &trees)?;
-        Ok(trees.into_iter().map(|tree| tree.root).collect::<Vec<Digest>>())
+        let roots: Vec<Digest> = trees.into_iter().map(|tree| tree.root).collect();
+        clear_damaged(&layout, &app, manifest.clone(), &roots)?;
+        Ok(roots)
     })
     .await?;
     let bases = bases(context);
@@ -44,6 +48,22 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         0 => "everything was here".to_owned(),
         blobs => format!("{blobs} blobs, {} over the wire", size(fetched.wire_bytes)),
     })
+}
+
+/// Whoever wrote into files of the serving release wrote into the store, with which they share their bytes: what was hurt is fetched again.
+fn clear_damaged(layout: &Layout, app: &AppName, manifest: Manifest, roots: &[Digest]) -> Result<(), Failure> {
+    let release = Release::new(manifest);
+    if !release.tree(layout).is_dir() {
+        return Ok(());
+    }
+    // What cannot be compared, because the store lacks something, is fetched all the same.
+    let Ok(damage) = of_serving(layout, app, &release) else { return Ok(()) };
+    let cleared = damage.clear(&blobs(layout)?, roots);
+    let cleared = cleared.map_err(|error| Failure::new(FailureKind::Host, error.to_string(), "see the host's disk"))?;
+    if cleared > 0 {
+        tracing::warn!(%app, release = %release.id, cleared, "files of the release were written into; their contents are fetched again");
+    }
+    Ok(())
 }
 
 /// Trees of the serving release, in the same order: most files are the same, and the rest is sent as a difference to them.

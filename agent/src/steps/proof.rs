@@ -11,6 +11,7 @@ use super::release::{Release, Role, role};
 use super::serve::start_time;
 use super::stage::Stage;
 use crate::host::proof::{Expected, ProofError, prove as prove_unit, prove_connection, prove_listener, prove_some};
+use crate::layout::Layout;
 
 /// How often a unit that reloads is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -32,9 +33,7 @@ pub(crate) async fn prove(stage: &Stage<'_>, release: &Release, chosen: impl Fn(
             "see who else moves it",
         ));
     }
-    let venv = release.venv(stage.layout);
-    let interpreter = std::fs::canonicalize(venv.join("bin/python")).unwrap_or_else(|_| venv.clone());
-    let python = [interpreter, std::fs::canonicalize(&venv).unwrap_or(venv)];
+    let python = programs(stage.layout, release);
     let anything = [PathBuf::from("/")];
     let (mut processes, mut services) = (0, 0);
     for (name, service) in release.services().filter(|(_, service)| chosen(role(service))) {
@@ -65,6 +64,13 @@ pub(crate) async fn prove(stage: &Stage<'_>, release: &Release, chosen: impl Fn(
         services += 1;
     }
     Ok(format!("{processes} processes of {services} services run {}", release.id))
+}
+
+/// The programs that processes of a release are: its interpreter, and what lies in its virtual environment.
+pub(crate) fn programs(layout: &Layout, release: &Release) -> [PathBuf; 2] {
+    let venv = release.venv(layout);
+    let interpreter = std::fs::canonicalize(venv.join("bin/python")).unwrap_or_else(|_| venv.clone());
+    [interpreter, std::fs::canonicalize(&venv).unwrap_or(venv)]
 }
 
 /// systemd counts a unit of the team's own as started or reloaded before its processes show it: they have their time.

@@ -96,6 +96,18 @@ impl Stage<'_> {
             tracing::warn!(unit, "it was killed while it started, by nothing of its own; it is started once more");
             started = self.host.systemd.start(unit, within).await;
         }
+        self.told(unit, started).await
+    }
+
+    /// Restarts an instance, and waits until systemd counts it as up.
+    pub(crate) async fn restart(&self, unit: &str, service: &Service) -> Result<(), Failure> {
+        let within = service.start_timeout.to_duration() + service.stop_timeout.to_duration() + GRACE;
+        let started = self.host.systemd.restart(unit, within).await;
+        self.told(unit, started).await
+    }
+
+    /// What came of a start: a failure carries what the unit said.
+    async fn told(&self, unit: &str, started: Result<(), SystemdError>) -> Result<(), Failure> {
         match started {
             Ok(()) => Ok(()),
             Err(error @ (SystemdError::Job { .. } | SystemdError::Deadline { .. })) => {

@@ -1,5 +1,6 @@
 //! Unpack: the release's tree, complete under its name or not there at all. What lives across releases is linked into it.
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use roadstead_bundle::spec::{Collect, RelativePath};
 use roadstead_bundle::store::{Form, Store};
 use roadstead_bundle::unpack::{UnpackError, lay_out};
@@ -15,6 +16,7 @@ use super::account;
 use super::release::{Release, below};
 use super::shared;
 use super::util::{disk, io_failure, on_disk};
+use crate::drift::damage::of_serving;
 use crate::host::user::{Account, own, own_folder};
 use crate::layout::Layout;
 
@@ -26,7 +28,8 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     disk(move || {
         let account = account::of(&layout, release.app())?;
         let (tree, releases) = (release.tree(&layout), layout.releases(release.app()));
-        if tree.is_dir() {
+        let was_here = tree.is_dir();
+        if was_here && !of_serving(&layout, release.app(), &release)?.tree {
             return Ok("it was here".to_owned());
         }
         make_app_folders(&layout, &release, &account)?;
@@ -41,9 +44,10 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         link_placed(&layout, &release, &root)?;
         // Its name promises that it is complete, also after a power cut.
         sync_file_system(&fresh).map_err(|error| on_disk(&error))?;
-        fs::rename(&fresh, &tree).map_err(|error| io_failure("name", &tree, &error))?;
+        put_in_place(&fresh, &tree)?;
         sync_folder(&releases).map_err(|error| on_disk(&error))?;
-        Ok(format!("{} files", laid.linked + laid.copied + laid.links))
+        let files = laid.linked + laid.copied + laid.links;
+        Ok(if was_here { format!("{files} files, in the place of what was changed") } else { format!("{files} files") })
     })
     .await
 }
@@ -61,6 +65,20 @@ pub(crate) fn unpack_failure(error: &UnpackError) -> Failure {
             Failure::new(FailureKind::Untrusted, error.to_string(), "deploy again: what is missing or damaged is fetched again")
         }
     }
+}
+
+/// Gives a folder that was made aside its name. What has it already changes places with it at one moment, and stays aside until the next
+/// prune: processes may still be in it.
+pub(crate) fn put_in_place(fresh: &Path, place: &Path) -> Result<(), Failure> {
+    if fs::symlink_metadata(place).is_err() {
+        return fs::rename(fresh, place).map_err(|error| io_failure("name", place, &error));
+    }
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let gone = place.with_file_name(format!(".gone-{name}"));
+    remove_tree(&gone)?;
+    renameat2(AT_FDCWD, fresh, AT_FDCWD, place, RenameFlags::RENAME_EXCHANGE)
+        .map_err(|error| io_failure("exchange", place, &error.into()))?;
+    fs::rename(fresh, &gone).map_err(|error| io_failure("put aside", fresh, &error))
 }
 
 /// Removes a tree; one that is not there is removed.
@@ -118,10 +136,17 @@ fn link_statics(layout: &Layout, release: &Release, store: &Store, root: &Path, 
     let Some(statics) = release.manifest.spec.statics.as_ref().filter(|statics| statics.collect != Collect::Never) else { return Ok(()) };
     let (all, own_one) = (layout.collected(release.app()), layout.collected_of(release.app(), &release.id));
     own_folder(&all, None, None, 0o755).map_err(|error| io_failure("make the folder", &all, &error))?;
-    remove_tree(&own_one)?;
     match (&release.manifest.statics, statics.collect) {
-        (Some(tree), Collect::Build) => drop(lay_out(store, &tree.root, &own_one).map_err(|error| unpack_failure(&error))?),
+        (Some(tree), Collect::Build) => {
+            let fresh = all.join(format!(".new-{}", release.id));
+            remove_tree(&fresh)?;
+            lay_out(store, &tree.root, &fresh).map_err(|error| unpack_failure(&error))?;
+            put_in_place(&fresh, &own_one)?;
+        }
+        // What the serving release collected is served until it collects again.
+        _ if release.tree(layout).is_dir() && own_one.is_dir() => {}
         _ => {
+            remove_tree(&own_one)?;
             own_folder(&own_one, Some(account), Some(account), 0o755).map_err(|error| io_failure("make the folder", &own_one, &error))?;
         }
     }

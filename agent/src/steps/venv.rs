@@ -15,8 +15,9 @@ use std::path::Path;
 use super::StepContext;
 use super::fit::{self, Here, Way};
 use super::release::Release;
-use super::unpack::{blobs, remove_tree, unpack_failure};
+use super::unpack::{blobs, put_in_place, remove_tree, unpack_failure};
 use super::util::{disk, io_failure, on_disk};
+use crate::drift::damage::of_serving;
 use crate::host::python::Interpreter;
 use crate::layout::Layout;
 
@@ -28,7 +29,11 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let way = fit::way(&release.manifest, &Here::of(&release.manifest))?;
     let (Way::Linked(interpreter) | Way::Installed(interpreter, _)) = &way;
     let (venv, interpreter) = (release.venv(&layout), interpreter.clone());
-    if venv.is_dir() {
+    let damaged = matches!(way, Way::Linked(_)) && {
+        let (layout, release, app) = (layout.clone(), release.clone(), context.order.app.clone());
+        disk(move || Ok(of_serving(&layout, &app, &release)?.packages)).await?
+    };
+    if venv.is_dir() && !damaged {
         return disk(move || repair(&venv, &interpreter)).await;
     }
     match &way {
@@ -67,7 +72,7 @@ fn build(layout: &Layout, release: &Release, interpreter: &Interpreter) -> Resul
     skeleton(&fresh, interpreter)?;
     sync_file_system(&fresh).map_err(|error| on_disk(&error))?;
     let venv = release.venv(layout);
-    fs::rename(&fresh, &venv).map_err(|error| io_failure("name", &venv, &error))?;
+    put_in_place(&fresh, &venv)?;
     sync_folder(&venvs).map_err(|error| on_disk(&error))?;
     Ok(format!("{} packages, {} files", release.manifest.packages.list.len(), laid.linked + laid.copied))
 }
@@ -87,13 +92,17 @@ fn skeleton(fresh: &Path, interpreter: &Interpreter) -> Result<(), Failure> {
     // Some systems look for compiled packages in lib64, as `python -m venv` makes it.
     link("lib64".to_owned(), Path::new("lib"))?;
     let settings = fresh.join("pyvenv.cfg");
+    fs::write(&settings, settings_text(interpreter)).map_err(|error| io_failure("write", &settings, &error))
+}
+
+/// What `pyvenv.cfg` says.
+pub(crate) fn settings_text(interpreter: &Interpreter) -> String {
     let home = interpreter.path.parent().unwrap_or(Path::new("/usr/bin"));
-    let text = format!("home = {}\ninclude-system-site-packages = false\nversion = {version}\n", home.display());
-    fs::write(&settings, text).map_err(|error| io_failure("write", &settings, &error))
+    format!("home = {}\ninclude-system-site-packages = false\nversion = {}\n", home.display(), interpreter.version)
 }
 
 /// The two folders of a tree of packages: `lib/` for site-packages, `bin/` for programs if there are any.
-fn parts(store: &Store, root: &Digest) -> Result<(Digest, Option<Digest>), Failure> {
+pub(crate) fn parts(store: &Store, root: &Digest) -> Result<(Digest, Option<Digest>), Failure> {
     let malformed = |why: String| {
         Failure::new(
             FailureKind::Untrusted,

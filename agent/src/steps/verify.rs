@@ -19,6 +19,7 @@ use super::fit::{self, Here, Way};
 use super::placed;
 use super::release::Release;
 use super::util::{disk, io_failure, on_disk};
+use crate::drift::damage::{Damage, of_serving};
 use crate::fetch::ReceivedRelease;
 use crate::layout::Layout;
 
@@ -159,7 +160,8 @@ fn whole(layout: &Layout, release: &Release) -> Result<u64, Failure> {
             "deploy again: what is missing is fetched again",
         )
     };
-    let bytes = walk::check(&store, to_lay_out(layout, release, &way)).map_err(damaged)?;
+    let differs = of_serving(layout, release.app(), release)?;
+    let bytes = walk::check(&store, to_lay_out(layout, release, &way, &differs)).map_err(damaged)?;
     if let (Way::Installed(..), Some(wheels)) = (&way, &manifest.packages.wheels) {
         let node = store.read_checked(&wheels.root, limits::TREE_NODE_BYTES_MAX).map_err(|error| untrusted(error.to_string()))?;
         let node = Node::decode(&node).map_err(|error| untrusted(error.to_string()))?;
@@ -168,9 +170,11 @@ fn whole(layout: &Layout, release: &Release) -> Result<u64, Failure> {
     Ok(bytes)
 }
 
-/// The trees that a host needs and has not laid out under their final names yet. Those that are were read through before that.
-fn to_lay_out<'a>(layout: &Layout, release: &'a Release, way: &Way) -> impl Iterator<Item = &'a TreeRef> {
-    let (code_here, venv_here) = (release.tree(layout).is_dir(), release.venv(layout).is_dir());
+/// The trees that a host needs and has not laid out under their final names yet, or that were changed since. The others were read through
+/// before that.
+fn to_lay_out<'a>(layout: &Layout, release: &'a Release, way: &Way, damage: &Damage) -> impl Iterator<Item = &'a TreeRef> {
+    let code_here = release.tree(layout).is_dir() && !damage.tree;
+    let venv_here = release.venv(layout).is_dir() && !damage.packages;
     let packages = &release.manifest.packages;
     fit::trees(&release.manifest, way).into_iter().filter(move |tree| {
         let of_venv = packages.installed.iter().chain(&packages.wheels).any(|own| own == *tree);
@@ -194,12 +198,14 @@ mod tests {
         let way = Way::Linked(Interpreter { path: "/usr/bin/python3".into(), version: release.manifest.spec.python });
         let all = fit::trees(&release.manifest, &way).len();
         assert!(release.manifest.packages.installed.is_some() && all > 1);
-        let left = || to_lay_out(&layout, &release, &way).count();
+        let left = || to_lay_out(&layout, &release, &way, &Damage::default()).count();
         assert_eq!(left(), all);
         std::fs::create_dir_all(release.venv(&layout)).unwrap();
         assert_eq!(left(), all - 1);
-        assert!(to_lay_out(&layout, &release, &way).any(|tree| *tree == release.manifest.code));
+        assert!(to_lay_out(&layout, &release, &way, &Damage::default()).any(|tree| *tree == release.manifest.code));
         std::fs::create_dir_all(release.tree(&layout)).unwrap();
         assert_eq!(left(), 0);
+        let changed = Damage { tree: true, ..Damage::default() };
+        assert!(to_lay_out(&layout, &release, &way, &changed).any(|tree| *tree == release.manifest.code), "what was changed is read again");
     }
 }

@@ -43,6 +43,8 @@ pub enum Event {
     Reconciled(AppName, Result<(), Failure>),
     /// An app whose cutover, by this order, is not confirmed yet was looked at.
     Looked(AppName, OrderKey, Result<(), Failure>),
+    /// What the host says of itself has changed, and no order has changed it.
+    Changed,
     /// The work on an order ended.
     Driven(AppName, Box<Driven>),
 }
@@ -136,6 +138,7 @@ impl Worker {
             Event::Revoked => self.stand_down(),
             Event::Looked(name, key, seen) => self.looked(name, key, seen).await,
             Event::Reconciled(name, result) => self.reconciled(&name, result).await,
+            Event::Changed => self.tell_facts().await,
             Event::Driven(name, driven) => self.driven(&name, *driven).await,
         }
     }
@@ -307,10 +310,14 @@ impl Worker {
                 self.give_up(name, key, chain(&error)).await;
             }
         }
-        let facts = self.facts().await;
-        self.means.outbox.push(Outgoing::Facts(Box::new(facts)));
+        self.tell_facts().await;
         self.go_on(name).await;
         self.rest().await;
+    }
+
+    async fn tell_facts(&self) {
+        let facts = self.facts().await;
+        self.means.outbox.push(Outgoing::Facts(Box::new(facts)));
     }
 
     async fn rest(&self) {

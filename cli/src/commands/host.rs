@@ -1,11 +1,11 @@
 //! `roadstead host`: the fleet, new hosts, hosts that must go.
 
 use clap::Subcommand;
-use roadstead_proto::v1::{AppState, CreateTokenRequest, Host, HostFacts, ListHostsRequest, RevokeHostRequest};
+use roadstead_proto::v1::{AppState, CreateTokenRequest, Host, HostFacts, ListHostsRequest, RepairHostRequest, RevokeHostRequest};
 
 use crate::failure::{Failure, Result};
 use crate::output::{Output, count, size, table};
-use crate::remote::{Controller, moment, now_ms, rollout_view::span, spans};
+use crate::remote::{Controller, drift, moment, now_ms, rollout_view::span, spans};
 
 /// Looks at hosts, lets new ones in, and cuts hosts off.
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,15 @@ enum Action {
         #[arg(long, default_value = "15m", value_parser = spans::parse)]
         ttl: roadstead_model::Millis,
     },
+    /// Brings a host that was changed behind the product's back to what it should run, like any host that comes level.
+    #[command(after_help = "Example:\n  roadstead host repair web-3 --reason 'views.py was edited by hand'")]
+    Repair {
+        /// Its name or id.
+        host: String,
+        /// Why, for the history.
+        #[arg(long)]
+        reason: String,
+    },
     /// Cuts a host off at once and for good. What it serves goes on serving: it only hears no controller any more.
     #[command(after_help = "Example:\n  roadstead host revoke web-3 --reason 'sold' --yes")]
     Revoke {
@@ -83,6 +92,13 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
             let made = controller.call(async |mut client| Ok(client.create_token(request).await?.into_inner()))?;
             output.note(&format!("good for one host until {}", moment(made.expires_at_ms)));
             output.result(&serde_json::json!({ "token": made.token, "expires_at_ms": made.expires_at_ms }), || made.token.clone());
+        }
+        Action::Repair { host, reason } => {
+            let request = RepairHostRequest { host: host.clone(), reason: reason.clone() };
+            let begun = controller.call(async |mut client| Ok(client.repair_host(request).await?.into_inner().begun))?;
+            output.result(&serde_json::json!({ "repaired": host, "begun": begun }), || {
+                format!("{host} comes level with {}: see `roadstead rollout list`", begun.join(", "))
+            });
         }
         Action::Revoke { host, reason, yes } => {
             let hosts = hosts(&controller, "")?;
@@ -156,6 +172,7 @@ fn text(host: &Host) -> String {
         ("agent", facts.agent_version.clone()),
         ("free disk", free(&facts)),
         ("believes", believes(&facts)),
+        ("differs", drift::lines(host).join("\n")),
     ];
     table(["", ""], rows.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| [name.to_owned(), value]))
 }
@@ -176,7 +193,7 @@ fn believes(facts: &HostFacts) -> String {
 /// For programs.
 pub(crate) fn json(host: &Host) -> serde_json::Value {
     let facts = host.facts.clone().unwrap_or_default();
-    let app = |app: &AppState| serde_json::json!({ "app": app.app, "current": app.current, "previous": app.previous, "releases": app.releases, "bad": app.bad });
+    let app = |app: &AppState| serde_json::json!({ "app": app.app, "current": app.current, "previous": app.previous, "releases": app.releases, "bad": app.bad, "drift": drift::of_app(app) });
     serde_json::json!({
         "host": host.name,
         "id": host.id,

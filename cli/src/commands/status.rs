@@ -1,12 +1,12 @@
 //! `roadstead status`: what runs where, at a glance.
 
-use roadstead_model::EnvironmentSpec;
+use roadstead_model::{Drift, EnvironmentSpec};
 use roadstead_proto::v1::{Environment, Host, ListEnvironmentsRequest, ListHostsRequest};
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
-use crate::output::{Output, table};
-use crate::remote::{Controller, moment, traffic};
+use crate::output::{Output, count, table};
+use crate::remote::{Controller, drift, moment, traffic};
 
 /// Shows what runs where.
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,8 @@ struct Row {
     /// It is of the set of a blue-green environment that has no traffic.
     idle: bool,
     state: &'static str,
+    /// Where it differs from what was deployed; absent while nobody has looked.
+    drift: Option<Drift>,
     /// What balancers give it; empty where there are none.
     traffic: String,
 }
@@ -58,6 +60,11 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         } else {
             table(["ENVIRONMENT", "APP", "HOST", "RUNS", "LEVEL", "STATE", "TRAFFIC"], rows.iter().map(cells_with_traffic))
         };
+        for row in &rows {
+            if let Some(drift) = row.drift.as_ref().filter(|drift| !drift.is_level()) {
+                text.push_str(&format!("\n{} was changed since {} was deployed: {}", row.host, row.app, drift.summary()));
+            }
+        }
         for balancer in environments.iter().flat_map(|environment| &environment.balancers) {
             if !balancer.connected || balancer.problem.is_some() {
                 text.push_str(&format!("\nbalancer {}", traffic::told(balancer)));
@@ -91,6 +98,7 @@ fn rows(environment: &Environment, hosts: &[Host]) -> Vec<Row> {
             idle: switches && traffic == "drained",
             state: if host.connected { "connected" } else { "away" },
             traffic,
+            drift: drift::of_host(host, &environment.app),
         })
     };
     environment.hosts.iter().filter_map(row).collect()
@@ -112,7 +120,10 @@ fn cells(row: &Row) -> [String; 6] {
         (Some(rollout), _) => format!("{rollout}: {}", row.active_phase),
         (None, _) if row.idle => "the other set, without traffic".to_owned(),
         (None, true) if row.current.is_empty() => "nothing deployed".to_owned(),
-        (None, true) => "level".to_owned(),
+        (None, true) => match row.drift.as_ref().map_or(0, Drift::wrong) {
+            0 => "level".to_owned(),
+            wrong => format!("level, but {}", count(wrong, "difference")),
+        },
         (None, false) if row.current.is_empty() => "nothing deployed since the database was restored".to_owned(),
         (None, false) => format!("not level: {} is current", row.current),
     };

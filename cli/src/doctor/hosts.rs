@@ -6,7 +6,7 @@ use roadstead_proto::v1::{Environment, Host, HostFacts};
 use super::fleet::{Fleet, Signed, are, is_moving, names};
 use crate::commands::status::runs;
 use crate::output::size;
-use crate::remote::{moment, rollout_view::span};
+use crate::remote::{drift, moment, rollout_view::span};
 
 /// A host that was not heard for so long will hardly come back by itself.
 const STALE: Millis = Millis::from_secs(7 * 24 * 3600);
@@ -28,6 +28,7 @@ pub(super) fn all(fleet: &Fleet, now: u64) -> Vec<Finding> {
     findings.extend(heard(&hosts, now));
     findings.extend(disks(&hosts));
     findings.extend(levels(fleet, &hosts));
+    findings.extend(drifted(&hosts));
     findings.extend(believed(fleet, &hosts));
     findings.extend(versions(fleet, &hosts));
     findings.extend(outranked(&hosts));
@@ -156,6 +157,20 @@ fn levels(fleet: &Fleet, hosts: &[&Host]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Hosts that somebody changed since they were deployed to.
+fn drifted(hosts: &[&Host]) -> Option<Finding> {
+    let differs = |host: &&&Host| {
+        let apps = host.facts.as_ref().map(|facts| facts.apps.as_slice()).unwrap_or_default();
+        apps.iter().any(|app| drift::of_app(app).is_some_and(|drift| !drift.is_level()))
+    };
+    let found: Vec<&Host> = hosts.iter().filter(differs).copied().collect();
+    let first = found.first()?;
+    let says = format!("{} no longer as deployed: {}", are(found.len()), names(&found));
+    let hint =
+        format!("see what differs: `roadstead host show {}`; put it right: `roadstead host repair {} --reason …`", first.name, first.name);
+    Some(Finding::warning("drift", says, hint))
 }
 
 fn members<'a>(environment: &Environment, hosts: &[&'a Host]) -> Vec<&'a Host> {

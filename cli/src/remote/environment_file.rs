@@ -1,7 +1,7 @@
 //! `env/*.toml`: the policy of an environment as people write it, with durations in words and errors with line and column.
 
 use roadstead_model::mistake;
-use roadstead_model::{AppName, EnvironmentName, EnvironmentSpec, Millis, Selector, Timeouts, VariableName, limits};
+use roadstead_model::{AppName, DriftPolicy, EnvironmentName, EnvironmentSpec, Millis, Selector, Timeouts, VariableName, limits};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -65,6 +65,8 @@ struct Environment {
     hosts: Selector,
     #[serde(default = "default_keep")]
     keep: u32,
+    #[serde(default)]
+    drift: DriftPolicy,
 }
 
 const fn default_keep() -> u32 {
@@ -126,6 +128,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
         analysis,
         bake: given(file.strategy.bake(), Millis::from_secs(60)),
         keep: file.environment.keep,
+        drift: file.environment.drift,
         timeouts: Timeouts {
             prepare: given(file.timeouts.prepare, default.prepare),
             migrate: given(file.timeouts.migrate, default.migrate),

@@ -33,7 +33,9 @@ impl Loop {
         let changed = self.facts.get(host).is_none_or(|known| known.boot_id != facts.boot_id || known.agent_version != facts.agent_version);
         if changed {
             self.tries.forget_host(host);
+            self.drifts.forget_host(host);
         }
+        self.note_drift(host, &facts);
         self.busy.hello(host, &facts, &remembered.outcomes);
         self.work.changes.facts.push((host.clone(), facts.clone()));
         self.facts.insert(host.clone(), facts);
@@ -75,6 +77,7 @@ impl Loop {
         };
         // Reports have told what rollouts did. This is of an earlier one, or of nobody's: what was believed may not hold any more.
         let changed = self.facts.get(host).is_none_or(|known| serving(known) != serving(&facts));
+        self.work.look_for_level |= self.note_drift(host, &facts);
         self.work.changes.facts.push((host.clone(), facts.clone()));
         self.facts.insert(host.clone(), facts);
         if changed {
@@ -130,6 +133,8 @@ impl Loop {
         }
         let state = facts.apps.entry(app).or_default();
         let known = state.clone();
+        // What was seen before the order holds no more: the host looks again.
+        state.drift = None;
         state.unconfirmed = waits_for_confirmation(report).unwrap_or(state.unconfirmed);
         if state.current != *current {
             let before = std::mem::replace(&mut state.current, current.clone());
@@ -151,6 +156,7 @@ impl Loop {
         }
         self.traffic_gone(host, true);
         self.facts.remove(host);
+        self.drifts.revoked(host);
         self.busy.forget(host);
         self.ahead.remove(host);
         // What only one host runs finds another.

@@ -61,11 +61,16 @@ impl Loop {
         // A host that serves it has stopped what of earlier releases is not its own any more.
         let homes = all_homes.settled(|old| serves(old) || !hosts.iter().any(|host| host.id == *old));
         let place = self.place(environment).await?;
-        let mut behind = Vec::new();
+        let (mut behind, mut repairs) = (Vec::new(), Vec::new());
         for host in hosts {
-            let level = self.is_level(&host.id, &spec.app, &target);
+            self.note_given_up(&host.id, spec, &target, now);
+            let repaired = self.is_to_repair(&host.id, spec, &target, now);
+            let level = self.is_level(&host.id, &spec.app, &target) && !repaired;
             let tried = self.tries.pauses(&(host.id.clone(), spec.app.clone(), target.clone()), now);
             let lacks = (!level && !tried) || all_homes.gains(&host.id, &homes);
+            if repaired {
+                repairs.push(host.id.clone());
+            }
             if lacks && self.parts.sessions.is_open(&host.id) && !self.is_ahead(&host.id) {
                 behind.push(self.candidate(&spec.app, &release.manifest, host, &homes, place.as_ref()).await?);
             }
@@ -74,7 +79,13 @@ impl Loop {
         if behind.is_empty() {
             return Ok(());
         }
+        let mut wanted = None;
         for host in &behind {
+            if repairs.contains(&host.id) {
+                let asked = self.begin_repair(&host.id, &spec.app, &target, now);
+                wanted =
+                    wanted.or(asked).or_else(|| Some(("controller".to_owned(), format!("{} differs from what was deployed", host.name))));
+            }
             self.tries.begin((host.id.clone(), spec.app.clone(), target.clone()), now);
         }
         let rollout = RolloutId(self.next_rollout);
@@ -89,7 +100,7 @@ impl Loop {
                 for (service, host) in homes {
                     self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
                 }
-                self.begin_level(plan, &others);
+                self.begin_level(plan, &others, wanted);
             }
             Err(error) => tracing::warn!(%error, "hosts are not brought level"),
         }

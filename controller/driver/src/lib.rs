@@ -9,6 +9,7 @@ mod ahead;
 mod announce;
 mod busy;
 mod clock;
+mod drift;
 mod fleet;
 mod foresee;
 mod gates;
@@ -41,6 +42,8 @@ use ahead::Ahead;
 pub use announce::Announce;
 use busy::Busy;
 pub use clock::Clock;
+use drift::Drifts;
+pub use drift::Repair;
 pub use foresee::{Foresee, Foreseen, OtherPlan};
 pub use gates::LockRecord;
 use gates::Looked;
@@ -141,6 +144,13 @@ pub enum Event {
         /// Where the answer goes.
         answer: oneshot::Sender<Result<Box<Foreseen>, Refused>>,
     },
+    /// Someone wants a host repaired.
+    Repair {
+        /// Which, and why.
+        repair: Repair,
+        /// Where the answer goes: what begins, or will when it can.
+        answer: oneshot::Sender<Result<Vec<String>, LedgerError>>,
+    },
     /// Someone wants an environment to go.
     Remove {
         /// Which.
@@ -176,6 +186,16 @@ impl Driver {
     #[must_use]
     pub fn balancer(&self, host: &HostId, app: &AppName) -> Option<TrafficSeen> {
         self.balancers.get(host, app)
+    }
+
+    /// Asks for a repair of a host; gives what begins, or will when it can.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub async fn repair(&self, repair: Repair) -> Result<Vec<String>, LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Event::Repair { repair, answer }).await;
+        answered.await.map_err(|_| LedgerError::Stopping)?
     }
 
     /// Asks for something.
@@ -223,6 +243,8 @@ struct Loop {
     sent: BTreeMap<HostId, (Epoch, BTreeSet<(RolloutId, u32)>)>,
     /// Attempts to bring hosts level that did not work.
     tries: Tries,
+    /// Hosts that were changed behind the product's back.
+    drifts: Drifts,
     /// When the gates of rollouts were looked at.
     looked: Looked,
     /// What is asked for and waits for another rollout to give way.
@@ -285,6 +307,7 @@ impl Loop {
             forgiven: parts.ledger.forgiven().await?,
             sent: BTreeMap::new(),
             tries: Tries::default(),
+            drifts: Drifts::default(),
             looked: Looked::default(),
             looking: Looking::default(),
             parked: Vec::new(),
@@ -293,6 +316,7 @@ impl Loop {
             work: Work::default(),
             parts,
         };
+        this.recall_drifts();
         for record in this.parts.ledger.unfinished_rollouts().await? {
             let rollout = record.state.plan.rollout;
             let hosts = record.state.hosts.keys().cloned();
@@ -354,7 +378,11 @@ impl Loop {
             Event::Traffic { host, epoch, seen } => self.traffic_seen(&host, epoch, *seen),
             Event::Revoked { host } => self.revoked(&host),
             Event::LookAtGates => self.looked.again(),
-            Event::EnvironmentsChanged => self.shares.is_stale = true,
+            Event::EnvironmentsChanged => {
+                self.shares.is_stale = true;
+                // A host that differs may be wanted repaired now.
+                self.work.look_for_level |= self.drifts.is_any();
+            }
             Event::Verb { verb, answer } => {
                 // What was decided before is saved first: a verb reads the database.
                 self.finish_round(stopping).await;
@@ -370,6 +398,12 @@ impl Loop {
                 self.finish_round(stopping).await;
             }
             Event::Foresee { asked, answer } => self.foresee(asked, answer, stopping).await,
+            Event::Repair { repair, answer } => {
+                let begun = self.ask_for_repair(repair).await;
+                // Whoever hears of it can rely on it.
+                self.finish_round(stopping).await;
+                drop(answer.send(begun));
+            }
             Event::Remove { removal, answer } => self.remove(removal, answer, stopping).await,
         }
     }
@@ -388,7 +422,7 @@ impl Loop {
         let now = self.parts.clock.steady();
         let waiting = self.running.values().filter_map(|running| roadstead_rollout::wake(running.state()));
         let waiting = waiting.chain(self.next_look());
-        let next = waiting.chain(self.parked.iter().map(|parked| parked.until)).chain(self.tries.next()).min();
+        let next = waiting.chain(self.parked.iter().map(|parked| parked.until)).chain(self.tries.next()).chain(self.drifts.next()).min();
         match next {
             None => Duration::from_secs(3600),
             // What is overdue although it was just looked at waits for something else than the clock.
@@ -405,7 +439,9 @@ impl Loop {
         for rollout in due {
             self.decide(rollout, roadstead_rollout::Event::Tick);
         }
-        self.work.look_for_level |= self.tries.are_due(now);
+        // Both are asked: each marks what it told.
+        let (tries, repairs) = (self.tries.are_due(now), self.drifts.are_due(now));
+        self.work.look_for_level |= tries || repairs;
     }
 
     /// Saves what was decided, then tells it: acknowledgements, orders, watchers, answers.

@@ -68,6 +68,7 @@ pub fn environment() -> EnvironmentSpec {
         app: app(),
         hosts: Selector::default(),
         gates: Gates::default(),
+        drift: roadstead_model::DriftPolicy::default(),
         strategy: Strategy { batch: Share::Count(1), max_unavailable: Share::Count(1), ..Strategy::default() },
         traffic: None,
         analysis: None,

@@ -42,6 +42,16 @@ impl Tries {
         self.0.remove(goal);
     }
 
+    /// The app of a host is well, whatever release it was that failed.
+    pub(super) fn forget_app(&mut self, host: &HostId, app: &AppName) {
+        self.0.retain(|(known, of, _), _| known != host || of != app);
+    }
+
+    /// How many attempts did not work.
+    pub(super) fn count(&self, goal: &Goal) -> u32 {
+        self.0.get(goal).map_or(0, |attempt| attempt.count)
+    }
+
     /// The host is another one than the one that failed: it started anew, or has another agent.
     pub(super) fn forget_host(&mut self, host: &HostId) {
         self.0.retain(|(known, _, _), _| known != host);

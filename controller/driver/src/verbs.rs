@@ -300,16 +300,11 @@ impl Loop {
         self.running.insert(rollout, running);
     }
 
-    /// Starts bringing hosts level with what their environment runs.
-    pub(super) fn begin_level(&mut self, plan: Plan, others: &[roadstead_model::VariableName]) {
+    /// Starts bringing hosts level with what their environment runs. `asked`: who wants that and why, when it is a repair.
+    pub(super) fn begin_level(&mut self, plan: Plan, others: &[roadstead_model::VariableName], asked: Option<(String, String)>) {
         self.next_rollout += 1;
-        let wanted = Wanted {
-            kind: RolloutKind::Level,
-            reason: "hosts come level with their environment".to_owned(),
-            by: "controller".to_owned(),
-            idempotency_key: String::new(),
-            plan: None,
-        };
+        let (by, reason) = asked.unwrap_or_else(|| ("controller".to_owned(), "hosts come level with their environment".to_owned()));
+        let wanted = Wanted { kind: RolloutKind::Level, reason, by, idempotency_key: String::new(), plan: None };
         self.enter(plan, wanted, others, false);
     }
 }

@@ -229,6 +229,11 @@ impl Operator for OperatorCalls {
         hosts::revoke(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
+    async fn repair_host(&self, request: Request<v1::RepairHostRequest>) -> Answer<v1::RepairHostResponse> {
+        let admin = self.admin(&request)?;
+        hosts::repair(&self.0, &admin, request.into_inner()).await.map(Response::new)
+    }
+
     async fn revoke_admin(&self, request: Request<v1::RevokeAdminRequest>) -> Answer<v1::RevokeAdminResponse> {
         let admin = self.admin(&request)?;
         admins::revoke(&self.0, &admin, request.into_inner()).await.map(Response::new)

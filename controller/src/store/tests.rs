@@ -23,6 +23,7 @@ fn spec(keep: u32) -> EnvironmentSpec {
         analysis: None,
         bake: Millis(0),
         keep,
+        drift: roadstead_model::DriftPolicy::default(),
         timeouts: roadstead_model::Timeouts::default(),
         variables: std::collections::BTreeMap::new(),
     }

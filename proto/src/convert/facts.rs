@@ -1,6 +1,9 @@
 //! Facts of hosts.
 
-use roadstead_model::{AppName, AppState, DiskSpace, HostFacts, HostName, PythonFact, ReleaseId, ReleaseKeys};
+use roadstead_model::{
+    AppName, AppState, DRIFT_FINDINGS_MAX, Differs, DiskSpace, Drift, DriftFinding, DriftPart, HostFacts, HostName, PythonFact, ReleaseId,
+    ReleaseKeys,
+};
 
 use crate::invalid::{InField, bounded, optional};
 use crate::{Invalid, v1};
@@ -44,7 +47,18 @@ fn app_state((app, state): (AppName, AppState)) -> v1::AppState {
         bad: names(state.bad),
         highest: state.highest.map(Into::into),
         unconfirmed: state.unconfirmed,
+        drift: state.drift.map(drift),
     }
+}
+
+fn drift(drift: Drift) -> v1::Drift {
+    let finding = |finding: DriftFinding| v1::DriftFinding {
+        part: finding.part.word().to_owned(),
+        how: finding.how.word().to_owned(),
+        place: finding.place,
+        detail: finding.detail,
+    };
+    v1::Drift { findings: drift.findings.into_iter().map(finding).collect(), more: drift.more }
 }
 
 impl TryFrom<v1::HostFacts> for HostFacts {
@@ -99,7 +113,22 @@ impl TryFrom<v1::AppState> for (AppName, AppState) {
                 bad: ids(wire.bad)?,
                 highest: wire.highest.map(Into::into),
                 unconfirmed: wire.unconfirmed,
+                drift: wire.drift.map(TryInto::try_into).transpose()?,
             },
         ))
+    }
+}
+
+/// What is wrong is told first by every honest agent; here it is put in order again, so that a list of another order says the same.
+impl TryFrom<v1::Drift> for Drift {
+    type Error = Invalid;
+    fn try_from(wire: v1::Drift) -> Result<Self, Invalid> {
+        bounded(wire.findings.len(), DRIFT_FINDINGS_MAX, "facts.apps.drift")?;
+        let finding = |f: v1::DriftFinding| {
+            Ok(DriftFinding::new(DriftPart::of_word(&f.part), Differs::of_word(&f.how), text(f.place)?, text(f.detail)?))
+        };
+        let mut drift = Self::of(wire.findings.into_iter().map(finding).collect::<Result<_, Invalid>>()?);
+        drift.more = wire.more;
+        Ok(drift)
     }
 }

@@ -98,3 +98,15 @@ fn what_balancers_are_told_and_say_round_trips() {
     let seen = TrafficSeen { key, app, servers: BTreeMap::from([(host("web-1"), server)]), problem };
     assert_eq!(TrafficSeen::try_from(v1::TrafficSeen::from(seen.clone())).unwrap(), seen);
 }
+
+#[test]
+fn drift_of_a_lying_host_is_refused_and_of_a_newer_one_is_taken() {
+    let finding =
+        |how: &str, place: &str| v1::DriftFinding { part: "kernel".into(), how: how.into(), place: place.into(), detail: String::new() };
+    let drift = |findings: Vec<v1::DriftFinding>| roadstead_model::Drift::try_from(v1::Drift { findings, more: 7 });
+    let newer = drift(vec![finding("own", "b"), finding("melted", "a")]).unwrap();
+    assert!(!newer.is_level() && newer.findings[0].place == "a" && newer.more == 7, "{newer:?}");
+    assert!(drift(vec![finding("changed", "x"); 21]).is_err(), "too many");
+    assert!(drift(vec![finding("changed", "a\u{1b}[2J")]).is_err(), "what a terminal would obey");
+    assert!(drift(vec![finding("changed", &"x".repeat(5000))]).is_err(), "too long");
+}

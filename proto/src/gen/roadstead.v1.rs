@@ -225,7 +225,7 @@ pub struct Python {
     #[prost(string, tag = "2")]
     pub path: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppState {
     #[prost(string, tag = "1")]
     pub app: ::prost::alloc::string::String,
@@ -244,6 +244,31 @@ pub struct AppState {
     /// The serving release waits for its confirmation.
     #[prost(bool, tag = "7")]
     pub unconfirmed: bool,
+    /// Where it differs from what was deployed. Absent: nobody has looked since its last order, or the agent does not look.
+    #[prost(message, optional, tag = "8")]
+    pub drift: ::core::option::Option<Drift>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Drift {
+    #[prost(message, repeated, tag = "1")]
+    pub findings: ::prost::alloc::vec::Vec<DriftFinding>,
+    /// How many there are beside those.
+    #[prost(uint32, tag = "2")]
+    pub more: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DriftFinding {
+    /// `tree`, `packages`, `unit`, `link`, `process`; what is not known is taken as something else.
+    #[prost(string, tag = "1")]
+    pub part: ::prost::alloc::string::String,
+    /// `missing`, `added`, `changed`, `rights`, `elsewhere`, `down`, `disabled`, `masked`, `unreadable`, `own`; what is not known is taken as
+    /// something else.
+    #[prost(string, tag = "2")]
+    pub how: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub place: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub detail: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Fence {
@@ -2135,6 +2160,19 @@ pub struct RevokeHostRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RevokeHostResponse {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RepairHostRequest {
+    #[prost(string, tag = "1")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RepairHostResponse {
+    /// What begins, or will when what runs has ended: `APP RELEASE`. Empty: the host is as it was deployed, as far as it says.
+    #[prost(string, repeated, tag = "1")]
+    pub begun: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RevokeAdminRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -2822,6 +2860,31 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("roadstead.v1.Operator", "RevokeHost"));
             self.inner.unary(req, path, codec).await
         }
+        /// Brings a host that differs from what was deployed to what its environments run: rollouts like any other that bring hosts level.
+        pub async fn repair_host(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RepairHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RepairHostResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/RepairHost",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "RepairHost"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn revoke_admin(
             &mut self,
             request: impl tonic::IntoRequest<super::RevokeAdminRequest>,
@@ -3034,6 +3097,14 @@ pub mod operator_server {
             request: tonic::Request<super::RevokeHostRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RevokeHostResponse>,
+            tonic::Status,
+        >;
+        /// Brings a host that differs from what was deployed to what its environments run: rollouts like any other that bring hosts level.
+        async fn repair_host(
+            &self,
+            request: tonic::Request<super::RepairHostRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RepairHostResponse>,
             tonic::Status,
         >;
         async fn revoke_admin(
@@ -4227,6 +4298,51 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeHostSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/RepairHost" => {
+                    #[allow(non_camel_case_types)]
+                    struct RepairHostSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::RepairHostRequest>
+                    for RepairHostSvc<T> {
+                        type Response = super::RepairHostResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RepairHostRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::repair_host(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RepairHostSvc(inner);
                         let codec = crate::codec::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -13,6 +13,7 @@ mod cloned_host;
 mod controller_killed;
 mod damaged_state;
 mod disk_full;
+mod drift;
 mod drills;
 mod enrollment;
 mod every_kind;

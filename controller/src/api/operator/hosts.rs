@@ -5,18 +5,25 @@ use roadstead_proto::v1;
 use tonic::Status;
 
 use super::super::Context;
-use super::super::status::{invalid, not_now, stored, unknown};
+use super::super::status::{invalid, not_now, refused, stored, unknown};
 use super::{Admin, releases::reason};
 use crate::clock;
 use crate::store::HostRecord;
-use roadstead_driver::Event;
+use roadstead_driver::{Event, Refused, Repair};
+
+/// Findings of all hosts together that are told one by one: they have to fit a message.
+const FINDINGS_MAX: usize = 2000;
 
 pub(super) async fn list(context: &Context, request: v1::ListHostsRequest) -> Result<v1::ListHostsResponse, Status> {
     let environment = match request.environment.as_str() {
         "" => None,
         name => Some(EnvironmentName::parse(name).map_err(invalid)?),
     };
-    let hosts = context.store.hosts(environment.as_ref()).await.map_err(stored)?;
+    let mut hosts = context.store.hosts(environment.as_ref()).await.map_err(stored)?;
+    let mut room = FINDINGS_MAX;
+    for drift in hosts.iter_mut().flat_map(|host| host.facts.apps.values_mut()).filter_map(|app| app.drift.as_mut()) {
+        room -= drift.cut(room).min(room);
+    }
     Ok(v1::ListHostsResponse { hosts: hosts.into_iter().map(|host| shown(context, host)).collect() })
 }
 
@@ -66,4 +73,19 @@ pub(super) async fn revoke(context: &Context, admin: &Admin, request: v1::Revoke
     context.sessions.cut(&host.id);
     context.driver.tell(Event::Revoked { host: host.id }).await;
     Ok(v1::RevokeHostResponse {})
+}
+
+pub(super) async fn repair(context: &Context, admin: &Admin, request: v1::RepairHostRequest) -> Result<v1::RepairHostResponse, Status> {
+    let host = meant(context, &request.host).await?;
+    let reason = reason(&request.reason)?;
+    if host.revoked_at.is_some() {
+        return Err(not_now(format!("{} was cut off", host.name), "nothing reaches it; let it in again: see `roadstead host token`"));
+    }
+    let repair = Repair { host: host.id, reason, by: admin.actor() };
+    let begun = context.driver.repair(repair).await.map_err(|error| refused(Refused::Ledger(error)))?;
+    if begun.is_empty() {
+        let hint = "see `roadstead status`: its environments run nothing, or none of them counts it among its hosts";
+        return Err(not_now(format!("there is nothing that {} should run", host.name), hint));
+    }
+    Ok(v1::RepairHostResponse { begun })
 }

@@ -75,6 +75,7 @@ macro_rules! operator_calls {
             create_token(v1::CreateTokenRequest::default()),
             list_hosts(v1::ListHostsRequest::default()),
             revoke_host(v1::RevokeHostRequest::default()),
+            repair_host(v1::RepairHostRequest::default()),
             revoke_admin(v1::RevokeAdminRequest::default()),
         )
     };

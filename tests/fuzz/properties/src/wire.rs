@@ -39,7 +39,9 @@ pub fn facts(bytes: &[u8]) {
     assert_eq!(HostFacts::try_from(v1::HostFacts::from(facts.clone())).as_ref(), Ok(&facts));
     let pythons = facts.pythons.iter().flat_map(|python| [&python.version, &python.path]);
     let texts = [&facts.agent_version, &facts.operating_system, &facts.architecture, &facts.systemd, &facts.boot_id];
-    assert!(texts.into_iter().chain(pythons).all(|text| !text.contains(char::is_control)));
+    let findings = facts.apps.values().flat_map(|app| &app.drift).flat_map(|drift| &drift.findings);
+    let drift = findings.flat_map(|finding| [&finding.place, &finding.detail]);
+    assert!(texts.into_iter().chain(pythons).chain(drift).all(|text| !text.contains(char::is_control)));
 }
 
 /// Every message that somebody receives survives its own writing; what it carries is converted as in its own target. The first byte

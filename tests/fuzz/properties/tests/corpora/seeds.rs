@@ -243,6 +243,7 @@ fn facts() -> HostFacts {
         bad: vec![],
         highest: Some(Fence { term: 1, rollout: RolloutId(1), sequence: 1 }),
         unconfirmed: true,
+        drift: Some(Drift::of(vec![DriftFinding::new(DriftPart::Tree, Differs::Changed, "/srv/views.py", "")])),
     };
     HostFacts {
         host_name: HostName::parse("web-1").unwrap(),
