@@ -112,8 +112,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "hosts that moved are told to clear up, not to go back",
         file: ENDING,
-        from: "        Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,",
-        to: "        Stage::Moving | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Abandoning,",
+        from: "        Stage::Moving | Stage::Returning | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,",
+        to: "        Stage::Moving | Stage::Returning | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Abandoning,",
         within: 400,
     },
     Mutant {
