@@ -183,7 +183,7 @@ pub enum Mistake {
     #[error("its query does not name $hosts, so it would not be the release's hosts that are judged")]
     NoHosts,
     /// An address that is the same for every host.
-    #[error("its url does not name $host, so it would not be the release's hosts that are asked")]
+    #[error("its url does not name $host as who is asked, so it would not be the release's hosts")]
     NoHost,
     /// A word that stands for nothing.
     #[error("${0} stands for nothing here: known is ${1}")]
@@ -262,6 +262,9 @@ impl Check {
         let Self { name: _, url, status, contains, failures, inconclusive } = self;
         placeholders(url, HOST)?.then_some(()).ok_or(Mistake::NoHost)?;
         HttpUrl::parse(&filled(url, HOST, "host")).map_err(Mistake::Url)?;
+        // Its hosts are asked, and nothing else that the controller reaches.
+        let asks_hosts = |(_, rest): &(&str, &str)| rest.strip_prefix('$').is_some_and(|rest| name_of(rest) == HOST);
+        url.split_once("://").filter(asks_hosts).ok_or(Mistake::NoHost)?;
         if !(200..=599).contains(status) {
             return Err(Mistake::Status(*status));
         }

@@ -113,13 +113,15 @@ impl Loop {
         news
     }
 
-    /// Whether a host is to be repaired now: it differs, somebody wants that changed, and it is not too early for another attempt.
-    pub(super) fn is_to_repair(&self, host: &HostId, spec: &EnvironmentSpec, target: &ReleaseId, now: Timestamp) -> bool {
+    /// Whether a host is to be repaired now: it differs, somebody wants that changed, and it is not too early for another attempt. In a
+    /// locked environment somebody may be at work on the host: there nothing is repaired that no operator asks for.
+    pub(super) fn is_to_repair(&self, host: &HostId, spec: &EnvironmentSpec, target: &ReleaseId, is_locked: bool, now: Timestamp) -> bool {
         let goal = (host.clone(), spec.app.clone(), target.clone());
         if self.drifts.asked.contains_key(&(host.clone(), spec.app.clone())) {
             return true;
         }
         spec.drift == DriftPolicy::Repair
+            && !is_locked
             && self.differs(host, &spec.app, target)
             && self.drifts.tries.count(&goal) < REPAIRS_MAX
             && !self.drifts.tries.pauses(&goal, now)

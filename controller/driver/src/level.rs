@@ -61,10 +61,12 @@ impl Loop {
         // A host that serves it has stopped what of earlier releases is not its own any more.
         let homes = all_homes.settled(|old| serves(old) || !hosts.iter().any(|host| host.id == *old));
         let place = self.place(environment).await?;
+        let lock = self.parts.ledger.lock(&spec.name, &spec.app).await?;
+        let is_locked = lock.is_some_and(|lock| self.parts.clock.now() < lock.until);
         let (mut behind, mut repairs) = (Vec::new(), Vec::new());
         for host in hosts {
             self.note_given_up(&host.id, spec, &target, now);
-            let repaired = self.is_to_repair(&host.id, spec, &target, now);
+            let repaired = self.is_to_repair(&host.id, spec, &target, is_locked, now);
             let level = self.is_level(&host.id, &spec.app, &target) && !repaired;
             let tried = self.tries.pauses(&(host.id.clone(), spec.app.clone(), target.clone()), now);
             let lacks = (!level && !tried) || all_homes.gains(&host.id, &homes);

@@ -377,7 +377,11 @@ impl Loop {
             Event::Report { host, epoch, sequence, report } => self.report(&host, epoch, sequence, *report),
             Event::Traffic { host, epoch, seen } => self.traffic_seen(&host, epoch, *seen),
             Event::Revoked { host } => self.revoked(&host),
-            Event::LookAtGates => self.looked.again(),
+            Event::LookAtGates => {
+                self.looked.again();
+                // What is locked is not repaired by itself.
+                self.work.look_for_level |= self.drifts.is_any();
+            }
             Event::EnvironmentsChanged => {
                 self.shares.is_stale = true;
                 // A host that differs may be wanted repaired now.

@@ -114,7 +114,10 @@ pub fn looks(state: &State) -> Option<&Looks> {
 pub fn look_due(state: &State) -> Option<Timestamp> {
     let Phase::Baking { batch, since } = state.phase else { return None };
     let analysis = judged_by(state, batch)?;
-    Some(looks(state).map_or(since, |looks| looks.at.plus(analysis.every)))
+    // What decides is seen when the bake's time is over, not before.
+    let end = since.plus(bake_of(state, batch).time);
+    let next = |at: Timestamp| if at < end { at.plus(analysis.every).min(end) } else { at.plus(analysis.every) };
+    Some(looks(state).map_or(since, |looks| next(looks.at)))
 }
 
 /// What is to be asked; nothing while no batch bakes that is judged.
@@ -201,7 +204,7 @@ pub(crate) fn bakes_on(state: &mut State, batch: u32, now: Timestamp, notes: &mu
     if judged_by(state, batch).is_none() {
         return false;
     }
-    if passes(state) {
+    if passes(state) && looks(state).is_some_and(|looks| looks.at >= looks.since.plus(bake_of(state, batch).time)) {
         let told: Vec<String> = looks(state).into_iter().flat_map(|looks| &looks.of).map(sentence).collect();
         notes.push(Note { host: None, kind: "analysis-passed", text: told.join("; ") });
         return false;
@@ -218,6 +221,11 @@ pub(crate) fn bakes_on(state: &mut State, batch: u32, now: Timestamp, notes: &mu
 pub(crate) fn passes(state: &State) -> bool {
     let all = state.plan.analysis.as_ref().map_or(0, |analysis| analysis.queries.len() + analysis.checks.len());
     looks(state).is_some_and(|looks| looks.of.len() == all && looks.of.iter().all(|look| look.judgement.is_good()))
+}
+
+/// Whether a batch bakes that is judged.
+pub(crate) fn is_judged(state: &State) -> bool {
+    matches!(state.phase, Phase::Baking { batch, .. } if judged_by(state, batch).is_some())
 }
 
 /// Whether nothing is unknown any more of what was asked about.

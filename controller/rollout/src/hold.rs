@@ -79,7 +79,7 @@ pub(crate) fn look(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
     }
     let unknown = matches!(hold.cause, HoldCause::Unknown { .. });
     // A batch that moves once more is looked at anew.
-    if unknown && (analysis::is_known(state) || !matches!(state.phase, Phase::Baking { .. })) {
+    if unknown && (analysis::is_known(state) || !analysis::is_judged(state)) {
         notes.push(Note { host: None, kind: "resumed", text: "it goes on: all can be judged again".to_owned() });
         return resume(state, now);
     }

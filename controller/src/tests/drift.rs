@@ -77,3 +77,21 @@ async fn what_was_found_before_an_order_does_not_outlive_it() {
     assert_eq!((rig.said("host-drifted").await, rig.newest().await), (1, next), "the release that was changed is gone");
     rig.stop().await;
 }
+
+/// Somebody may be at work on the host.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_locked_environment_nothing_is_repaired_by_itself() {
+    let (folder, disks) = (tempfile::tempdir().unwrap(), Disks::default());
+    let (rig, rollout) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
+    let (place, now) = ((environment().name, app()), clock::now());
+    let lock =
+        LockRecord { by: "admin:bob".into(), reason: "incident".into(), at: now, until: now.plus(roadstead_model::Millis(3_600_000)) };
+    rig.store.set_lock(place, lock, false).await.unwrap().unwrap();
+    rig.policy(DriftPolicy::Repair).await;
+    rig.says(&disks, &["views.py"]).await;
+    assert_eq!((rig.said("host-drifted").await, rig.newest().await), (1, rollout));
+    assert_eq!(rig.repair().await.len(), 1, "an operator who asks for it knows what he does");
+    let repair = rig.level(rollout).await;
+    assert_eq!(rig.end(repair).await.state.phase.word(), "done");
+    rig.stop().await;
+}

@@ -92,6 +92,9 @@ fn what_could_not_judge_is_refused() {
     assert!(of(Query { inconclusive: 0, ..query() }).contains("inconclusive = 0"));
     assert!(by(Check { inconclusive: limits::IN_A_ROW_MAX + 1, ..front_page() }).contains("inconclusive = 1001"));
     assert!(by(Check { url: "http://web-1/".into(), ..front_page() }).contains("does not name $host"));
+    for elsewhere in ["http://169.254.169.254/?$host", "http://db.$host/", "http://127.0.0.1:9200/$host"] {
+        assert!(by(Check { url: elsewhere.into(), ..front_page() }).contains("does not name $host as who is asked"), "{elsewhere}");
+    }
     assert!(by(Check { url: "ftp://$host/".into(), ..front_page() }).contains("no address to ask"));
     assert!(by(Check { url: "http://a:b@$host/".into(), ..front_page() }).contains("must not carry a user"));
     assert!(by(Check { url: "http://$host/$path".into(), ..front_page() }).contains("$path stands for nothing here"));

@@ -293,3 +293,21 @@ fn rollouts_that_were_saved_before_are_read_and_their_plans_keep_their_digests()
     assert_eq!(judged.told_apart(&judges), ["analysis.queries.1.at-most: 0.01 → 0.02"]);
     assert_eq!(plan(RolloutKind::Level, &environment(Share::Count(1), Share::Count(1), Share::default()), 3).analysis, None);
 }
+
+/// What was well when the bake began says nothing of its end.
+#[test]
+fn what_decides_is_seen_when_the_time_of_the_bake_is_over() {
+    let mut fleet = canary();
+    let Phase::Baking { since, .. } = fleet.state.phase else { panic!("it bakes") };
+    let end = since.plus(Millis::from_secs(60));
+    while fleet.now < end {
+        fleet.look(Sight::Good);
+        let due = look_due(&fleet.state).unwrap();
+        assert!(due <= end || fleet.now >= end, "a look is due at the end: {due:?}");
+        fleet.now = due.min(end);
+    }
+    fleet.event(Event::Tick);
+    assert_eq!(phase(&fleet), "baking", "the look before the end does not do");
+    fleet.look(Sight::Bad);
+    assert_eq!(phase(&fleet), "reverting");
+}
