@@ -158,6 +158,7 @@ fn forgetful(fleet: &Fleet, balancers: &Balancers) {
     wait_until("a host to be drained", SOON * 2, drains).unwrap();
     balancers.restart_haproxy();
     fleet.controller.systemctl(&["kill", "-s", "KILL", "roadstead-controller"]).unwrap();
+    wait_until("the controller to answer again", SOON, || fleet.rollout(&rollout).is_ok()).unwrap();
     let watched = fleet.watch(&rollout).unwrap();
     assert!(watched.success(), "{}{}", watched.stdout, watched.stderr);
     wait_until("every host to have its traffic", SOON, || all_full(fleet)).unwrap();
