@@ -78,20 +78,35 @@ pub const fn table_key(state: &State) -> OrderKey {
 /// ended, and where nothing shares out traffic.
 #[must_use]
 pub fn weights(state: &State) -> Option<BTreeMap<HostId, Weight>> {
-    state.plan.traffic.as_ref()?;
-    if matches!(state.phase, Phase::Gated { .. } | Phase::Ended { .. }) {
+    if !has_a_say(state) {
         return None;
     }
     if let Some(switch) = switch_of(state) {
         return Some(switched(state, switch));
     }
-    let (new, old) = canary(state);
-    let weight = |id: &HostId| match share(state, id)? {
+    let parts = canary(state);
+    Some(state.hosts.keys().filter_map(|id| Some((id.clone(), weight(state, id, parts)?))).collect())
+}
+
+/// What one host is to get, as it stands in [`weights`].
+fn weight_of(state: &State, id: &HostId) -> Option<Weight> {
+    match switch_of(state) {
+        _ if !has_a_say(state) => None,
+        Some(switch) => switched(state, switch).get(id).copied(),
+        None => weight(state, id, canary(state)),
+    }
+}
+
+fn weight(state: &State, id: &HostId, (new, old): (Weight, Weight)) -> Option<Weight> {
+    match share(state, id)? {
         share if !share.takes() => Some(Weight::DRAINED),
         _ if serves(state, id) => Some(new),
         _ => Some(old),
-    };
-    Some(state.hosts.keys().filter_map(|id| Some((id.clone(), weight(id)?))).collect())
+    }
+}
+
+fn has_a_say(state: &State) -> bool {
+    state.plan.traffic.is_some() && !matches!(state.phase, Phase::Gated { .. } | Phase::Ended { .. })
 }
 
 /// What each host gets while no rollout moves it, by the release that it serves: those that serve another than the environment are held
@@ -149,24 +164,12 @@ pub(crate) fn begin_to_switch(state: &mut State, now: Timestamp) {
 
 /// What keeps the switch from being in effect at every balancer.
 pub(crate) fn lacks_switch(state: &State) -> Option<Failure> {
-    let traffic = state.plan.traffic.as_ref()?;
     let name = |id: &HostId| {
         let planned = state.plan.hosts.get(id).map(|planned| &planned.name);
         planned.or_else(|| switch_of(state)?.from.get(id))
     };
-    if traffic.balancers.is_empty() {
-        return Some(nobody_balances());
-    }
     let turn = state.hosts.values().map(|host| host.traffic.turn).max().unwrap_or_default();
-    for (id, wanted) in weights(state)? {
-        for (balancer, of_balancer) in &traffic.balancers {
-            let heard = state.traffic.heard.get(balancer).filter(|heard| heard.turn >= turn);
-            if let Some(failure) = lacks(of_balancer, heard, name(&id)?, wanted) {
-                return Some(failure);
-            }
-        }
-    }
-    None
+    weights(state)?.into_iter().find_map(|(id, wanted)| lacks_anywhere(state, name(&id)?, wanted, turn))
 }
 
 /// Full or nothing, canary or not; `None` for a host that never takes traffic.
@@ -175,11 +178,18 @@ fn share(state: &State, id: &HostId) -> Option<Weight> {
     let planned = state.plan.hosts.get(id)?.share?;
     let out = match host.stage {
         Stage::Returning | Stage::Healthy | Stage::Confirming | Stage::Confirmed => false,
-        Stage::Draining | Stage::Moving | Stage::Reverting | Stage::Stuck | Stage::Left => host.traffic.drained || !planned.takes(),
-        // One that is tried again, of which nothing is known, stays out.
-        Stage::Waiting | Stage::Preparing | Stage::Prepared | Stage::Migrating => host.traffic.drained || !planned.takes(),
         // It serves what it served.
-        _ => !planned.takes(),
+        Stage::Failed | Stage::Reverted | Stage::Abandoning | Stage::Abandoned => !planned.takes(),
+        // One that is tried again, of which nothing is known, stays out like one that moves.
+        Stage::Waiting
+        | Stage::Preparing
+        | Stage::Prepared
+        | Stage::Migrating
+        | Stage::Draining
+        | Stage::Moving
+        | Stage::Reverting
+        | Stage::Stuck
+        | Stage::Left => host.traffic.drained || !planned.takes(),
     };
     Some(if out { Weight::DRAINED } else { Weight::FULL })
 }
@@ -356,19 +366,20 @@ fn lose_when_late(state: &mut State, id: &HostId, failure: Failure, now: Timesta
 /// The first thing that balancers do not do yet with a host: not take it out, or not give it its share.
 fn lacking(state: &State, id: &HostId) -> Option<Failure> {
     let (host, planned) = (state.hosts.get(id)?, state.plan.hosts.get(id)?);
-    let wanted = weights(state)?.get(id).copied()?;
-    let traffic = state.plan.traffic.as_ref()?;
-    if traffic.balancers.is_empty() {
-        return Some(nobody_balances());
-    }
-    traffic.balancers.iter().find_map(|(balancer, name)| {
-        let heard = state.traffic.heard.get(balancer).filter(|heard| heard.turn >= host.traffic.turn);
-        lacks(name, heard, &planned.name, wanted)
-    })
+    lacks_anywhere(state, &planned.name, weight_of(state, id)?, host.traffic.turn)
 }
 
-fn nobody_balances() -> Failure {
-    Failure::new(FailureKind::Host, "no balancer is left to share out the traffic", "enroll one: see docs/traffic.md, and deploy again")
+/// The first balancer that does not give a host what is wanted, by what each says of a table of this turn or a newer one.
+fn lacks_anywhere(state: &State, host: &HostName, wanted: Weight, turn: u32) -> Option<Failure> {
+    let balancers = &state.plan.traffic.as_ref()?.balancers;
+    if balancers.is_empty() {
+        let hint = "enroll one: see docs/traffic.md, and deploy again";
+        return Some(Failure::new(FailureKind::Host, "no balancer is left to share out the traffic", hint));
+    }
+    balancers.iter().find_map(|(balancer, name)| {
+        let heard = state.traffic.heard.get(balancer).filter(|heard| heard.turn >= turn);
+        lacks(name, heard, host, wanted)
+    })
 }
 
 fn lacks(balancer: &HostName, heard: Option<&Heard>, host: &HostName, wanted: Weight) -> Option<Failure> {
