@@ -345,8 +345,9 @@ class Facts:
             state_only = state_only or (model is not None and state.unmanaged(model.options))
         if state_only or not routed(operation, state.app, name):
             facts["state_only"] = True
-        if kind in SHAPES:
-            SHAPES[kind](facts, operation, state, self)
+        shape = SHAPES.get(kind) or (named if kind.endswith("Extension") and "." not in kind else None)
+        if shape:
+            shape(facts, operation, state, self)
         return facts
 
     def sql(self, text):
@@ -462,7 +463,6 @@ SHAPES = {
     "AlterIndexTogether": together, "AddConstraint": constraint, "AddConstraintNotValid": constraint, "AddIndex": index,
     "AddIndexConcurrently": index, "RemoveIndex": named, "RemoveIndexConcurrently": named, "RemoveConstraint": named,
     "ValidateConstraint": named, "RenameIndex": named, "RunPython": run_python, "RunSQL": run_sql,
-    "CreateExtension": named,
 }
 
 
