@@ -10,6 +10,7 @@ pub mod container;
 pub mod diff;
 pub mod ingest;
 pub mod manifest;
+pub mod migrations;
 pub mod node;
 pub mod project;
 pub mod release;

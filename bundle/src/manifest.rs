@@ -2,6 +2,9 @@
 //!
 //! Format versions (a reader refuses a higher number than it knows and says what to upgrade):
 //! - 1: first.
+//! - 2: a release may name what its migrations do. A reader of format 1 takes no field that it does not know, since a manifest has one
+//!   encoding: it would call the release malformed. The number tells it to say what helps. A release without that is still written as 1,
+//!   and every host takes it.
 
 use roadstead_model::{AppName, Digest, ReleaseId, Timestamp, Version, limits};
 use serde::{Deserialize, Serialize};
@@ -9,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::spec::{AppSpec, PythonVersion, RelativePath};
 
 /// The newest manifest format that this code reads, and the one that it writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// The oldest format that can name what migrations do.
+const FORMAT_OF_FACTS: u32 = 2;
 
 /// A release, described. Encoded as canonical JSON: fields in this order, maps sorted, no spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +37,18 @@ pub struct Manifest {
     pub statics: Option<TreeRef>,
     /// Migrations that the release contains, as `app_label.name`, sorted.
     pub migrations: Vec<String>,
+    /// What they do, and their SQL: a blob of [`crate::migrations::MigrationFacts`]. Hosts do not fetch it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration_facts: Option<BlobRef>,
+}
+
+/// A blob that stands for itself, and in no tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRef {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// The commit that a release was built from.
@@ -159,6 +176,9 @@ pub enum InvalidManifest {
         /// The other.
         spec: AppName,
     },
+    /// It has a field that its format has not.
+    #[error("the manifest tells what migrations do, which its format {0} cannot")]
+    Field(u32),
     /// It carries nothing to run with.
     #[error("the release carries neither installed packages nor wheels")]
     NoPackages,
@@ -194,7 +214,16 @@ impl Manifest {
         if manifest.packages.installed.is_none() && manifest.packages.wheels.is_none() {
             return Err(InvalidManifest::NoPackages);
         }
+        if manifest.migration_facts.is_some() && format < FORMAT_OF_FACTS {
+            return Err(InvalidManifest::Field(format));
+        }
         Ok(manifest)
+    }
+
+    /// The format of a manifest with these facts: the oldest that can say it, so that older hosts take what they can.
+    #[must_use]
+    pub const fn format_with(facts: Option<&BlobRef>) -> u32 {
+        if facts.is_some() { FORMAT_OF_FACTS } else { 1 }
     }
 
     /// All its trees: code, packages, static files.

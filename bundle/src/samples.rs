@@ -48,5 +48,6 @@ pub(crate) fn manifest() -> Manifest {
         },
         statics: None,
         migrations: vec![],
+        migration_facts: None,
     }
 }

@@ -9,13 +9,14 @@ use std::path::Path;
 use crate::container;
 use crate::diff::{Counted, diff};
 use crate::ingest::{IngestError, ingest};
-use crate::manifest::{Entry, EntryKind, Manifest, Node, TreeRef};
+use crate::manifest::{BlobRef, Entry, EntryKind, InvalidManifest, Manifest, Node, TreeRef};
+use crate::migrations::{InvalidFacts, Migration, MigrationFacts};
 use crate::release::UntrustedRelease;
 use crate::samples;
 use crate::sign::SigningKey;
-use crate::store::{Form, Store};
+use crate::store::{Form, Store, StoreError};
 use crate::unpack::lay_out;
-use crate::walk::{TreeError, blobs, check};
+use crate::walk::{TreeError, blobs, check, migration_facts};
 use roadstead_model::Digest;
 
 fn folder() -> tempfile::TempDir {
@@ -148,6 +149,61 @@ fn hostile_trees_are_refused_before_anything_leaves_the_folder() {
     store.put(b"[]").unwrap();
     manifest.code = TreeRef { root: bomb, entries: 0, bytes: 0 };
     assert!(matches!(blobs(&store, &manifest), Err(TreeError::TooLarge { .. })));
+}
+
+/// A release that tells what its migrations do.
+fn with_facts(store: &Store) -> (Manifest, MigrationFacts) {
+    let migration = Migration { name: "shop.0001_initial".to_owned(), sql: Some("CREATE TABLE x;".to_owned()), ..Migration::default() };
+    let facts = MigrationFacts { format: 1, engine: "postgresql".to_owned(), migrations: vec![migration], ..MigrationFacts::default() };
+    let bytes = facts.encode().unwrap();
+    let mut manifest = release(store, "hello");
+    manifest.migration_facts = Some(BlobRef { digest: store.put(&bytes).unwrap(), bytes: bytes.len() as u64 });
+    (manifest, facts)
+}
+
+#[test]
+fn what_migrations_do_travels_with_the_bundle_and_stays_off_hosts() {
+    let (_a, builder) = store(Form::Compressed);
+    let (manifest, facts) = with_facts(&builder);
+    let shelf = folder();
+    let bundle = shelf.path().join("b");
+    container::write(&bundle, &builder, &signed(&manifest)).unwrap();
+    let (_b, other) = store(Form::Raw);
+    let read = container::read(&bundle, &other).unwrap().claims().unwrap();
+    assert_eq!(migration_facts(&other, &read).unwrap(), Some(facts));
+    let blob = manifest.migration_facts.unwrap();
+    assert!(blobs(&other, &read).unwrap().contains(&(blob.digest, blob.bytes)));
+    other.remove(&blob.digest).unwrap();
+    assert!(check(&other, read.trees()).is_ok(), "a host needs its trees alone");
+    assert_eq!(migration_facts(&other, &samples::manifest()).unwrap(), None);
+}
+
+#[test]
+fn a_manifest_that_names_something_else_than_facts_is_refused() {
+    let (_s, store) = store(Form::Compressed);
+    let (mut manifest, _) = with_facts(&store);
+    let mut named = |bytes: &[u8], length: u64, there: bool| {
+        let digest = if there { store.put(bytes).unwrap() } else { Digest::of(bytes) };
+        manifest.migration_facts = Some(BlobRef { digest, bytes: length });
+        blobs(&store, &manifest).unwrap_err()
+    };
+    assert!(matches!(named(b"gone", 4, false), TreeError::Store(StoreError::Missing(_))));
+    assert!(matches!(named(b"[]", 2, true), TreeError::Facts(InvalidFacts::Unreadable(_))));
+    assert!(matches!(named(b"{\"format\":99}", 13, true), TreeError::Facts(InvalidFacts::Newer(99))));
+    assert!(matches!(named(b"{\"format\":1}", 11, true), TreeError::Differs { .. }));
+    assert!(matches!(named(b"{\"format\":1}", u64::MAX, true), TreeError::Facts(InvalidFacts::TooLarge(_))));
+    assert!(matches!(named(&vec![b' '; 9 << 20], 4, true), TreeError::Store(StoreError::TooLarge { .. })));
+}
+
+#[test]
+fn older_hosts_are_told_by_the_format_what_they_cannot_read() {
+    let (_s, store) = store(Form::Compressed);
+    let (mut manifest, _) = with_facts(&store);
+    assert_eq!((Manifest::format_with(None), Manifest::format_with(manifest.migration_facts.as_ref())), (1, 2));
+    manifest.format = 1;
+    assert_eq!(Manifest::decode(&manifest.encode()), Err(InvalidManifest::Field(1)));
+    let old = Manifest { format: 1, migration_facts: None, ..manifest };
+    assert!(Manifest::decode(&old.encode()).is_ok() && !String::from_utf8(old.encode()).unwrap().contains("migration_facts"));
 }
 
 #[test]

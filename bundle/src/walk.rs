@@ -3,7 +3,8 @@
 use roadstead_model::{Digest, limits};
 use std::collections::{BTreeSet, HashSet};
 
-use crate::manifest::{EntryKind, Manifest, Node, TreeRef};
+use crate::manifest::{BlobRef, EntryKind, Manifest, Node, TreeRef};
+use crate::migrations::{InvalidFacts, MigrationFacts};
 use crate::node::{InvalidNode, link_stays_within};
 use crate::store::{Store, StoreError};
 
@@ -37,6 +38,9 @@ pub enum TreeError {
         /// The bound.
         max: u64,
     },
+    /// What the release says of its migrations is not that.
+    #[error(transparent)]
+    Facts(#[from] InvalidFacts),
     /// The tree is not what the manifest says of it.
     #[error("a tree has {found} entries and bytes, its manifest says {expected}")]
     Differs {
@@ -116,12 +120,37 @@ pub fn walk<E: From<TreeError>>(store: &Store, root: &Digest, visit: &mut dyn Fn
     Ok(())
 }
 
-/// Everything that a release needs: digests and sizes of all blobs of its trees, folders' nodes included.
+/// Everything that a release needs: digests and sizes of all blobs of its trees, folders' nodes included, and what its migrations do.
 ///
 /// # Errors
 /// [`TreeError`], also when a tree is not what the manifest says of it.
 pub fn blobs(store: &Store, manifest: &Manifest) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
-    blobs_of(store, manifest.trees())
+    let mut all = blobs_of(store, manifest.trees())?;
+    if let Some(blob) = &manifest.migration_facts {
+        read_facts(store, blob)?;
+        all.insert((blob.digest, blob.bytes));
+    }
+    Ok(all)
+}
+
+/// What a release says of its migrations; nothing where it says nothing.
+///
+/// # Errors
+/// [`TreeError`] where the blob that the manifest names is missing, damaged, or something else.
+pub fn migration_facts(store: &Store, manifest: &Manifest) -> Result<Option<MigrationFacts>, TreeError> {
+    manifest.migration_facts.as_ref().map(|blob| read_facts(store, blob)).transpose()
+}
+
+fn read_facts(store: &Store, blob: &BlobRef) -> Result<MigrationFacts, TreeError> {
+    if blob.bytes > limits::MIGRATION_FACTS_BYTES_MAX {
+        return Err(InvalidFacts::TooLarge(blob.bytes).into());
+    }
+    let bytes = store.read_checked(&blob.digest, limits::MIGRATION_FACTS_BYTES_MAX)?;
+    if bytes.len() as u64 != blob.bytes {
+        let (expected, found) = (format!("0 and {}", blob.bytes), format!("0 and {}", bytes.len()));
+        return Err(TreeError::Differs { expected, found });
+    }
+    Ok(MigrationFacts::decode(&bytes)?)
 }
 
 /// As [`blobs`], of some trees alone.

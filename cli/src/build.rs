@@ -11,6 +11,7 @@ pub(crate) mod django;
 mod folder_digest;
 pub(crate) mod git;
 pub(crate) mod lock;
+mod migrations;
 pub(crate) mod own_code;
 pub(crate) mod packages;
 pub(crate) mod patterns;

@@ -6,7 +6,7 @@ mod words;
 
 pub(crate) use progress::{Bytes, Step};
 pub(crate) use table::table;
-pub(crate) use words::{count, size, took};
+pub(crate) use words::{count, printable, size, took};
 
 use serde::Serialize;
 use std::cell::RefCell;

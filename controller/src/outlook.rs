@@ -10,8 +10,9 @@ mod tests;
 
 use roadstead_bundle::diff::{Difference, diff_lists};
 use roadstead_bundle::manifest::Manifest;
+use roadstead_bundle::migrations::told;
 use roadstead_model::outlook::{
-    Batch, Changes, Counts, Course, FileChanges, GateOutlook, HostOutlook, Migration, NewMigration, Obstacle, Outlook, PackageChange,
+    Backup, Batch, Changes, Counts, Course, FileChanges, GateOutlook, HostOutlook, Migration, Obstacle, Outlook, PackageChange,
     TrafficOutlook, VariableChange, VariableDifference,
 };
 use roadstead_model::{HostId, VariableName};
@@ -37,7 +38,7 @@ pub(crate) fn outlook(foreseen: &Foreseen, obstacles: Vec<Obstacle>, contents: &
         current: current.as_ref().map(ReleaseRecord::id),
         obstacles,
         gates: foreseen.gates.iter().map(|gate| GateOutlook { why: gate.why.clone(), way: gate.way.clone() }).collect(),
-        notes: notes::notes(foreseen, contents),
+        notes: notes::notes(foreseen, contents, &lists),
         plan: plan.as_ref().map(|plan| course(plan, foreseen, &lists, contents, history)),
         changes: changes(lists, contents, variables),
     }
@@ -82,7 +83,7 @@ fn course(plan: &Plan, foreseen: &Foreseen, lists: &Difference, contents: &Conte
             switched_from: traffic.switch.iter().flat_map(|switch| switch.from.values().cloned()).collect(),
         }),
         analysis: plan.analysis.clone(),
-        migration: migration(plan, foreseen, lists),
+        migration: migration(plan, foreseen, lists, contents),
         services: services::services(old, &foreseen.release.manifest, plan),
         bytes_at_most: bytes.map(|bytes| bytes.values().fold(0, |all, bytes| bytes.saturating_add(all))),
         estimate: estimate::estimate(plan, history),
@@ -101,17 +102,18 @@ fn host(id: &HostId, planned: &PlannedHost, foreseen: &Foreseen, bytes: Option<&
 }
 
 /// The migration, as the core will begin it: on the first host that is prepared then. One that is away now will hardly be.
-fn migration(plan: &Plan, foreseen: &Foreseen, lists: &Difference) -> Option<Migration> {
+fn migration(plan: &Plan, foreseen: &Foreseen, lists: &Difference, contents: &Contents) -> Option<Migration> {
     let order = |(id, planned): &(&HostId, &PlannedHost)| (foreseen.away.contains(*id), planned.batch, planned.name.clone());
     let (_, first) = plan.hosts.iter().min_by_key(order).filter(|_| plan.migrate)?;
     let manifest = &foreseen.release.manifest;
     let django = manifest.spec.django.as_ref().is_some_and(|django| django.migrate);
-    let new = lists.new_migrations.iter().map(|name| NewMigration { name: name.clone() }).collect();
+    let new = told(&lists.new_migrations, contents.facts.as_ref().ok().and_then(Option::as_ref));
     Some(Migration {
         host: first.name.clone(),
         django,
         new: (!django || !manifest.migrations.is_empty()).then_some(new),
         hooks: !(manifest.spec.hooks.before_migrate.is_empty() && manifest.spec.hooks.after_migrate.is_empty()),
+        backup: Backup::NotMade,
     })
 }
 

@@ -38,6 +38,20 @@ pub const CONFIG_FILE_BYTES_MAX: u64 = 256 * 1024;
 pub const ENVIRONMENT_FILES_MAX: usize = 1000;
 /// A release's manifest.
 pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+/// What a release says of its migrations, their SQL included.
+pub const MIGRATION_FACTS_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Migrations of a release.
+pub const MIGRATIONS_MAX: usize = 20_000;
+/// SQL of one migration that a release carries; the end of a longer one is cut off.
+pub const MIGRATION_SQL_BYTES_MAX: usize = 256 * 1024;
+/// SQL of all migrations together that a release carries: the newest come first.
+pub const MIGRATIONS_SQL_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// SQL of one `RunSQL` that is read to judge it.
+pub const RUN_SQL_BYTES_MAX: usize = 16 * 1024;
+/// SQL of all `RunSQL` together that is read to judge them.
+pub const RUN_SQL_ALL_BYTES_MAX: usize = 1024 * 1024;
+/// SQL of all new migrations together that a plan tells.
+pub const PLAN_SQL_BYTES_MAX: usize = 1024 * 1024;
 /// One folder of a release's tree, encoded.
 pub const TREE_NODE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// One file of a release.

@@ -137,6 +137,18 @@ pub struct Migration {
     pub new: Option<Vec<NewMigration>>,
     /// Whether commands of the release run before or after.
     pub hooks: bool,
+    /// What backup of the database is made before it.
+    #[serde(default)]
+    pub backup: Backup,
+}
+
+/// A backup of the database before a migration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backup {
+    /// Roadstead makes none.
+    #[default]
+    NotMade,
 }
 
 /// A migration that only the new release has.
@@ -144,7 +156,77 @@ pub struct Migration {
 pub struct NewMigration {
     /// Its name, as `app_label.name`.
     pub name: String,
-    // The SQL of it (`sqlmigrate`) has its place here, once manifests hold it.
+    /// What it is to the release that runs; absent where the release does not tell what its migrations do.
+    #[serde(default)]
+    pub class: Option<MigrationClass>,
+    /// Whether the release that runs works with it; absent as above.
+    #[serde(default)]
+    pub old_release: Option<OldRelease>,
+    /// `migrate` can take it back; absent as above.
+    #[serde(default)]
+    pub reversible: Option<bool>,
+    /// What it locks and what it breaks, in sentences.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Its SQL, as Django's `sqlmigrate` prints it, or its beginning.
+    #[serde(default)]
+    pub sql: Option<String>,
+    /// Bytes of all of its SQL, where only the beginning is here.
+    #[serde(default)]
+    pub sql_bytes: Option<u64>,
+    /// Why its SQL is not here.
+    #[serde(default)]
+    pub without_sql: Option<String>,
+}
+
+impl NewMigration {
+    /// One of which only the name is known.
+    #[must_use]
+    pub const fn named(name: String) -> Self {
+        Self { name, class: None, old_release: None, reversible: None, notes: Vec::new(), sql: None, sql_bytes: None, without_sql: None }
+    }
+}
+
+/// What a migration is to the release that runs while it is made. Of several that fit, the last one counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MigrationClass {
+    /// It only adds: the release that runs does not notice.
+    Expand,
+    /// It changes rows.
+    Data,
+    /// What it does is not known.
+    Unknown,
+    /// It takes away, renames or demands what the release that runs may not give.
+    Contract,
+    /// `migrate` cannot take it back.
+    Irreversible,
+}
+
+impl MigrationClass {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expand => "expand",
+            Self::Data => "data",
+            Self::Unknown => "unknown",
+            Self::Contract => "contract",
+            Self::Irreversible => "irreversible",
+        }
+    }
+}
+
+/// Whether the release that runs works with the database as a migration leaves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OldRelease {
+    /// It does.
+    Works,
+    /// It is not known to.
+    MayBreak,
+    /// It does not.
+    Breaks,
 }
 
 /// What happens to a service.

@@ -113,5 +113,6 @@ pub(crate) fn manifest(version: &str) -> Manifest {
         },
         statics: None,
         migrations: Vec::new(),
+        migration_facts: None,
     }
 }

@@ -1,7 +1,7 @@
 //! The parts of a release joined: what was checked out, installed and collected becomes trees in a store and a manifest above them.
 
 use roadstead_bundle::ingest::ingest;
-use roadstead_bundle::manifest::{FORMAT, Manifest, Package, Packages, TreeRef};
+use roadstead_bundle::manifest::{BlobRef, Manifest, Package, Packages, TreeRef};
 use roadstead_bundle::project::{self, BuildSettings, Project, Ship};
 use roadstead_bundle::spec::Collect;
 use roadstead_bundle::store::{Form, Store};
@@ -11,7 +11,7 @@ use super::cache::{Cache, Work};
 use super::checkout::{self, Checkout};
 use super::git::Repository;
 use super::lock::{self, Lock};
-use super::own_code::{self, Stage};
+use super::own_code::{self, Outcome, Stage};
 use super::packages;
 use super::patterns::taken;
 use super::python::{self, Python};
@@ -90,7 +90,7 @@ pub(crate) fn build(wanted: &Wanted<'_>, output: &Output) -> Result<Built> {
     let store = Store::open(&cache.place("blobs", "store")?, Form::Compressed).map_err(|error| failed(&error))?;
     let installed = installed.filter(|_| project.build.ship != Ship::Wheels).map(|installed| installed.tree);
     let parts = Parts { project: &project, checkout: &checkout, lock: &lock, installed, wheels, collected: &collected, python: &python };
-    let manifest = manifest(&parts, outcome.migrations, &store)?;
+    let manifest = manifest(&parts, outcome, &store)?;
     step.done(&manifest.release_id().to_string());
     Ok(Built { manifest, store })
 }
@@ -150,7 +150,13 @@ struct Parts<'a> {
     python: &'a Python,
 }
 
-fn manifest(parts: &Parts<'_>, migrations: Vec<String>, store: &Store) -> Result<Manifest> {
+/// What the migrations do, as a blob.
+fn put_facts(bytes: &[u8], store: &Store) -> Result<BlobRef> {
+    let digest = store.put(bytes).map_err(|error| failed(&error))?;
+    Ok(BlobRef { digest, bytes: bytes.len() as u64 })
+}
+
+fn manifest(parts: &Parts<'_>, outcome: Outcome, store: &Store) -> Result<Manifest> {
     let Project { spec, build } = parts.project;
     let tree = |folder: &Path, keep: &dyn Fn(&str, bool) -> bool| -> Result<TreeRef> {
         ingest(store, folder, keep).map_err(|error| failed(&error))
@@ -159,8 +165,9 @@ fn manifest(parts: &Parts<'_>, migrations: Vec<String>, store: &Store) -> Result
     let code = tree(&parts.checkout.folder, &|path, is_folder| taken(&build.include, &build.exclude, path, is_folder))?;
     let is_built = spec.statics.as_ref().is_some_and(|statics| statics.collect == Collect::Build);
     let list = parts.lock.packages.iter().map(|package| Package { name: package.name.clone(), version: package.version.clone() });
+    let migration_facts = outcome.facts.map(|bytes| put_facts(&bytes, store)).transpose()?;
     let manifest = Manifest {
-        format: FORMAT,
+        format: Manifest::format_with(migration_facts.as_ref()),
         app: spec.name.clone(),
         version: parts.checkout.version.clone(),
         source: parts.checkout.source.clone(),
@@ -176,7 +183,8 @@ fn manifest(parts: &Parts<'_>, migrations: Vec<String>, store: &Store) -> Result
             list: list.collect(),
         },
         statics: if is_built { Some(whole(parts.collected)?) } else { None },
-        migrations,
+        migrations: outcome.migrations,
+        migration_facts,
     };
     // What is written must be what every reader takes.
     Manifest::decode(&manifest.encode()).map_err(|error| failed(&error))

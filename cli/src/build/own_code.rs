@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::cache::Work;
 use super::checkout::Checkout;
 use super::django::{self, Answer};
+use super::migrations;
 use crate::failure::{self, Failure, Result};
 use crate::output::Output;
 
@@ -35,6 +36,8 @@ pub(crate) struct Stage<'a> {
 pub(crate) struct Outcome {
     /// Migrations as `app_label.name`.
     pub(crate) migrations: Vec<String>,
+    /// What they do, encoded, as far as the project can tell.
+    pub(crate) facts: Option<Vec<u8>>,
     /// Where static files are collected, now that it was tried.
     pub(crate) collect: Option<Collect>,
 }
@@ -55,13 +58,14 @@ pub(crate) fn run(stage: &Stage<'_>, output: &Output) -> Result<Outcome> {
     fresh.filter(|place| exists(place)).try_for_each(|place| remove(&place))?;
     if spec.django.is_none() {
         commands(&checkout, &build.after_collectstatic, stage)?;
-        return Ok(Outcome { migrations: Vec::new(), collect: planned });
+        return Ok(Outcome { collect: planned, ..Outcome::default() });
     }
     let copy = stage.work.join("copy");
     django::copy(&stage.checkout.folder, &copy)?;
     let copied = of(&below(&copy, &spec.root));
     let answer = ask(&copied, stage)?;
     advise(&answer, stage, output);
+    let facts = if answer.migrations.is_empty() { None } else { migrations::facts(&copied, stage.work, output) };
     let collect = collected(&answer, stage, output)?;
     if !build.after_collectstatic.is_empty() {
         if collect != Some(Collect::Build) {
@@ -71,7 +75,7 @@ pub(crate) fn run(stage: &Stage<'_>, output: &Output) -> Result<Outcome> {
         lead_static_root(&copied, stage)?;
         commands(&copied, &build.after_collectstatic, stage)?;
     }
-    Ok(Outcome { migrations: answer.migrations, collect })
+    Ok(Outcome { migrations: answer.migrations, facts, collect })
 }
 
 /// The machine has not the app's Python: what would need it is left to the hosts, or refused when it cannot be.
@@ -90,7 +94,8 @@ fn without_python(stage: &Stage<'_>, planned: Option<Collect>, output: &Output) 
     if spec.django.is_some() {
         output.warn("the release does not list its migrations: the project cannot be asked without its Python");
     }
-    Ok(Outcome { migrations: Vec::new(), collect: planned.map(|_| if spec.django.is_some() { Collect::Host } else { Collect::Never }) })
+    let collect = planned.map(|_| if spec.django.is_some() { Collect::Host } else { Collect::Never });
+    Ok(Outcome { collect, ..Outcome::default() })
 }
 
 impl<'a> Stage<'a> {

@@ -4,14 +4,18 @@ use clap::Subcommand;
 use roadstead_bundle::container;
 use roadstead_bundle::diff::{Difference, diff};
 use roadstead_bundle::manifest::Manifest;
+use roadstead_bundle::migrations::{MigrationFacts, told};
 use roadstead_bundle::release::UntrustedRelease;
 use roadstead_bundle::store::{Form, Store};
 use roadstead_bundle::trust::TrustedKeys;
+use roadstead_bundle::walk::migration_facts;
+use roadstead_model::outlook::NewMigration;
 use std::path::{Path, PathBuf};
 
 use super::key;
 use crate::failure::{self, Failure, Result};
-use crate::output::{Output, count, size};
+use crate::output::{Output, count, printable, size};
+use crate::remote::outlook_view::migrations;
 
 /// Looks into release bundles.
 #[derive(Debug, clap::Args)]
@@ -26,11 +30,14 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Shows what a bundle says of itself, after reading all of it.
-    #[command(after_help = "Example:\n  roadstead bundle inspect erp-1.4.2.bundle")]
+    #[command(after_help = "Examples:\n  roadstead bundle inspect erp-1.4.2.bundle\n  roadstead bundle inspect erp-1.4.2.bundle --sql")]
     Inspect {
         /// The bundle.
         #[arg(value_name = "BUNDLE")]
         file: PathBuf,
+        /// Tell what each migration does, with its SQL.
+        #[arg(long)]
+        sql: bool,
     },
     /// Checks that a bundle is whole and signed by trusted keys, as a host does.
     #[command(after_help = "Example:\n  roadstead bundle verify erp-1.4.2.bundle --keys release-keys.toml")]
@@ -65,7 +72,7 @@ enum Action {
 /// Runs the action.
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     match &arguments.action {
-        Action::Inspect { file } => inspect(&Opened::read(file)?, output),
+        Action::Inspect { file, sql } => inspect(&Opened::read(file)?, *sql, output),
         Action::Verify { file, keys } => verify(file, keys, output),
         Action::Sign { file, key } => sign(file, key, output),
         Action::Diff { old, new } => compare(&Opened::read(old)?, &Opened::read(new)?, output),
@@ -81,6 +88,11 @@ struct Opened {
 }
 
 impl Opened {
+    /// What it says of its migrations.
+    fn facts(&self) -> Result<Option<MigrationFacts>> {
+        migration_facts(&self.store, &self.manifest).map_err(|error| Failure::failed("its migrations cannot be read").because(&error))
+    }
+
     fn read(file: &Path) -> Result<Self> {
         let refused = |error: &dyn std::error::Error| Failure::failed(format!("{} cannot be used", file.display())).because(error);
         let folder = tempfile::tempdir().map_err(|error| Failure::failed("no temporary folder can be made").because(&error))?;
@@ -91,11 +103,15 @@ impl Opened {
     }
 }
 
-fn inspect(opened: &Opened, output: &Output) -> Result<()> {
+fn inspect(opened: &Opened, sql: bool, output: &Output) -> Result<()> {
     let manifest = &opened.manifest;
+    let facts = opened.facts()?;
     let keys: Vec<String> = opened.release.signatures().iter().map(|signature| signature.key.to_string()).collect();
-    let json =
+    let mut json =
         serde_json::json!({ "release": manifest.release_id(), "digest": opened.release.digest(), "keys": keys, "manifest": manifest });
+    if let (true, Some(object)) = (sql, json.as_object_mut()) {
+        object.insert("migrations".to_owned(), serde_json::json!(facts));
+    }
     output.result(&json, || {
         let source = &manifest.source;
         let services: Vec<&str> = manifest.spec.services.keys().map(roadstead_model::ServiceName::as_str).collect();
@@ -107,16 +123,25 @@ fn inspect(opened: &Opened, output: &Output) -> Result<()> {
             format!("Python     {} for {}, {}", manifest.packages.python, manifest.packages.architecture, manifest.packages.libc),
             format!("Code       {} files, {}", manifest.code.entries, size(manifest.code.bytes)),
             format!("Packages   {}: {}", manifest.packages.list.len(), forms(manifest)),
-            format!("Migrations {}", manifest.migrations.len()),
+            format!("Migrations {}{}", manifest.migrations.len(), with_sql(facts.as_ref())),
             format!("Services   {}", services.join(", ")),
             format!(
                 "Signed by  {} (not checked: see `roadstead bundle verify`)",
                 if keys.is_empty() { "nobody".to_owned() } else { keys.join(", ") }
             ),
         ];
-        lines.join("\n")
+        let every = facts.as_ref().filter(|_| sql).map(|facts| told(&manifest.migrations, Some(facts)));
+        let every = every.iter().flatten().map(|one| format!("\n\n{}", migrations::part(one, true)));
+        lines.join("\n") + &every.collect::<String>()
     });
     Ok(())
+}
+
+/// How much is known of its migrations.
+fn with_sql(facts: Option<&MigrationFacts>) -> String {
+    let Some(facts) = facts else { return ", by name alone".to_owned() };
+    let known = facts.migrations.iter().filter(|one| one.sql.is_some()).count();
+    format!(", {known} with SQL for {}", if facts.engine.is_empty() { "no engine" } else { &facts.engine })
 }
 
 /// In which forms the packages are there.
@@ -160,15 +185,16 @@ fn sign(file: &Path, keys: &[PathBuf], output: &Output) -> Result<()> {
 fn compare(old: &Opened, new: &Opened, output: &Output) -> Result<()> {
     let difference = diff((&old.store, &old.manifest), (&new.store, &new.manifest));
     let difference = difference.map_err(|error| Failure::failed("the bundles cannot be compared").because(&error))?;
+    let news = told(&difference.new_migrations, new.facts()?.as_ref());
     let json = serde_json::json!({
         "added": difference.added, "changed": difference.changed, "removed": difference.removed, "packages": difference.packages,
-        "new_migrations": difference.new_migrations, "lost_migrations": difference.lost_migrations,
+        "new_migrations": difference.new_migrations, "lost_migrations": difference.lost_migrations, "migrations": news,
     });
-    output.result(&json, || told(&difference));
+    output.result(&json, || differing(&difference, &news));
     Ok(())
 }
 
-fn told(difference: &Difference) -> String {
+fn differing(difference: &Difference, migrations: &[NewMigration]) -> String {
     let mut lines = vec![format!(
         "{} added, {} changed, {} removed",
         count(difference.added.len(), "file"),
@@ -179,10 +205,12 @@ fn told(difference: &Difference) -> String {
     lines.extend(marked.iter().flat_map(|(mark, paths)| paths.iter().map(move |path| format!("  {mark} {path}"))));
     let version = |version: &Option<String>| version.clone().unwrap_or_else(|| "none".to_owned());
     lines.extend(difference.packages.iter().map(|(name, old, new)| format!("  package {name}: {} -> {}", version(old), version(new))));
-    lines.extend(difference.new_migrations.iter().map(|name| format!("  migration {name} is new")));
-    lines.extend(
-        difference.lost_migrations.iter().map(|name| format!("  migration {name} is gone: the database may be ahead of this code")),
-    );
+    for one in migrations {
+        lines.push(format!("  migration {} is new{}", printable(&one.name), migrations::what(one)));
+        lines.extend(one.notes.iter().map(|note| format!("    - {}", printable(note))));
+    }
+    let gone = |name: &String| format!("  migration {} is gone: the database may be ahead of this code", printable(name));
+    lines.extend(difference.lost_migrations.iter().map(gone));
     lines.join("\n")
 }
 
@@ -201,7 +229,8 @@ mod tests {
             lost_migrations: vec!["billing.0003_y".to_owned()],
         };
         let expected = "1 file added, 0 changed, 1 removed\n  + a.py\n  - b.py\n  package django: 5.1 -> none\n  migration billing.0002_x is new\n  migration billing.0003_y is gone: the database may be ahead of this code";
-        assert_eq!(told(&difference), expected);
+        let news = told(&difference.new_migrations, None);
+        assert_eq!(differing(&difference, &news), expected);
     }
 
     #[test]

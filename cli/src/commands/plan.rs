@@ -7,7 +7,7 @@ use serde::Deserialize as _;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
 use crate::remote::Controller;
-use crate::remote::outlook_view::picture;
+use crate::remote::outlook_view::{Shown, picture};
 
 /// Shows what `roadstead deploy` would do now, host by host, and changes nothing.
 ///
@@ -15,7 +15,7 @@ use crate::remote::outlook_view::picture;
 /// --plan DIGEST` does exactly this, and is refused with the difference when the world has changed since.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit codes: 0 it could begin now; 3 something refuses it, and the plan says what.\n\n\
-    Examples:\n  roadstead plan production 1.4.2\n  roadstead plan production 1.4.2 --output json\n  \
+    Examples:\n  roadstead plan production 1.4.2\n  roadstead plan production 1.4.2 --sql\n  roadstead plan production 1.4.2 --output json\n  \
     roadstead deploy production 1.4.2 --plan 3f2a91c07be4")]
 pub(crate) struct Arguments {
     /// The environment.
@@ -25,12 +25,15 @@ pub(crate) struct Arguments {
     /// The app, where an environment of this name exists for several.
     #[arg(long, default_value = "", hide_default_value = true)]
     app: String,
+    /// Show the SQL of all new migrations whole, and not the first lines of each.
+    #[arg(long)]
+    sql: bool,
 }
 
 /// Asks the controller, shows the plan, and fails when something refuses it.
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let controller = Controller::of_user()?;
-    let Arguments { environment, app, release } = arguments;
+    let Arguments { environment, app, release, sql } = arguments;
     let request = PlanRolloutRequest { environment: environment.clone(), app: app.clone(), release: release.clone() };
     let answer = controller.call(async |mut client| Ok(client.plan_rollout(request).await?.into_inner()))?;
     let unreadable = |error: serde_json::Error| {
@@ -40,7 +43,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     };
     let document: serde_json::Value = serde_json::from_slice(&answer.outlook).map_err(unreadable)?;
     let outlook = Outlook::deserialize(&document).map_err(unreadable)?;
-    output.result(&document, || picture(&outlook, !app.is_empty()));
+    output.result(&document, || picture(&outlook, Shown { named_app: !app.is_empty(), whole_sql: *sql }));
     verdict(&outlook)
 }
 

@@ -88,7 +88,8 @@ fn publication(release: &UntrustedRelease) -> PublishReleaseRequest {
 
 /// All blobs with their sizes, everything below a folder before the folder: that a folder is there says that all below it is.
 fn children_first(store: &Store, manifest: &Manifest) -> std::result::Result<Vec<(Digest, u64)>, TreeError> {
-    let mut met = Vec::new();
+    // What migrations do stands in no tree: it goes with the rest.
+    let mut met: Vec<(Digest, u64)> = manifest.migration_facts.iter().map(|blob| (blob.digest, blob.bytes)).collect();
     for tree in manifest.trees() {
         walk::<TreeError>(store, &tree.root, &mut |_, found| {
             match found {

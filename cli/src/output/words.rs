@@ -28,6 +28,13 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// A text of somebody else that moves no terminal: what controls one, or turns the direction of what follows, stands there as `\u{fffd}`.
+pub(crate) fn printable(text: &str) -> String {
+    let moves =
+        |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if moves(c) { '\u{fffd}' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +44,7 @@ mod tests {
         assert_eq!([size(0), size(1023), size(1024), size(4000), size(5 << 20)], ["0 B", "1023 B", "1.0 KiB", "3.9 KiB", "5.0 MiB"]);
         assert_eq!(size(u64::MAX), "1638.3 PiB");
         assert_eq!([took(Duration::from_millis(450)), took(Duration::from_secs(125))], ["0.4 s", "2 min 5 s"]);
+        assert_eq!(printable("a\u{1b}[2J\r\n\u{202e}\tb ü"), "a\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}\tb ü");
         assert_eq!([count(1, "file"), count(0, "file")], ["1 file", "0 files"]);
     }
 }

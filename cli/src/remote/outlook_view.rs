@@ -1,25 +1,35 @@
 //! What a rollout would be, as text: what matters on the first screen, then the hosts. Pure, so that it can be compared.
 
 mod hosts;
+pub(crate) mod migrations;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
 
 use roadstead_model::outlook::{
-    Changes, Counts, Course, Estimate, FileChanges, Migration, Outlook, PackageChange, ServiceChange, ServiceOutlook, TrafficOutlook,
-    VariableChange,
+    Backup, Changes, Counts, Course, Estimate, FileChanges, Migration, NewMigration, Outlook, PackageChange, ServiceChange, ServiceOutlook,
+    TrafficOutlook, VariableChange,
 };
 use roadstead_model::{Analysis, HostName, Millis, OnFailure};
 
-use crate::output::{count, size};
+use crate::output::{count, printable, size};
 use hosts::host_table;
 
 /// Things that a line names; the others are counted, and are all in the JSON.
 const NAMES_MAX: usize = 6;
 
-/// The whole text. `named_app`: the environment has several apps, so the command that starts it names this one.
-pub(crate) fn picture(outlook: &Outlook, named_app: bool) -> String {
+/// How it is shown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Shown {
+    /// The environment has several apps, so the command that starts it names this one.
+    pub(crate) named_app: bool,
+    /// The SQL of migrations is shown whole.
+    pub(crate) whole_sql: bool,
+}
+
+/// The whole text.
+pub(crate) fn picture(outlook: &Outlook, shown: Shown) -> String {
     let mut lines = vec![title(outlook)];
     let mut tell = |label: &str, text: String| lines.push(format!("{label:<11}{text}"));
     for obstacle in &outlook.obstacles {
@@ -43,14 +53,22 @@ pub(crate) fn picture(outlook: &Outlook, named_app: bool) -> String {
             tell("Steps", steps(&plan.estimate));
         }
         tell("Database", plan.migration.as_ref().map_or_else(|| "no migration runs".to_owned(), migration));
+        if let Some(migration) = &plan.migration {
+            tell("Backup", backup(migration.backup));
+        }
         tell("Services", services(&plan.services));
     }
     changes(outlook, &mut tell);
-    outlook.notes.iter().for_each(|note| tell("Note", note.clone()));
+    outlook.notes.iter().for_each(|note| tell("Note", printable(note)));
     if let Some(plan) = &outlook.plan {
         lines.extend([String::new(), host_table(plan)]);
+        // Where nothing runs yet, migrations break nobody and lock what nobody uses.
+        let told = plan.migration.as_ref().filter(|_| outlook.current.is_some() || shown.whole_sql);
+        if let Some(section) = told.and_then(|migration| migrations::section(migration, shown.whole_sql)) {
+            lines.extend([String::new(), section]);
+        }
         if outlook.obstacles.is_empty() {
-            lines.extend([String::new(), start(outlook, plan, named_app)]);
+            lines.extend([String::new(), start(outlook, plan, shown.named_app)]);
         }
     }
     lines.join("\n")
@@ -130,19 +148,30 @@ fn steps(estimate: &Estimate) -> String {
     steps.join(", ")
 }
 
+fn backup(backup: Backup) -> String {
+    match backup {
+        Backup::NotMade => "none is made by Roadstead: make one before you deploy".to_owned(),
+    }
+}
+
 fn migration(migration: &Migration) -> String {
-    let Migration { host, django, new, hooks } = migration;
+    let Migration { host, django, new, hooks, .. } = migration;
     let what = match new {
         _ if !django => "commands of the release".to_owned(),
         None => "migrations, which the release does not list".to_owned(),
         Some(new) if new.is_empty() => "migrate, with no new migration listed".to_owned(),
         Some(new) => {
-            let names = new.iter().map(|migration| migration.name.as_str());
-            format!("{}: {}", count(new.len(), "new migration"), named(names, new.len()))
+            let names: Vec<String> = new.iter().map(name_and_class).collect();
+            format!("{}: {}", count(new.len(), "new migration"), named(names.iter().map(String::as_str), new.len()))
         }
     };
     let hooks = if *django && *hooks { ", and commands of the release" } else { "" };
     format!("{host} runs {what}{hooks}")
+}
+
+fn name_and_class(migration: &NewMigration) -> String {
+    let class = migration.class.map(|class| format!(" ({})", class.as_str())).unwrap_or_default();
+    format!("{}{class}", printable(&migration.name))
 }
 
 fn services(services: &[ServiceOutlook]) -> String {
@@ -181,7 +210,8 @@ fn changes(outlook: &Outlook, tell: &mut impl FnMut(&str, String)) {
         (false, Some(_)) => tell("Packages", packages(others)),
     }
     if !lost_migrations.is_empty() {
-        let names = named(lost_migrations.iter().map(String::as_str), lost_migrations.len());
+        let names: Vec<String> = lost_migrations.iter().map(|name| printable(name)).collect();
+        let names = named(names.iter().map(String::as_str), lost_migrations.len());
         tell("Warning", format!("the database may be ahead: the release has no more of {names}"));
     }
     match variables {

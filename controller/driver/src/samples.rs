@@ -115,6 +115,7 @@ pub fn manifest(version: &str) -> Manifest {
         },
         statics: None,
         migrations: vec![],
+        migration_facts: None,
     }
 }
 

@@ -2,8 +2,9 @@
 
 use roadstead_bundle::diff::{Difference, diff};
 use roadstead_bundle::manifest::{Manifest, TreeRef};
+use roadstead_bundle::migrations::MigrationFacts;
 use roadstead_bundle::store::Store as Blobs;
-use roadstead_bundle::walk::{TreeError, blobs_of, reachable};
+use roadstead_bundle::walk::{TreeError, blobs_of, migration_facts, reachable};
 use roadstead_model::{AppName, Digest, HostFacts, HostId, ReleaseId};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,8 @@ pub(crate) struct Contents {
     pub(crate) files: Result<Option<Difference>, String>,
     /// Bytes that each host fetches at most, as they lie in the store.
     pub(crate) bytes: Result<BTreeMap<HostId, u64>, String>,
+    /// What the release says of its migrations; none where it says nothing.
+    pub(crate) facts: Result<Option<MigrationFacts>, String>,
 }
 
 /// What a host has of a release already.
@@ -83,7 +86,8 @@ pub(crate) fn read(
             Err(error) => failed = failed.or(Some(error.to_string())),
         }
     }
-    Contents { files: files.map_err(|error| error.to_string()), bytes: failed.map_or(Ok(bytes), Err) }
+    let facts = migration_facts(blobs, &release.manifest).map_err(|error| error.to_string());
+    Contents { files: files.map_err(|error| error.to_string()), bytes: failed.map_or(Ok(bytes), Err), facts }
 }
 
 /// Bytes of the blobs that a host lacks, as they lie in the store: so they are sent, or less where a patch is smaller.

@@ -1,5 +1,7 @@
 //! What deserves a look before a rollout begins, or is not known.
 
+use roadstead_bundle::diff::Difference;
+use roadstead_bundle::migrations::MigrationFacts;
 use roadstead_model::VariableName;
 use roadstead_rollout::{Plan, PlannedHost};
 
@@ -10,7 +12,7 @@ use roadstead_driver::Foreseen;
 const NAMES_MAX: usize = 5;
 
 /// All that there is to say.
-pub(super) fn notes(foreseen: &Foreseen, contents: &Contents) -> Vec<String> {
+pub(super) fn notes(foreseen: &Foreseen, contents: &Contents, lists: &Difference) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(level) = foreseen.gives_way {
         notes.push(format!("{level} brings hosts level now; it gives way, and what it moves until then makes this another plan"));
@@ -19,6 +21,10 @@ pub(super) fn notes(foreseen: &Foreseen, contents: &Contents) -> Vec<String> {
         notes.extend(of_hosts(plan, foreseen));
     }
     notes.extend(foreseen.plan.as_ref().and_then(of_analysis));
+    let django = foreseen.release.manifest.spec.django.as_ref().is_some_and(|django| django.migrate);
+    if django && foreseen.plan.as_ref().is_some_and(|plan| plan.migrate) && !lists.new_migrations.is_empty() {
+        notes.extend(of_migrations(contents.facts.as_ref().map(Option::as_ref)));
+    }
     if !foreseen.unused.is_empty() {
         let unused = foreseen.unused.iter().map(VariableName::as_str);
         notes.push(format!("the release does not take these variables of the environment: {}", named(unused)));
@@ -47,6 +53,23 @@ fn of_analysis(plan: &Plan) -> Option<String> {
     let when = if plan.batches == 1 { "all hosts move in one batch" } else { "after the last batch" };
     let judged = if alone { "that bake is not judged" } else { "the others judge that bake" };
     Some(format!("{when}: no host is left that {} could be compared with, and {judged}", named(relative())))
+}
+
+/// What there is to say of all of them, where there are any.
+fn of_migrations(facts: Result<Option<&MigrationFacts>, &String>) -> Option<String> {
+    let facts = match facts {
+        Err(why) => return Some(format!("what the new migrations do is not known: {why}; push the release again")),
+        Ok(None) => {
+            return Some("the release does not tell what its migrations do: it was built without, or by an older command".to_owned());
+        }
+        Ok(Some(facts)) => facts,
+    };
+    match facts.engine.as_str() {
+        "postgresql" if facts.assumed => Some("SQL and locks are those of PostgreSQL: at build the settings name no database".to_owned()),
+        "postgresql" => None,
+        "" => Some("locks are those of PostgreSQL: the database engine could not be loaded at build".to_owned()),
+        other => Some(format!("SQL is for {other}, which the settings name at build; locks are known of PostgreSQL alone, and not told")),
+    }
 }
 
 fn of_hosts(plan: &Plan, foreseen: &Foreseen) -> Vec<String> {

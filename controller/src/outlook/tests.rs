@@ -41,7 +41,7 @@ fn foreseen(release: ReleaseRecord, current: Option<ReleaseRecord>, plan: Option
 }
 
 fn nothing_read() -> Contents {
-    Contents { files: Ok(None), bytes: Ok(BTreeMap::new()) }
+    Contents { files: Ok(None), bytes: Ok(BTreeMap::new()), facts: Ok(None) }
 }
 
 /// A rollout that ended well, with what its steps took.
@@ -168,7 +168,9 @@ fn migrations_are_named_as_far_as_the_release_names_them() {
             foreseen.away.insert(samples::host_id(0));
         }
         let outlook = outlook(&foreseen, vec![], &nothing_read(), &[]);
-        assert_eq!(outlook.notes.len(), usize::from(away), "{:?}", outlook.notes);
+        let silent = new.manifest.migrations.first().map(|_| "does not tell what its migrations do");
+        assert_eq!(outlook.notes.len(), usize::from(away) + usize::from(silent.is_some()), "{:?}", outlook.notes);
+        assert!(silent.is_none_or(|silent| outlook.notes.iter().any(|note| note.contains(silent))), "{:?}", outlook.notes);
         outlook.plan.unwrap().migration.unwrap()
     };
     assert_eq!((told(&new, false).new, told(&new, false).host.as_str()), (None, "web-0"), "it could not be asked when it was built");
@@ -178,6 +180,34 @@ fn migrations_are_named_as_far_as_the_release_names_them() {
     assert_eq!(names, ["billing.0001_initial"]);
     let calm = foreseen(new, None, Some(plan(2, false)));
     assert_eq!(outlook(&calm, vec![], &nothing_read(), &[]).plan.unwrap().migration, None);
+}
+
+#[test]
+fn what_migrations_do_is_told_as_the_release_tells_it() {
+    let mut new = samples::release("1.1");
+    new.manifest.spec.django = Some(Django { settings: "erp.settings".into(), manage: RelativePath::root(), migrate: true });
+    new.manifest.migrations = vec!["a.0002_b".into(), "z.0001_first".into()];
+    let text = r#"{"format":1,"engine":"sqlite","migrations":[
+        {"name":"z.0001_first","operations":[{"kind":"DeleteModel","table":"t","reversible":true}],"sql":"DROP TABLE t;"},
+        {"name":"a.0002_b","operations":[],"without_sql":"ValueError: x"}]}"#;
+    let facts = roadstead_bundle::migrations::MigrationFacts::decode(text.as_bytes()).unwrap();
+    let told = |facts| {
+        let foreseen = foreseen(new.clone(), Some(samples::release("1.0")), Some(plan(2, true)));
+        let outlook = outlook(&foreseen, vec![], &Contents { facts, ..nothing_read() }, &[]);
+        (outlook.plan.unwrap().migration.unwrap(), outlook.notes.join("; "))
+    };
+    let (migration, notes) = told(Ok(Some(facts)));
+    let new = migration.new.unwrap();
+    assert_eq!(migration.backup, Backup::NotMade);
+    assert_eq!(
+        (new[0].name.as_str(), new[0].sql.as_deref(), new[1].without_sql.as_deref()),
+        ("z.0001_first", Some("DROP TABLE t;"), Some("ValueError: x"))
+    );
+    assert_eq!(new[0].class.map(|class| class.as_str()), Some("contract"));
+    assert!(notes.contains("SQL is for sqlite"), "{notes}");
+    let (migration, notes) = told(Err("blob 1234 is damaged on disk".to_owned()));
+    assert_eq!(migration.new.unwrap()[0].class, None);
+    assert!(notes.contains("is not known: blob 1234 is damaged on disk"), "{notes}");
 }
 
 /// A release whose code is what lies in a folder.

@@ -46,7 +46,7 @@ impl Desk {
     }
 
     /// The `roadstead` program.
-    pub(super) fn program(&self) -> &Path {
+    pub fn program(&self) -> &Path {
         &self.program
     }
 

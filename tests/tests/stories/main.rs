@@ -29,6 +29,7 @@ mod lost_writes;
 mod manual_rollback;
 mod migration_that_fails;
 mod own_units;
+mod planned_migrations;
 mod power_cut;
 mod purge;
 mod restored;

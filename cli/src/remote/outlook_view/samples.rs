@@ -26,7 +26,7 @@ fn host(number: usize, serves: Option<&str>, bytes: Option<u64>) -> HostOutlook 
 /// The first release in an environment of two hosts.
 pub(crate) fn first() -> Outlook {
     let package = |name: &str| PackageChange { name: name.to_owned(), before: None, after: Some("1.0".to_owned()) };
-    let names = (1..=9).map(|number| NewMigration { name: format!("billing.000{number}_step") });
+    let names = (1..=9).map(|number| NewMigration::named(format!("billing.000{number}_step")));
     Outlook {
         environment: EnvironmentName::parse("staging").unwrap(),
         app: AppName::parse("erp").unwrap(),
@@ -48,7 +48,13 @@ pub(crate) fn first() -> Outlook {
             timeouts: Timeouts::default(),
             traffic: None,
             analysis: None,
-            migration: Some(Migration { host: host(1, None, None).name, django: true, new: Some(names.collect()), hooks: false }),
+            migration: Some(Migration {
+                host: host(1, None, None).name,
+                django: true,
+                new: Some(names.collect()),
+                hooks: false,
+                backup: Backup::NotMade,
+            }),
             services: vec![service("web", ServiceChange::Starts, Some(2), None)],
             bytes_at_most: Some(96_000_000),
             estimate: Estimate { bakes: Millis::from_secs(60), ..Estimate::default() },
@@ -89,6 +95,24 @@ fn analysis() -> Analysis {
     }
 }
 
+/// A migration that the release tells of.
+fn currency() -> NewMigration {
+    let sql = "BEGIN;\n--\n-- Add field currency to invoice\n--\nALTER TABLE \"billing_invoice\" ADD COLUMN \"currency\" varchar(3) DEFAULT 'EUR' NOT NULL;\n\
+               ALTER TABLE \"billing_invoice\" ALTER COLUMN \"currency\" DROP DEFAULT;\nCOMMIT;";
+    let notes = [
+        "The release that runs cannot insert into billing_invoice: currency is NOT NULL, and Django leaves no default in the database.",
+        "billing_invoice is locked (ACCESS EXCLUSIVE) briefly: reads and writes wait.",
+    ];
+    NewMigration {
+        class: Some(MigrationClass::Contract),
+        old_release: Some(OldRelease::Breaks),
+        reversible: Some(true),
+        notes: notes.map(str::to_owned).into(),
+        sql: Some(sql.to_owned()),
+        ..NewMigration::named("billing.0010_currency".to_owned())
+    }
+}
+
 /// An upgrade that begins with a canary.
 pub(crate) fn upgrade() -> Outlook {
     let first = first();
@@ -123,11 +147,7 @@ pub(crate) fn upgrade() -> Outlook {
             drain: Millis::from_secs(30),
             switched_from: Vec::new(),
         }),
-        migration: plan.migration.map(|migration| Migration {
-            new: Some(vec![NewMigration { name: "billing.0010_currency".to_owned() }]),
-            hooks: true,
-            ..migration
-        }),
+        migration: plan.migration.map(|migration| Migration { new: Some(vec![currency()]), hooks: true, ..migration }),
         services: vec![
             service("beat", ServiceChange::Restarts, Some(1), Some("web-1")),
             service("mail", ServiceChange::Starts, Some(0), None),

@@ -21,6 +21,7 @@ mod keys;
 mod manifest;
 mod memory;
 mod metrics;
+mod migration_facts;
 mod names;
 mod node;
 mod parts;
@@ -49,6 +50,7 @@ pub use journal::journal;
 pub use manifest::manifest;
 pub use memory::memory;
 pub use metrics::metrics;
+pub use migration_facts::migration_facts;
 pub use names::names;
 pub use node::node;
 pub use parts::parts;
@@ -67,7 +69,7 @@ pub use wire::{facts, message, order, report};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 29] = [
+pub const TARGETS: [Target; 30] = [
     ("blob", blob),
     ("bundle", bundle),
     ("command_show", command_show),
@@ -83,6 +85,7 @@ pub const TARGETS: [Target; 29] = [
     ("memory", memory),
     ("message", message),
     ("metrics", metrics),
+    ("migration_facts", migration_facts),
     ("names", names),
     ("node", node),
     ("order", order),

@@ -64,5 +64,6 @@ fn manifest(spec: AppSpec) -> Manifest {
         code: empty,
         statics: None,
         migrations: vec![],
+        migration_facts: None,
     }
 }

@@ -1,7 +1,7 @@
 //! What the fuzzer begins with: of each target a few inputs that are read, so that it need not guess what they look like.
 
 use prost::Message as _;
-use roadstead_bundle::manifest::{Entry, EntryKind, FORMAT, Manifest, Node, Package, Packages, Source, TreeRef};
+use roadstead_bundle::manifest::{BlobRef, Entry, EntryKind, FORMAT, Manifest, Node, Package, Packages, Source, TreeRef};
 use roadstead_bundle::project;
 use roadstead_bundle::sign::SigningKey;
 use roadstead_deployment::{JOURNAL_FORMAT, Record};
@@ -22,6 +22,9 @@ const HAPROXY: &str = "# pxname,svname,qcur,qmax,scur,smax,status,weight,last_ch
     # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight\n\
     3 erp 1 w1 127.0.0.1 2 0 16 64\n3 erp 2 web-2 127.0.0.1 0 8 1 1\n";
 const PAGE: &str = include_str!("../../../../../docs/roadstead-toml.md");
+
+const FACTS: &str = r#"{"format":1,"django":"5.2","engine":"postgresql","assumed":true,"migrations":[{"name":"a.1","replaces":["a.0"],"atomic":true,"operations":[{"kind":"CreateModel","about":"","reversible":true,"table":"a","tables":["a_b"],"references":["c"]},{"kind":"AlterField","reversible":true,"table":"c","field":"f","before":{"column":"f","type":"varchar(20)","null":true},"after":{"column":"f","type":"varchar(9)","default":"constant","unique":true,"indexed":true}},{"kind":"my.Op","about":"x","reversible":false},{"kind":"RunPython","name":"f","atomic":false},{"kind":"AddConstraint","constraint":"unique","as_index":true,"name":"u"}],"sql":"BEGIN;","sql_bytes":9},{"name":"a.0","without_sql":"no","assumes":true}]}"#;
+const FACTS_OF_SQL: &str = r#"{"format":1,"engine":"postgresql","migrations":[{"name":"a.1","atomic":true,"operations":[{"kind":"RunSQL","reversible":true,"sql":"ALTER TABLE a ADD b numeric(1, 2) DEFAULT f('x') NOT NULL, DROP c; CREATE INDEX CONCURRENTLY i ON a (b); UPDATE a SET b = $t$;$t$ -- x"}]}]}"#;
 
 /// All of them.
 pub(crate) fn all() -> Vec<Seed> {
@@ -61,12 +64,15 @@ fn manifest(code: &TreeRef) -> Manifest {
         packages,
         statics: None,
         migrations: vec!["stock.0001_initial".to_owned()],
+        migration_facts: None,
     }
 }
 
 fn bundles() -> Vec<Seed> {
     let empty = TreeRef { root: Digest::of(b"[]"), entries: 0, bytes: 0 };
     let plain = manifest(&empty).encode();
+    let facts = BlobRef { digest: Digest::of(FACTS.as_bytes()), bytes: FACTS.len() as u64 };
+    let with_facts = Manifest { migration_facts: Some(facts), ..manifest(&empty) }.encode();
     // A recipe's last line is its manifest, the ones before are its blobs.
     let node = r#"[{"n":"a.py","t":"f","d":"@0","s":5},{"n":"b","t":"l","to":"a.py"},{"n":"run","t":"f","d":"@0","s":5,"x":true}]"#;
     let above = r#"[{"n":"app","t":"d","d":"@2"},{"n":"up","t":"l","to":"app/a.py"}]"#;
@@ -87,6 +93,9 @@ fn bundles() -> Vec<Seed> {
         ("blob", "empty", zstd::bulk::compress(b"", 3).unwrap()),
         ("node", "all-kinds", Node(entries.into_iter().map(entry).collect()).encode().unwrap()),
         ("node", "empty", b"[]".to_vec()),
+        ("migration_facts", "of-every-sort", FACTS.as_bytes().to_vec()),
+        ("migration_facts", "sql", FACTS_OF_SQL.as_bytes().to_vec()),
+        ("manifest", "with-facts", with_facts),
         ("parts", "whole-and-patched", parts()),
     ]
 }
