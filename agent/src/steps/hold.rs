@@ -1,9 +1,9 @@
 //! Holding what runs only once to its lease: what this host may not run ends, and what it may is ended by systemd at its moment.
 
-use roadstead_model::{Failure, ReleaseId, ServiceName};
+use roadstead_model::{Failure, Millis, ReleaseId, ServiceName};
 use roadstead_worker::state::{AppMemory, States};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokio::time::Instant;
 
 use super::release::Release;
@@ -15,7 +15,7 @@ use crate::host::leash;
 struct Single {
     instance: Other,
     name: ServiceName,
-    stop_timeout: roadstead_model::Millis,
+    stop_timeout: Millis,
 }
 
 /// Only these services run from now on, and they end at that moment: now, when it has passed. Without one they need no lease. Whether one
@@ -37,12 +37,17 @@ pub(crate) async fn run(
     for single in instances.iter().filter(|single| is_over || !services.contains(&single.name)) {
         stage.stop(&single.instance.unit, single.stop_timeout).await?;
     }
+    let memory = states.update(stage.app, |memory| forget_others(stage, memory, services))?;
+    let ours = ours(stage, &memory, services);
     if until.is_some() {
         let known: Vec<&str> = instances.iter().map(|single| single.instance.unit.as_str()).collect();
         start_no_more_at_boot(stage, &known).await?;
+    } else if !ours.is_empty() {
+        let files: Vec<PathBuf> = ours.iter().map(|unit| stage.layout.units().join(unit)).filter(|path| path.exists()).collect();
+        let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        stage.host.systemd.enable(&files).await.map_err(|error| error.failure())?;
     }
-    let memory = states.update(stage.app, |memory| forget_others(stage, memory, services))?;
-    if is_over { Ok(false) } else { is_stopped(stage, &memory, services).await }
+    if is_over { Ok(false) } else { is_any_stopped(stage, &ours).await }
 }
 
 /// What of the app may run only once, of whatever release.
@@ -71,7 +76,7 @@ async fn start_no_more_at_boot(stage: &Stage<'_>, units: &[&str]) -> Result<(), 
     }
     stage.host.systemd.disable(&enabled).await.map_err(|error| error.failure())?;
     let files: Vec<_> = enabled.iter().map(|unit| stage.layout.units().join(unit)).filter(|path| path.exists()).collect();
-    let files: Vec<&Path> = files.iter().map(|path| path.as_path()).collect();
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
     if files.is_empty() { Ok(()) } else { stage.host.systemd.link(&files).await.map_err(|error| error.failure()) }
 }
 
@@ -88,12 +93,18 @@ fn is_single(stage: &Stage<'_>, release: &ReleaseId, name: &ServiceName) -> bool
     release.manifest.spec.services.get(name).is_some_and(|service| service.kind.is_singleton())
 }
 
-async fn is_stopped(stage: &Stage<'_>, memory: &AppMemory, services: &BTreeSet<ServiceName>) -> Result<bool, Failure> {
-    let Some(current) = facts::current(stage.layout, stage.app) else { return Ok(false) };
-    let Ok(release) = Release::load(stage.layout, stage.app, &current, &[]) else { return Ok(false) };
+/// The units of those services that the serving release was prepared to run here.
+fn ours(stage: &Stage<'_>, memory: &AppMemory, services: &BTreeSet<ServiceName>) -> Vec<String> {
+    let Some(current) = facts::current(stage.layout, stage.app) else { return Vec::new() };
+    let Ok(release) = Release::load(stage.layout, stage.app, &current, &[]) else { return Vec::new() };
     let listed = memory.singletons.get(&current).map_or(&[][..], Vec::as_slice);
-    for name in listed.iter().filter(|name| services.contains(*name) && is_single(stage, &current, name)) {
-        let state = stage.host.systemd.unit(&release.unit(name)).await.map_err(|error| error.failure())?;
+    let ours = listed.iter().filter(|name| services.contains(*name) && is_single(stage, &current, name));
+    ours.map(|name| release.unit(name)).collect()
+}
+
+async fn is_any_stopped(stage: &Stage<'_>, units: &[String]) -> Result<bool, Failure> {
+    for unit in units {
+        let state = stage.host.systemd.unit(unit).await.map_err(|error| error.failure())?;
         // One that fails again and again is not stopped, but failed.
         if matches!(state.active.as_str(), "" | "inactive") {
             return Ok(true);

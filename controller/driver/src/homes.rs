@@ -57,6 +57,15 @@ impl Homes {
         self.wanted.iter().filter(free).map(|(name, home)| (name.clone(), home.clone())).collect()
     }
 
+    /// Services that leave a host which fell silent: which, from where, to where.
+    pub(super) fn followed<'a>(
+        &'a self,
+        settled: &'a BTreeMap<ServiceName, HostId>,
+    ) -> impl Iterator<Item = (&'a ServiceName, &'a HostId, &'a HostId)> {
+        let moved = settled.iter().filter_map(|(name, home)| Some((name, self.known.get(name)?, home)));
+        moved.filter(|(name, old, new)| self.lapsed.contains(*name) && old != new)
+    }
+
     /// Whether a host is the home of a service, and the release that serves there was not prepared to run it.
     pub(super) fn lacks(&self, host: &HostId, state: Option<&AppState>) -> bool {
         let Some(listed) = state.and_then(|state| state.listed.as_ref()) else { return false };

@@ -8,7 +8,7 @@ use roadstead_rollout::{Candidate, Plan, RolloutKind, Stage, Standing, State};
 use super::planning::declared;
 use super::running::not_again;
 use super::{Loop, traffic};
-use crate::{EnvironmentRecord, LedgerError, ReleaseRecord};
+use crate::{EnvironmentRecord, LedgerError, NewEvent, ReleaseRecord};
 
 impl Loop {
     /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
@@ -104,6 +104,19 @@ impl Loop {
                 plan.variables = variables;
                 // One host that does not come level keeps no other from it.
                 plan.failure_budget = plan.hosts.len();
+                let told = all_homes.followed(&homes).map(|(service, old, new)| {
+                    let name = |host| self.facts.get(host).map_or_else(|| host.to_string(), |facts| facts.host_name.to_string());
+                    format!("{service} follows to {}: {} was not heard for longer than its lease", name(new), name(old))
+                });
+                let told: Vec<String> = told.collect();
+                for text in told {
+                    tracing::warn!(environment = %spec.name, app = %spec.app, "{text}");
+                    let subject = format!("environment:{}/{}", spec.name, spec.app);
+                    self.work
+                        .changes
+                        .events
+                        .push(NewEvent::new(self.parts.clock.now(), "controller", "failover", subject, text).of(rollout));
+                }
                 for (service, host) in homes {
                     self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
                 }

@@ -480,10 +480,10 @@ impl Loop {
             self.shares.is_stale |= !ended.is_empty() || !work.changes.started.is_empty();
             // A service has found another home.
             let has_moved = !work.changes.singletons.is_empty();
+            self.leases.is_stale |= has_moved;
             if !self.save(&work.changes, stopping).await {
                 return;
             }
-            self.leases.is_stale |= has_moved;
             self.tell(work, &ended).await;
             if let Err(error) = self.share_out().await {
                 tracing::error!(%error, "balancers are not told how traffic is shared out");

@@ -34,6 +34,7 @@ mod purge;
 mod restored;
 mod roles_and_hooks;
 mod rough_network;
+mod runs_once;
 mod steering;
 mod traffic;
 mod untrusted_bundles;
