@@ -45,9 +45,12 @@ fn release_keys(layout: &Layout) -> ReleaseKeys {
 
 /// Where an app stands, as far as the disk tells. What follows from its orders is the worker's to add.
 pub(crate) fn look(layout: &Layout, states: &States, app: &AppName) -> AppState {
+    let (current, memory) = (current(layout, app), states.read(app).unwrap_or_default());
+    let listed = current.as_ref().and_then(|current| memory.singletons.get(current));
     AppState {
-        current: current(layout, app),
-        previous: states.read(app).ok().and_then(|memory| memory.previous),
+        listed: listed.map(|listed| listed.iter().cloned().collect()),
+        current,
+        previous: memory.previous,
         releases: release_names(&layout.releases(app)),
         bad: release_names(&layout.bad_marks(app)),
         highest: None,

@@ -1,14 +1,16 @@
 //! What the worker acts through: the host itself.
 
 use async_trait::async_trait;
-use roadstead_model::{AppName, AppState, Failure, HostFacts, ReleaseId, StepName};
+use roadstead_model::{AppName, AppState, Failure, HostFacts, ReleaseId, ServiceName, StepName};
 use roadstead_worker::hands::{Hands, Task};
+use roadstead_worker::leases::Leases;
 use roadstead_worker::state::States;
 use roadstead_worker::tasks::blocking;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 
 use crate::drift::Watch;
 use crate::facts;
@@ -33,6 +35,8 @@ pub(crate) struct RealHands {
     pub(crate) releases: Arc<dyn ReleaseSource>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) states: Arc<States>,
+    /// What may run of what may run only once.
+    pub(crate) leases: Arc<Leases>,
     /// Keeps fetches into the blob store, of several apps, and its sweep apart.
     pub(crate) blob_store: Arc<Mutex<()>>,
     /// What looks at apps found.
@@ -53,6 +57,7 @@ impl RealHands {
             settings: Arc::clone(&self.settings),
             progress: task.progress,
             states: Arc::clone(&self.states),
+            leases: Arc::clone(&self.leases),
             blob_store: Arc::clone(&self.blob_store),
             cancelled: task.cancelled,
         }
@@ -92,15 +97,19 @@ impl Hands for RealHands {
     }
 
     async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure> {
-        self.told(app, steps::reconcile(&self.host, &self.layout, app).await).await
+        self.told(app, steps::reconcile(&self.host, &self.layout, &self.states, &self.leases, app).await).await
     }
 
     async fn look(&self, app: &AppName) -> Result<(), Failure> {
-        self.told(app, steps::look(&self.host, &self.layout, &self.states, app).await).await
+        self.told(app, steps::look(&self.host, &self.layout, &self.states, &self.leases, app).await).await
     }
 
     async fn stand_down(&self, app: &AppName) -> Result<usize, Failure> {
         self.told(app, steps::stand_down(&self.host, &self.layout, &self.states, app).await).await
+    }
+
+    async fn hold(&self, app: &AppName, services: &BTreeSet<ServiceName>, until: Option<Instant>) -> Result<bool, Failure> {
+        self.told(app, steps::hold(&self.host, &self.layout, &self.states, app, services, until).await).await
     }
 
     async fn current(&self, app: &AppName) -> Option<ReleaseId> {
@@ -131,6 +140,7 @@ mod tests {
     use super::*;
     use crate::fetch::{Fetched, ReceivedRelease};
     use roadstead_model::{Digest, FailureKind};
+    use roadstead_worker::clock::Monotonic;
     use roadstead_worker::output::{Outbox, OutputSink, ProgressSink};
     use roadstead_worker::samples::{of_app, order, prepare};
     use std::path::Path;
@@ -181,6 +191,7 @@ mod tests {
             releases: releases.clone(),
             settings: Arc::default(),
             states: Arc::new(crate::remembered::states(&layout)),
+            leases: Arc::new(Leases::new(Monotonic::start())),
             blob_store: Arc::default(),
             drift: Arc::default(),
             systemd: OnceCell::new(),

@@ -8,6 +8,7 @@ pub(crate) mod disk;
 pub(crate) mod environment_file;
 pub(crate) mod installer;
 pub(crate) mod journal;
+pub(crate) mod leash;
 pub(crate) mod libc_version;
 pub(crate) mod links;
 pub(crate) mod ports;

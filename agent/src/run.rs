@@ -4,6 +4,7 @@ use roadstead_worker::clock::Monotonic;
 use roadstead_worker::contact::Contact;
 use roadstead_worker::files::{FileError, create_private_folder};
 use roadstead_worker::hands::Hands;
+use roadstead_worker::leases::Leases;
 use roadstead_worker::output::Outbox;
 use roadstead_worker::tasks::{Tasks, blocking};
 use roadstead_worker::worker::{Means, Worker};
@@ -59,6 +60,7 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     let tasks = Tasks::default();
     let (outbox, contact) = (Arc::<Outbox>::default(), Arc::new(Contact::new(Monotonic::start())));
     let states = Arc::new(remembered::states(&layout));
+    let leases = Arc::new(Leases::new(contact.clock()));
     let dialer = Arc::new(TlsDial::new(address, Arc::clone(&identity)));
     let desk = Arc::<Desk>::default();
     let (link, channel) = Link::new(dialer, Arc::clone(&outbox), Arc::clone(&contact), Arc::clone(&desk), tasks.clone());
@@ -69,6 +71,7 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
         host: Arc::clone(&host),
         layout: layout.clone(),
         states: Arc::clone(&states),
+        leases: Arc::clone(&leases),
         journals: remembered::journals(&layout),
         stopping: tasks.stopping().clone(),
     };
@@ -78,12 +81,13 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
         releases: Arc::new(ControllerSource::new(channel.clone())),
         settings,
         states: Arc::clone(&states),
+        leases: Arc::clone(&leases),
         blob_store: Arc::default(),
         drift: Arc::clone(&watch),
         systemd: OnceCell::new(),
     });
     tasks.spawn("traffic", balancer::run(desk, providers, Arc::clone(&outbox), tasks.clone()));
-    let means = Means { hands, journals: remembered::journals(&layout), states, outbox, contact, tasks: tasks.clone() };
+    let means = Means { hands, journals: remembered::journals(&layout), states, leases, outbox, contact, tasks: tasks.clone() };
     let (mut worker, events) = Worker::new(means);
     let on_disk = blocking(move || facts::apps_on_disk(&layout)).await;
     worker.start(on_disk).await;

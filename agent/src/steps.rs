@@ -15,6 +15,7 @@ mod fetch;
 pub(crate) mod fit;
 mod fitness;
 mod health;
+mod hold;
 mod look;
 mod migrate;
 mod placed;
@@ -36,11 +37,14 @@ mod verify;
 
 pub(crate) use verify::trusted_keys;
 
-use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, StepName};
+use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, ServiceName, StepName};
 use roadstead_worker::failure::called_off;
+use roadstead_worker::leases::Leases;
 use roadstead_worker::output::{OutputSink, ProgressSink};
 use roadstead_worker::state::{AppMemory, States};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::fetch::ReleaseSource;
@@ -72,6 +76,8 @@ pub(crate) struct StepContext {
     pub(crate) progress: ProgressSink,
     /// What the agent remembers of apps.
     pub(crate) states: Arc<States>,
+    /// What may run here of what may run only once.
+    pub(crate) leases: Arc<Leases>,
     /// Held by whoever fetches into the blob store or sweeps it: the store is that of all apps.
     pub(crate) blob_store: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled when the order is superseded or its deadline passes: a step then stops what it runs and returns.
@@ -95,12 +101,17 @@ impl StepContext {
     fn release(&self, release: &ReleaseRef) -> Result<Release, Failure> {
         let memory = self.memory()?;
         let listed = memory.singletons.get(&release.id).map_or(&[][..], Vec::as_slice);
-        Release::load_exactly(&self.layout, &self.order.app, release, listed)
+        Ok(Release::load_exactly(&self.layout, &self.order.app, release, listed)?.under(&self.leases))
+    }
+
+    /// As [`Self::release`], with what runs only once and needs a lease that this host has not: it may have it a moment later.
+    fn whole_release(&self, release: &ReleaseRef) -> Result<Release, Failure> {
+        Ok(self.release(release)?.whole())
     }
 
     /// A prepared release by its id.
     fn release_by_id(&self, id: &ReleaseId) -> Result<Release, Failure> {
-        Release::remembered(&self.layout, &self.states, &self.order.app, id)
+        Ok(Release::remembered(&self.layout, &self.states, &self.order.app, id)?.under(&self.leases))
     }
 
     /// The release that serves, by the link.
@@ -183,16 +194,28 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
 }
 
 /// Brings an app to what `current` says after a start of the agent or the host: sockets there, units running.
-pub(crate) async fn reconcile(host: &Host, layout: &Layout, app: &AppName) -> Result<AppState, Failure> {
-    reconcile::run(host, layout, app).await
+pub(crate) async fn reconcile(host: &Host, layout: &Layout, states: &States, leases: &Leases, app: &AppName) -> Result<AppState, Failure> {
+    reconcile::run(host, layout, states, leases, app).await
 }
 
 /// Whether an app does well since its cutover.
-pub(crate) async fn look(host: &Host, layout: &Layout, states: &States, app: &AppName) -> Result<(), Failure> {
-    look::run(host, layout, states, app).await
+pub(crate) async fn look(host: &Host, layout: &Layout, states: &States, leases: &Leases, app: &AppName) -> Result<(), Failure> {
+    look::run(host, layout, states, leases, app).await
 }
 
 /// Stops what another host of the environment runs from now on, since the fleet has cut this one off; how many services that were.
 pub(crate) async fn stand_down(host: &Host, layout: &Layout, states: &States, app: &AppName) -> Result<usize, Failure> {
     stand_down::run(host, layout, states, app).await
+}
+
+/// Only these services run from now on of what may run only once, and they end at that moment; whether one has to be started.
+pub(crate) async fn hold(
+    host: &Host,
+    layout: &Layout,
+    states: &States,
+    app: &AppName,
+    services: &BTreeSet<ServiceName>,
+    until: Option<Instant>,
+) -> Result<bool, Failure> {
+    hold::run(&Stage { host, layout, app, own_units: &[] }, states, services, until).await
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{Analysis, AppName, DriftPolicy, EnvironmentName, Gates, Millis, Selector, Strategy, Traffic, VariableName};
+use crate::{Analysis, AppName, DriftPolicy, EnvironmentName, Gates, LeaseSpan, Millis, Selector, Strategy, Traffic, VariableName};
 
 /// An environment of one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct EnvironmentSpec {
     /// What becomes of a host that was changed behind the product's back.
     #[serde(default, skip_serializing_if = "DriftPolicy::is_default")]
     pub drift: DriftPolicy,
+    /// How long the host of what runs only once may be silent until another follows it; absent where it is waited for, however long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<LeaseSpan>,
     /// Deadlines.
     #[serde(default)]
     pub timeouts: Timeouts,

@@ -1,9 +1,9 @@
 //! What a host says of itself when its session opens, and when it changes.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{AppName, Drift, Fence, HostName, ReleaseId};
+use crate::{AppName, Drift, Fence, HostName, ReleaseId, ServiceName};
 
 /// What a host says of itself. Never trusted for identity or labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,10 @@ pub struct AppState {
     /// The serving release waits for its confirmation: silence of the controller would undo it.
     #[serde(default)]
     pub unconfirmed: bool,
+    /// Services that run on chosen hosts alone, and that the serving release was prepared to run on this one; absent where that is not
+    /// known, and from agents that do not tell.
+    #[serde(default)]
+    pub listed: Option<BTreeSet<ServiceName>>,
     /// Where it differs from what was deployed; absent while nobody has looked since its last order, and from agents that do not look.
     #[serde(default)]
     pub drift: Option<Drift>,

@@ -15,6 +15,7 @@ pub mod hidden;
 mod http_url;
 mod ids;
 mod label;
+mod lease;
 pub mod limits;
 pub mod mistake;
 mod number;
@@ -41,6 +42,7 @@ pub use ids::{
     AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RoleName, RolloutId, ServiceName, VariableName, Version,
 };
 pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
+pub use lease::{InvalidLease, LEASE_MAX, LEASE_MIN, LeaseAsk, LeaseSpan, LeaseTable};
 pub use number::{NotFinite, Number};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
 pub use report::{Failure, FailureKind, OrderOutcome, Report, StepReport, StepState};

@@ -1,6 +1,7 @@
 //! Wire ↔ model, one file per noun.
 
 mod facts;
+mod lease;
 mod order;
 mod report;
 mod traffic;

@@ -3,6 +3,7 @@
 use roadstead_deployment::History;
 use roadstead_model::{AppName, DriftFinding, DriftPart, Failure, OrderKey, OrderOutcome, ReleaseId};
 use roadstead_worker::journal::Journals;
+use roadstead_worker::leases::Leases;
 use roadstead_worker::state::States;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ pub(crate) struct Eyes {
     pub(crate) host: Arc<Host>,
     pub(crate) layout: Layout,
     pub(crate) states: Arc<States>,
+    pub(crate) leases: Arc<Leases>,
     pub(crate) journals: Journals,
     pub(crate) stopping: CancellationToken,
 }
@@ -84,8 +86,9 @@ impl Eyes {
 
     /// The release as it was prepared here.
     pub(crate) async fn release(&self, app: &AppName, id: &ReleaseId) -> Result<Release, Failure> {
-        let (layout, states, app, id) = (self.layout.clone(), Arc::clone(&self.states), app.clone(), id.clone());
-        disk(move || Release::remembered(&layout, &states, &app, &id)).await
+        let (layout, states, leases) = (self.layout.clone(), Arc::clone(&self.states), Arc::clone(&self.leases));
+        let (app, id) = (app.clone(), id.clone());
+        disk(move || Ok(Release::remembered(&layout, &states, &app, &id)?.under(&leases))).await
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) fn wanted(layout: &Layout, release: &Release) -> Result<Vec<Wanted>, 
                 let text = socket_unit(release.app(), name, address, &serves);
                 all.push(Wanted { path: layout.units().join(&unit), unit, text, at_boot: true });
             }
+            // What needs a lease starts when it has one.
+            Role::Single if !release.starts_at_boot(service) => continue,
             Role::WebUnix | Role::Worker | Role::Single => {}
         }
         served.push(release.unit(name));

@@ -327,6 +327,31 @@ impl Systemd {
         }
     }
 
+    /// Starts a timer that exists only while it waits, with the service that it starts. One that was heard of already is started.
+    pub(crate) async fn start_transient_timer(
+        &self,
+        name: &str,
+        timer: Vec<Property>,
+        service: Vec<Property>,
+        within: Duration,
+    ) -> Result<(), SystemdError> {
+        let (unit, other) = (&format!("{name}.timer"), &format!("{name}.service"));
+        let doing = format!("start {unit}");
+        let (timer, service) = (&timer, &service);
+        let begin = |manager: ManagerProxy<'static>| async move {
+            let removed = manager.receive_job_removed().await?;
+            Ok((removed, manager.start_transient_unit(unit, "replace", timer, &[(other, service.clone())]).await?))
+        };
+        let (mut removed, job) = self.ask(&doing, begin).await?;
+        self.finish(&mut removed, &job, &doing, within).await
+    }
+
+    /// When systemd started, by `CLOCK_MONOTONIC`.
+    pub(crate) async fn started(&self) -> Result<Duration, SystemdError> {
+        let micros = self.ask("tell when it started", |manager| async move { manager.userspace_timestamp_monotonic().await }).await?;
+        Ok(Duration::from_micros(micros))
+    }
+
     /// Waits for the end of a job that someone started earlier. A job that is not there has ended.
     pub(crate) async fn wait_for_job(&self, id: u32, unit: &str, within: Duration) -> Result<(), SystemdError> {
         let doing = format!("finish the job of {unit}");

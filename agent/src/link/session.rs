@@ -1,6 +1,6 @@
 //! One session: hello, then orders and heartbeats down, reports and heartbeats up.
 
-use roadstead_model::{Millis, Order, OrderKey, Report, TrafficTable};
+use roadstead_model::{LeaseTable, Millis, Order, OrderKey, Report, TrafficTable};
 use roadstead_proto::v1::{self, agent_message, controller_message, fleet_client::FleetClient};
 use roadstead_proto::{PROTOCOL, PROTOCOL_OLDEST};
 use roadstead_worker::contact::Contact;
@@ -191,6 +191,13 @@ impl Session {
                 }
                 Ok(())
             }
+            Some(controller_message::Kind::Lease(table)) => match LeaseTable::try_from(table) {
+                Ok(table) => self.events.send(Event::Lease(Box::new(table))).await.map_err(|_| SessionError::Stopping),
+                Err(invalid) => {
+                    tracing::error!(error = %invalid, "a lease that makes no sense is not taken up");
+                    Ok(())
+                }
+            },
             // A kind that a newer controller knows means nothing to this agent.
             Some(controller_message::Kind::Welcome(_) | controller_message::Kind::Heartbeat(_)) | None => Ok(()),
         }
@@ -219,6 +226,7 @@ impl Session {
             Outgoing::Output(output) => agent_message::Kind::Output(output_message(output)),
             Outgoing::Facts(facts) => agent_message::Kind::Facts((*facts).into()),
             Outgoing::Traffic(seen) => agent_message::Kind::Traffic((*seen).into()),
+            Outgoing::Lease(ask) => agent_message::Kind::Lease(ask.into()),
         })
     }
 }

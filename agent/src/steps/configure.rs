@@ -26,7 +26,7 @@ const SEES_NEW_UNITS_SINCE: u32 = 246;
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Prepare { release, variables, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
-    let release = context.release(release)?;
+    let release = context.whole_release(release)?;
     fitness::check(&context.stage(), &release).await?;
     let (layout, variables, app) = (context.layout.clone(), variables.clone(), context.order.app.clone());
     let (release_id, units) = (release.id.clone(), units_that_start(&release));

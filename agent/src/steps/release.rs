@@ -4,6 +4,7 @@ use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::spec::{Listen, RelativePath, Service, ServiceKind};
 use roadstead_model::{AppName, Digest, Failure, FailureKind, ReleaseId, ReleaseRef, ServiceName, limits};
 use roadstead_worker::files::read_bounded;
+use roadstead_worker::leases::Leases;
 use roadstead_worker::state::States;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -22,6 +23,8 @@ pub(crate) struct Release {
     pub(crate) manifest: Manifest,
     /// Services that only chosen hosts run, and this one does.
     listed: BTreeSet<ServiceName>,
+    /// What may run here of what runs only once; absent where that needs no lease.
+    allowed: Option<BTreeSet<ServiceName>>,
 }
 
 /// How a service takes part in a cutover.
@@ -49,7 +52,7 @@ impl Role {
 impl Release {
     /// The release with this manifest, without services that only chosen hosts run.
     pub(crate) fn new(manifest: Manifest) -> Self {
-        Self { id: manifest.release_id(), manifest, listed: BTreeSet::new() }
+        Self { id: manifest.release_id(), manifest, listed: BTreeSet::new(), allowed: None }
     }
 
     /// The release of this id, as its preparation left it.
@@ -64,7 +67,7 @@ impl Release {
         if ReleaseId::of(&manifest.version, &Digest::of(&bytes)) != *id || manifest.app != *app {
             return Err(damaged("it is of another release".to_owned()));
         }
-        Ok(Self { id: id.clone(), manifest, listed: listed.iter().cloned().collect() })
+        Ok(Self { id: id.clone(), manifest, listed: listed.iter().cloned().collect(), allowed: None })
     }
 
     /// As [`Self::load`], with the services of chosen hosts that this one is remembered to run.
@@ -84,6 +87,21 @@ impl Release {
         Err(Failure::new(FailureKind::Untrusted, summary, "prepare the release again"))
     }
 
+    /// The release, with only those services that run once for which this host has a lease, where they need one.
+    pub(crate) fn under(self, leases: &Leases) -> Self {
+        Self { allowed: leases.of(&self.manifest.app), ..self }
+    }
+
+    /// The release, with all services that this host may come to run.
+    pub(crate) fn whole(self) -> Self {
+        Self { allowed: None, ..self }
+    }
+
+    /// Whether a service is started with the machine: one that needs a lease is not, since another host may have it by then.
+    pub(crate) fn starts_at_boot(&self, service: &Service) -> bool {
+        self.allowed.is_none() || !service.kind.is_singleton()
+    }
+
     /// The app.
     pub(crate) const fn app(&self) -> &AppName {
         &self.manifest.app
@@ -95,7 +113,8 @@ impl Release {
     pub(crate) fn services(&self) -> impl Iterator<Item = (&ServiceName, &Service)> {
         self.manifest.spec.services.iter().filter(|(name, service)| {
             let everywhere = !service.kind.is_singleton() && service.hosts.is_everything();
-            everywhere || self.listed.contains(*name)
+            let allowed = || !service.kind.is_singleton() || self.allowed.as_ref().is_none_or(|allowed| allowed.contains(*name));
+            everywhere || (self.listed.contains(*name) && allowed())
         })
     }
 

@@ -292,11 +292,11 @@ pub(crate) async fn stop_all(
     join_all(stops).await.into_iter().collect()
 }
 
-/// The serving release's units start at boot, those of others do not. All stay known, so that they can be started again.
+/// The serving release's units start at boot, but for what needs a lease then; those of others do not. All stay known, so that they can be started again.
 async fn start_at_boot(stage: &Stage<'_>, release: &Release, others: &[Other]) -> Result<(), Failure> {
     write_boot_files(stage, Some(release))?;
     let path_of = |unit: &str| stage.layout.units().join(unit);
-    let mut ours: Vec<PathBuf> = Vec::new();
+    let (mut ours, mut later): (Vec<PathBuf>, Vec<String>) = Default::default();
     for (name, service) in release.services() {
         let unit = match role(service) {
             Role::Own => continue,
@@ -304,12 +304,16 @@ async fn start_at_boot(stage: &Stage<'_>, release: &Release, others: &[Other]) -
                 ours.push(path_of(&release.socket(name)));
                 release.unit(name)
             }
+            Role::Single if !release.starts_at_boot(service) => {
+                later.push(release.unit(name));
+                continue;
+            }
             Role::WebUnix | Role::Worker | Role::Single => release.unit(name),
         };
         ours.push(path_of(&unit));
     }
     let systemd = &stage.host.systemd;
-    let theirs: Vec<&str> = others.iter().map(|other| other.unit.as_str()).collect();
+    let theirs: Vec<&str> = others.iter().map(|other| other.unit.as_str()).chain(later.iter().map(String::as_str)).collect();
     let their_files: Vec<PathBuf> = theirs.iter().map(|unit| path_of(unit)).filter(|path| path.exists()).collect();
     let (ours, their_files) = (paths(&ours), paths(&their_files));
     if !theirs.is_empty() {

@@ -4,6 +4,8 @@ use roadstead_deployment::{History, Status, Watch};
 use roadstead_model::{Fence, Millis, OrderOutcome, Report, StepReport, StepState};
 use tokio_util::sync::CancellationToken;
 
+use crate::lease::Lease;
+
 /// Bytes of outcomes in a hello, and of steps: both together well below the limit of a message.
 const OUTCOMES_BYTES_MAX: usize = 384 * 1024;
 
@@ -18,6 +20,10 @@ pub(crate) struct App {
     pub(crate) held: Option<String>,
     /// When an order ended last, in time since the agent started. Silence counts from here.
     pub(crate) rested: Millis,
+    /// What runs only once needs a lease here, also after a restart: it is written down.
+    pub(crate) needs_lease: bool,
+    /// That lease.
+    pub(crate) lease: Lease,
     /// Somebody is looking at how it does since its cutover.
     pub(crate) looking: bool,
     /// When that was looked at last, in time since the agent started.

@@ -1,7 +1,9 @@
 //! What the worker acts through: the real host, or one made up by a test.
 
 use async_trait::async_trait;
-use roadstead_model::{AppName, AppState, Failure, HostFacts, Order, ReleaseId, StepName};
+use roadstead_model::{AppName, AppState, Failure, HostFacts, Order, ReleaseId, ServiceName, StepName};
+use std::collections::BTreeSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::output::{OutputSink, ProgressSink};
@@ -32,6 +34,9 @@ pub trait Hands: Send + Sync + std::fmt::Debug {
     async fn look(&self, app: &AppName) -> Result<(), Failure>;
     /// Stops what of an app may run only once in its environment; how many services that were. Repeatable.
     async fn stand_down(&self, app: &AppName) -> Result<usize, Failure>;
+    /// Of what may run only once, only these services run from now on, and they end at that moment whatever becomes of the agent; without
+    /// one they need no lease. Whether one of them that the serving release was prepared for was stopped, and waits to be started. Repeatable.
+    async fn hold(&self, app: &AppName, services: &BTreeSet<ServiceName>, until: Option<Instant>) -> Result<bool, Failure>;
     /// The release that serves.
     async fn current(&self, app: &AppName) -> Option<ReleaseId>;
     /// What the host says of itself and these apps.

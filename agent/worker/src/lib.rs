@@ -13,6 +13,8 @@ pub mod failure;
 pub mod files;
 pub mod hands;
 pub mod journal;
+pub mod lease;
+pub mod leases;
 pub mod output;
 pub mod redial;
 pub mod runner;

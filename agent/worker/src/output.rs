@@ -3,7 +3,7 @@
 //! Outcomes are never dropped here and need not be: they lie in the journals, and each session begins with all of them.
 //! Everything else is best effort: when the controller is away for long, it is counted and dropped.
 
-use roadstead_model::{HostFacts, OrderKey, Report, StepName, StepReport, StepState, TrafficSeen, limits};
+use roadstead_model::{HostFacts, LeaseAsk, OrderKey, Report, StepName, StepReport, StepState, TrafficSeen, limits};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -29,6 +29,8 @@ pub enum Outgoing {
     Facts(Box<HostFacts>),
     /// What a balancer sees.
     Traffic(Box<TrafficSeen>),
+    /// A question for a lease.
+    Lease(LeaseAsk),
 }
 
 /// Lines of a step's output.
@@ -119,7 +121,7 @@ impl Waiting {
         Some(item)
     }
 
-    /// Joins an item into what waits: lines into text, newer progress, facts and sights over older.
+    /// Joins an item into what waits: lines into text, newer progress, facts, sights and questions over older.
     fn joined(&mut self, item: &Outgoing) -> bool {
         if let Outgoing::Traffic(seen) = item {
             let of_app = |known: &Outgoing| matches!(known, Outgoing::Traffic(older) if older.app == seen.app);
@@ -127,6 +129,13 @@ impl Waiting {
             self.bytes = (self.bytes + item.weight()).saturating_sub(older.weight());
             older.clone_from(item);
             return true;
+        }
+        if let Outgoing::Lease(ask) = item {
+            let waiting = self.queue.iter_mut().find_map(|known| match known {
+                Outgoing::Lease(older) if older.app == ask.app => Some(older),
+                _ => None,
+            });
+            return waiting.map(|older| older.clone_from(ask)).is_some();
         }
         if let Outgoing::Facts(facts) = item {
             let waiting = self.queue.iter_mut().find_map(|known| if let Outgoing::Facts(f) = known { Some(f) } else { None });
@@ -160,9 +169,9 @@ impl Outgoing {
         matches!(self, Self::Report(Report::Order { .. } | Report::WentBack { .. } | Report::Refused { .. }))
     }
 
-    /// Of what a balancer sees one waits for each app, and it is not told again until it changes.
+    /// Of what a balancer sees, and of questions, one waits for each app.
     const fn may_be_dropped(&self) -> bool {
-        !self.is_outcome() && !matches!(self, Self::Traffic(_))
+        !self.is_outcome() && !matches!(self, Self::Traffic(_) | Self::Lease(_))
     }
 
     fn weight(&self) -> usize {
@@ -170,7 +179,7 @@ impl Outgoing {
             Self::Output(output) => output.text.len(),
             Self::Report(Report::Step(StepReport { state: StepState::Failed { failure, .. }, .. })) => failure.detail.len(),
             Self::Traffic(seen) => SERVER_BYTES * seen.servers.len() + seen.problem.as_ref().map_or(0, |problem| problem.detail.len()),
-            Self::Report(_) | Self::Facts(_) => 0,
+            Self::Report(_) | Self::Facts(_) | Self::Lease(_) => 0,
         };
         text + 256
     }

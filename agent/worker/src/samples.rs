@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::clock::{Monotonic, WallClock};
 use crate::contact::Contact;
 use crate::disk::{Disk, RealDisk};
 use crate::hands::{Hands, Task};
 use crate::journal::Journals;
+use crate::leases::Leases;
 use crate::output::{Outbox, Outgoing};
 use crate::state::States;
 use crate::tasks::Tasks;
@@ -126,6 +128,12 @@ impl Hands for FakeHands {
         Ok(0)
     }
 
+    async fn hold(&self, app: &AppName, services: &BTreeSet<ServiceName>, until: Option<Instant>) -> Result<bool, Failure> {
+        let services: Vec<&str> = services.iter().map(ServiceName::as_str).collect();
+        self.note(format!("hold {app} {services:?} {}", if until.is_some() { "for a while" } else { "freely" }));
+        Ok(false)
+    }
+
     async fn current(&self, app: &AppName) -> Option<ReleaseId> {
         let cut_over = self.world.lock().unwrap().effects.contains(&(app.clone(), StepName::Cutover));
         cut_over.then(|| release().id)
@@ -217,10 +225,12 @@ impl Rig {
     pub async fn start_on(disk: Arc<dyn Disk>, clock: WallClock, tasks: Tasks, root: &Path, hands: Arc<FakeHands>) -> Self {
         let kept = root.join("var/lib/roadstead-agent");
         let (outbox, contact) = (Arc::<Outbox>::default(), Arc::new(Contact::new(Monotonic::start())));
+        let clock_of_leases = contact.clock();
         let means = Means {
             hands: Arc::clone(&hands) as Arc<dyn Hands>,
             journals: Journals::new(Arc::clone(&disk), clock, kept.join("journal")),
             states: Arc::new(States::new(disk, kept.join("apps"))),
+            leases: Arc::new(Leases::new(clock_of_leases)),
             outbox: Arc::clone(&outbox),
             contact: Arc::clone(&contact),
             tasks: tasks.clone(),

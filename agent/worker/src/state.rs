@@ -25,6 +25,9 @@ pub struct AppMemory {
     pub good: Vec<ReleaseId>,
     /// Services of which this host runs the environment's only instance, by release. The steps'.
     pub singletons: BTreeMap<ReleaseId, Vec<ServiceName>>,
+    /// What runs only once runs here with a lease alone. The worker's.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub needs_lease: bool,
     /// What a newer agent remembered: kept for the day when it returns.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, serde_json::Value>,

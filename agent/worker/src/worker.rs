@@ -1,10 +1,13 @@
 //! The loop of the agent: receive, decide, save, act. One order at a time for an app, apps beside each other.
 
+mod leasing;
 mod watching;
 
 use roadstead_deployment::{Admission, Status};
-use roadstead_model::{AppName, Failure, FailureKind, HostFacts, Order, OrderKey, OrderKind, OrderOutcome, Report, StepName};
-use std::collections::BTreeMap;
+use roadstead_model::{
+    AppName, Failure, FailureKind, HostFacts, LeaseTable, Millis, Order, OrderKey, OrderKind, OrderOutcome, Report, StepName,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
@@ -15,6 +18,8 @@ use crate::contact::Contact;
 use crate::failure::chain;
 use crate::hands::Hands;
 use crate::journal::{JournalFile, Journals};
+use crate::lease::Hold;
+use crate::leases::Leases;
 use crate::output::{Outbox, Outgoing};
 use crate::runner::{Driven, Runner};
 use crate::state::States;
@@ -43,6 +48,10 @@ pub enum Event {
     Reconciled(AppName, Result<(), Failure>),
     /// An app whose cutover, by this order, is not confirmed yet was looked at.
     Looked(AppName, OrderKey, Result<(), Failure>),
+    /// The controller says what may run here of what may run only once.
+    Lease(Box<LeaseTable>),
+    /// What ends services of an app was armed.
+    Armed(AppName, Hold, Result<bool, Failure>),
     /// What the host says of itself has changed, and no order has changed it.
     Changed,
     /// The work on an order ended.
@@ -69,6 +78,8 @@ pub struct Means {
     pub journals: Journals,
     /// Where the highest fence is remembered, beside what the steps remember.
     pub states: Arc<States>,
+    /// What may run of what may run only once, for who starts it.
+    pub leases: Arc<Leases>,
     /// Where reports go.
     pub outbox: Arc<Outbox>,
     /// When the controller was heard last.
@@ -112,7 +123,7 @@ impl Worker {
     pub async fn run(mut self, mut watchdog: impl Watchdog) {
         let stopping = self.means.tasks.stopping().clone();
         loop {
-            let due = self.next_watch();
+            let due = self.next_watch().into_iter().chain(self.next_question()).min();
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
@@ -121,7 +132,10 @@ impl Worker {
                     Some(event) => self.handle(event).await,
                     None => return,
                 },
-                () = sleep_or_forever(due) => self.watch().await,
+                () = sleep_or_forever(due) => {
+                    self.watch().await;
+                    self.ask_for_leases().await;
+                }
             }
         }
     }
@@ -136,6 +150,8 @@ impl Worker {
                 }
             }
             Event::Revoked => self.stand_down(),
+            Event::Lease(table) => self.lease(*table).await,
+            Event::Armed(name, hold, armed) => self.armed(name, hold, armed).await,
             Event::Looked(name, key, seen) => self.looked(name, key, seen).await,
             Event::Reconciled(name, result) => self.reconciled(&name, result).await,
             Event::Changed => self.tell_facts().await,
@@ -311,6 +327,7 @@ impl Worker {
             }
         }
         self.tell_facts().await;
+        self.use_lease(name);
         self.go_on(name).await;
         self.rest().await;
     }
@@ -349,10 +366,17 @@ impl Worker {
         let load = move || {
             let orders = journals.read(&read).map_err(|error| chain(&error))?;
             let memory = states.read(&read).map_err(|error| chain(&error))?;
-            Ok::<_, String>((memory.highest, orders))
+            Ok::<_, String>((memory.highest, memory.needs_lease, orders))
         };
         match self.means.tasks.blocking(load).await {
-            Ok((highest, orders)) => self.app(name).restore(highest, orders),
+            Ok((highest, needs_lease, orders)) => {
+                self.app(name).restore(highest, orders);
+                self.app(name).needs_lease = needs_lease;
+                if needs_lease && self.means.leases.of(name).is_none() {
+                    // What runs goes on; nothing is started before the controller has said again that it may run.
+                    self.means.leases.set(name, Hold::Until(BTreeSet::new(), Millis(0)));
+                }
+            }
             Err(why) => self.hold(name, why),
         }
     }
@@ -381,6 +405,7 @@ impl Worker {
             tracing::error!(app = %name, %failure, hint = failure.hint, detail = failure.detail, "the app could not be brought up as its 'current' says");
         }
         self.app(name).work = Work::None;
+        self.use_lease(name);
         self.go_on(name).await;
         self.rest().await;
     }

@@ -1,7 +1,9 @@
 //! `env/*.toml`: the policy of an environment as people write it, with durations in words and errors with line and column.
 
 use roadstead_model::mistake;
-use roadstead_model::{AppName, DriftPolicy, EnvironmentName, EnvironmentSpec, Millis, Selector, Timeouts, VariableName, limits};
+use roadstead_model::{
+    AppName, DriftPolicy, EnvironmentName, EnvironmentSpec, LeaseSpan, Millis, Selector, Timeouts, VariableName, limits,
+};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -67,6 +69,7 @@ struct Environment {
     keep: u32,
     #[serde(default)]
     drift: DriftPolicy,
+    failover: Option<Spanned<Span>>,
 }
 
 const fn default_keep() -> u32 {
@@ -116,6 +119,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
         return Err(wrong(at, "blue-green needs a [traffic] section: the balancers that switch from one set to the other"));
     }
     let analysis = file.analysis.map(AnalysisSection::read).transpose().map_err(|(at, what)| wrong(at, &what))?;
+    let failover = file.environment.failover.map(lease).transpose().map_err(|(at, what)| wrong(at, &what))?;
     let given = |duration: Option<Span>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
     Ok(EnvironmentSpec {
@@ -129,6 +133,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
         bake: given(file.strategy.bake(), Millis::from_secs(60)),
         keep: file.environment.keep,
         drift: file.environment.drift,
+        failover,
         timeouts: Timeouts {
             prepare: given(file.timeouts.prepare, default.prepare),
             migrate: given(file.timeouts.migrate, default.migrate),
@@ -140,6 +145,12 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
         },
         variables: file.env,
     })
+}
+
+/// How long the host of what runs only once may be silent.
+fn lease(span: Spanned<Span>) -> Result<LeaseSpan, (usize, String)> {
+    let at = span.span().start;
+    LeaseSpan::try_from(span.into_inner().0).map_err(|error| (at, format!("failover: {error}")))
 }
 
 #[cfg(test)]

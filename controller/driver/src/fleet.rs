@@ -47,6 +47,7 @@ impl Loop {
             self.work.lightly.insert(rollout);
         }
         self.traffic_hello(host);
+        self.lease_hello(host);
         self.work.look_for_level = true;
     }
 
@@ -73,7 +74,7 @@ impl Loop {
     /// Facts changed within a session.
     pub(super) fn take_facts(&mut self, host: &HostId, facts: HostFacts) {
         let serving = |facts: &HostFacts| -> Vec<_> {
-            facts.apps.iter().map(|(app, state)| (app.clone(), state.current.clone(), state.unconfirmed)).collect()
+            facts.apps.iter().map(|(app, state)| (app.clone(), state.current.clone(), state.unconfirmed, state.listed.clone())).collect()
         };
         // Reports have told what rollouts did. This is of an earlier one, or of nobody's: what was believed may not hold any more.
         let changed = self.facts.get(host).is_none_or(|known| serving(known) != serving(&facts));
@@ -138,6 +139,7 @@ impl Loop {
         state.unconfirmed = waits_for_confirmation(report).unwrap_or(state.unconfirmed);
         if state.current != *current {
             let before = std::mem::replace(&mut state.current, current.clone());
+            state.listed = None;
             state.previous = before;
             if let Some(release) = current.as_ref().filter(|r| !state.releases.contains(r)) {
                 state.releases.push(release.clone());
@@ -155,6 +157,7 @@ impl Loop {
             self.decide(rollout, Event::HostRevoked { host: host.clone() });
         }
         self.traffic_gone(host, true);
+        self.lease_revoked(host);
         self.facts.remove(host);
         self.drifts.revoked(host);
         self.busy.forget(host);

@@ -36,6 +36,8 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn lock(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<LockRecord>, LedgerError>;
     /// Where the only instances of an app's services run.
     async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError>;
+    /// Hosts that may go by a lease of what runs only once.
+    async fn leases(&self) -> Result<Vec<LeaseRecord>, LedgerError>;
     /// The newest rollouts of an environment that somebody asked for, newest first. Those that bring hosts level are not among them: of
     /// them there may be any number.
     async fn asked_for(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError>;
@@ -60,6 +62,19 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     /// Removes an environment of an app and says so in the history, in one transaction with looking whether a rollout has not ended in
     /// it, or hosts belong to it that were not cut off.
     async fn remove_environment(&self, removal: Removal) -> Result<(), NotRemoved>;
+}
+
+/// A host that may go by a lease of what runs only once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseRecord {
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Of which app.
+    pub app: AppName,
+    /// Which host.
+    pub host: HostId,
+    /// It keeps to it whatever becomes of its agent, as it has said.
+    pub keeps: bool,
 }
 
 /// What an environment runs from now on.
@@ -90,6 +105,8 @@ pub struct Changes {
     pub bad: Vec<(Digest, String)>,
     /// Where the only instances of services run.
     pub singletons: Vec<(EnvironmentName, AppName, ServiceName, HostId)>,
+    /// Hosts that may go by a lease, and whether they keep to it; `None`: they need none any more.
+    pub leases: Vec<(EnvironmentName, AppName, HostId, Option<bool>)>,
     /// What hosts say of themselves.
     pub facts: Vec<(HostId, HostFacts)>,
     /// When hosts were last heard.
@@ -101,12 +118,13 @@ pub struct Changes {
 impl Changes {
     /// Whether there is nothing to save.
     pub fn is_empty(&self) -> bool {
-        let Self { started, moved, serving, bad, singletons, facts, seen, events } = self;
+        let Self { started, moved, serving, bad, singletons, leases, facts, seen, events } = self;
         started.is_empty()
             && moved.is_empty()
             && serving.is_empty()
             && bad.is_empty()
             && singletons.is_empty()
+            && leases.is_empty()
             && facts.is_empty()
             && seen.is_empty()
             && events.is_empty()

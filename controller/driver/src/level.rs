@@ -1,12 +1,14 @@
 //! Hosts that were away or are new come level with what their environment runs.
 
+use std::collections::BTreeSet;
+
 use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId};
 use roadstead_rollout::{Candidate, Plan, RolloutKind, Stage, Standing, State};
 
 use super::planning::declared;
 use super::running::not_again;
 use super::{Loop, traffic};
-use crate::{EnvironmentRecord, LedgerError, ReleaseRecord};
+use crate::{EnvironmentRecord, LedgerError, NewEvent, ReleaseRecord};
 
 impl Loop {
     /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
@@ -57,6 +59,8 @@ impl Loop {
         hosts.retain(|host| !idle.contains(&host.id));
         let all_homes = self.homes(spec, &release.manifest, &hosts).await?;
         let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&spec.app));
+        let lacking: BTreeSet<HostId> =
+            hosts.iter().map(|host| &host.id).filter(|host| all_homes.lacks(host, state(host))).cloned().collect();
         let serves = |host: &HostId| state(host).is_some_and(|state| state.current.as_ref() == Some(&target));
         // A host that serves it has stopped what of earlier releases is not its own any more.
         let homes = all_homes.settled(|old| serves(old) || !hosts.iter().any(|host| host.id == *old));
@@ -69,6 +73,7 @@ impl Loop {
             let repaired = self.is_to_repair(&host.id, spec, &target, is_locked, now);
             let level = self.is_level(&host.id, &spec.app, &target) && !repaired;
             let tried = self.tries.pauses(&(host.id.clone(), spec.app.clone(), target.clone()), now);
+            let level = level && !lacking.contains(&host.id);
             let lacks = (!level && !tried) || all_homes.gains(&host.id, &homes);
             if repaired {
                 repairs.push(host.id.clone());
@@ -99,6 +104,19 @@ impl Loop {
                 plan.variables = variables;
                 // One host that does not come level keeps no other from it.
                 plan.failure_budget = plan.hosts.len();
+                let told = all_homes.followed(&homes).map(|(service, old, new)| {
+                    let name = |host| self.facts.get(host).map_or_else(|| host.to_string(), |facts| facts.host_name.to_string());
+                    format!("{service} follows to {}: {} was not heard for longer than its lease", name(new), name(old))
+                });
+                let told: Vec<String> = told.collect();
+                for text in told {
+                    tracing::warn!(environment = %spec.name, app = %spec.app, "{text}");
+                    let subject = format!("environment:{}/{}", spec.name, spec.app);
+                    self.work
+                        .changes
+                        .events
+                        .push(NewEvent::new(self.parts.clock.now(), "controller", "failover", subject, text).of(rollout));
+                }
                 for (service, host) in homes {
                     self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
                 }

@@ -14,6 +14,7 @@ mod fleet;
 mod foresee;
 mod gates;
 mod homes;
+mod leases;
 mod ledger;
 mod level;
 mod looking;
@@ -31,7 +32,9 @@ mod tries;
 mod verbs;
 mod windows;
 
-use roadstead_model::{AppName, HostFacts, HostId, OrderKey, OrderOutcome, Report, RolloutId, StepReport, TrafficSeen};
+use roadstead_model::{
+    AppName, HostFacts, HostId, LeaseAsk, LeaseTable, OrderKey, OrderOutcome, Report, RolloutId, StepReport, TrafficSeen,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +50,8 @@ pub use drift::Repair;
 pub use foresee::{Foresee, Foreseen, OtherPlan};
 pub use gates::LockRecord;
 use gates::Looked;
-pub use ledger::{Changes, Ledger, LedgerError, Serving};
+use leases::Leases;
+pub use ledger::{Changes, LeaseRecord, Ledger, LedgerError, Serving};
 pub use looking::Measure;
 use looking::{Looking, Seen};
 pub use outputs::{OutputPart, Outputs};
@@ -120,6 +124,15 @@ pub enum Event {
         epoch: Epoch,
         /// What it says.
         seen: Box<TrafficSeen>,
+    },
+    /// A host asks for its lease of what runs only once.
+    LeaseAsked {
+        /// Which host.
+        host: HostId,
+        /// In which of its sessions.
+        epoch: Epoch,
+        /// What it says.
+        ask: LeaseAsk,
     },
     /// A host was cut off for good.
     Revoked {
@@ -251,6 +264,8 @@ struct Loop {
     parked: Vec<Parked>,
     /// Which share of the traffic each host gets.
     shares: Shares,
+    /// Who may run what runs only once.
+    leases: Leases,
     /// Looks at batches that bake.
     looking: Looking,
     /// Plans that were shown to somebody.
@@ -267,6 +282,7 @@ struct Work {
     lightly: BTreeSet<RolloutId>,
     acknowledge: Vec<(HostId, Epoch, u64)>,
     answers: Vec<Answer>,
+    leases: Vec<(HostId, Epoch, LeaseTable)>,
     look_for_level: bool,
 }
 
@@ -312,6 +328,7 @@ impl Loop {
             looking: Looking::default(),
             parked: Vec::new(),
             shares: Shares::new(Balancers::default()),
+            leases: Leases::new(parts.ledger.leases().await?, parts.term, parts.clock.steady()),
             shown: foresee::Shown::default(),
             work: Work::default(),
             parts,
@@ -376,6 +393,7 @@ impl Loop {
             Event::Facts { host, facts, .. } => self.take_facts(&host, *facts),
             Event::Report { host, epoch, sequence, report } => self.report(&host, epoch, sequence, *report),
             Event::Traffic { host, epoch, seen } => self.traffic_seen(&host, epoch, *seen),
+            Event::LeaseAsked { host, epoch, ask } => self.lease_asked(&host, epoch, ask),
             Event::Revoked { host } => self.revoked(&host),
             Event::LookAtGates => {
                 self.looked.again();
@@ -384,6 +402,7 @@ impl Loop {
             }
             Event::EnvironmentsChanged => {
                 self.shares.is_stale = true;
+                self.leases.is_stale = true;
                 // A host that differs may be wanted repaired now.
                 self.work.look_for_level |= self.drifts.is_any();
             }
@@ -425,7 +444,7 @@ impl Loop {
     fn wake(&self) -> Duration {
         let now = self.parts.clock.steady();
         let waiting = self.running.values().filter_map(|running| roadstead_rollout::wake(running.state()));
-        let waiting = waiting.chain(self.next_look());
+        let waiting = waiting.chain(self.next_look()).chain(self.next_lapse());
         let next = waiting.chain(self.parked.iter().map(|parked| parked.until)).chain(self.tries.next()).chain(self.drifts.next()).min();
         match next {
             None => Duration::from_secs(3600),
@@ -446,15 +465,22 @@ impl Loop {
         // Both are asked: each marks what it told.
         let (tries, repairs) = (self.tries.are_due(now), self.drifts.are_due(now));
         self.work.look_for_level |= tries || repairs;
+        self.look_for_lapses(now);
     }
 
     /// Saves what was decided, then tells it: acknowledgements, orders, watchers, answers.
     async fn finish_round(&mut self, stopping: &CancellationToken) {
         loop {
+            if let Err(error) = self.look_at_leases().await {
+                tracing::error!(%error, "hosts are not told what they may run of what runs only once");
+            }
             let mut work = std::mem::take(&mut self.work);
             let ended = self.collect(&mut work).await;
             self.shares.has_changed |= !work.touched.is_empty();
             self.shares.is_stale |= !ended.is_empty() || !work.changes.started.is_empty();
+            // A service has found another home.
+            let has_moved = !work.changes.singletons.is_empty();
+            self.leases.is_stale |= has_moved;
             if !self.save(&work.changes, stopping).await {
                 return;
             }
@@ -462,7 +488,7 @@ impl Loop {
             if let Err(error) = self.share_out().await {
                 tracing::error!(%error, "balancers are not told how traffic is shared out");
             }
-            if self.unpark().await || !self.work.touched.is_empty() {
+            if self.unpark().await || !self.work.touched.is_empty() || has_moved {
                 continue;
             }
             if !self.work.look_for_level {
@@ -504,6 +530,7 @@ impl Loop {
             self.send_orders(*rollout);
             self.announce(*rollout);
         }
+        self.send_leases(work.leases);
         for answer in work.answers {
             if let Some(running) = self.running.get(&answer.rollout) {
                 drop(answer.to.send(Ok(running.shared())));

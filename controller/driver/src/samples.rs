@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "all of it is written here, and a test reads all of it")]
 
 use roadstead_bundle::manifest::{FORMAT, Manifest, Packages, Source, TreeRef};
-use roadstead_bundle::spec::{AppSpec, Checks, Hooks, PythonVersion, RelativePath, StepLimits};
+use roadstead_bundle::spec::{AppSpec, Checks, Hooks, PythonVersion, RelativePath, Resources, Service, ServiceKind, StepLimits};
 use roadstead_model::{
-    AppName, Digest, DiskSpace, EnvironmentName, EnvironmentSpec, Gates, HostFacts, HostId, HostName, Labels, Millis, Selector, Share,
-    Strategy, Timeouts, Timestamp, Version,
+    AppName, Digest, DiskSpace, EnvironmentName, EnvironmentSpec, Gates, HostFacts, HostId, HostName, Labels, Millis, Selector,
+    ServiceName, Share, Strategy, Timeouts, Timestamp, Version,
 };
 use std::collections::BTreeMap;
 
@@ -69,6 +69,7 @@ pub fn environment() -> EnvironmentSpec {
         hosts: Selector::default(),
         gates: Gates::default(),
         drift: roadstead_model::DriftPolicy::default(),
+        failover: None,
         strategy: Strategy { batch: Share::Count(1), max_unavailable: Share::Count(1), ..Strategy::default() },
         traffic: None,
         analysis: None,
@@ -117,6 +118,22 @@ pub fn manifest(version: &str) -> Manifest {
         migrations: vec![],
         migration_facts: None,
     }
+}
+
+/// A service that runs only once.
+#[must_use]
+pub fn beat() -> (ServiceName, Service) {
+    let kind = ServiceKind::CeleryBeat { app: "erp".to_owned(), arguments: vec![] };
+    let service = Service {
+        kind,
+        hosts: Selector::default(),
+        environment: BTreeMap::new(),
+        working_directory: RelativePath::root(),
+        resources: Resources::default(),
+        start_timeout: Millis::from_secs(60),
+        stop_timeout: Millis::from_secs(10),
+    };
+    (ServiceName::parse("beat").unwrap(), service)
 }
 
 /// A release of that version, signed by nobody who matters.

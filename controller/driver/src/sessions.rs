@@ -1,6 +1,6 @@
 //! The open sessions of hosts: at most one each, the newest wins; every queue is bounded.
 
-use roadstead_model::{HostId, Order, Timestamp, TrafficTable};
+use roadstead_model::{HostId, LeaseTable, Order, Timestamp, TrafficTable};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
@@ -18,6 +18,8 @@ pub enum Downward {
     Order(Box<Order>),
     /// What a balancer is to do with the hosts of an app.
     Traffic(Box<TrafficTable>),
+    /// What the host may run of what runs only once.
+    Lease(Box<LeaseTable>),
     /// The report with this number is durable.
     Acknowledge(u64),
     /// The answer to a heartbeat.

@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt as _;
 use futures_util::stream::Map;
-use roadstead_model::{HostFacts, HostId, OrderKey, OrderOutcome, Report, StepName, StepReport, TrafficSeen, limits};
+use roadstead_model::{HostFacts, HostId, LeaseAsk, OrderKey, OrderOutcome, Report, StepName, StepReport, TrafficSeen, limits};
 use roadstead_proto::v1::{self, agent_message, controller_message};
 use roadstead_proto::{PROTOCOL, PROTOCOL_OLDEST};
 use std::sync::Arc;
@@ -185,6 +185,7 @@ async fn carry(
                 let kind = match message {
                     Downward::Order(order) => controller_message::Kind::Order((*order).into()),
                     Downward::Traffic(table) => controller_message::Kind::Traffic((*table).into()),
+                    Downward::Lease(table) => controller_message::Kind::Lease((*table).into()),
                     Downward::Acknowledge(sequence) => controller_message::Kind::Acknowledge(v1::Acknowledge { sequence }),
                     Downward::Heartbeat(sequence) => controller_message::Kind::Heartbeat(v1::Heartbeat { sequence }),
                 };
@@ -238,6 +239,10 @@ async fn receive(context: &Context, host: &HostId, epoch: Epoch, message: v1::Ag
         Some(agent_message::Kind::Traffic(seen)) => {
             let seen = Box::new(TrafficSeen::try_from(seen).map_err(malformed)?);
             context.driver.tell(Event::Traffic { host: host.clone(), epoch, seen }).await;
+        }
+        Some(agent_message::Kind::Lease(ask)) => {
+            let ask = LeaseAsk::try_from(ask).map_err(malformed)?;
+            context.driver.tell(Event::LeaseAsked { host: host.clone(), epoch, ask }).await;
         }
         Some(agent_message::Kind::Hello(_)) => return Err(invalid("a second hello")),
         // A kind that a newer agent knows means nothing to this controller.

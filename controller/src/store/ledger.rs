@@ -1,7 +1,7 @@
 //! The database as the driver's ledger.
 
 use async_trait::async_trait;
-use roadstead_driver::{Ledger, LedgerError, LockRecord, NotRemoved, Removal};
+use roadstead_driver::{LeaseRecord, Ledger, LedgerError, LockRecord, NotRemoved, Removal};
 use roadstead_model::{AppName, Digest, EnvironmentName, HostId, ReleaseId, RolloutId, ServiceName};
 
 use super::{Changes, EnvironmentRecord, HostRecord, OutputRecord, ReleaseRecord, RolloutRecord, Store, StoreError};
@@ -39,6 +39,10 @@ impl Ledger for Store {
 
     async fn lock(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<LockRecord>, LedgerError> {
         Ok(Self::lock(self, name, app).await?)
+    }
+
+    async fn leases(&self) -> Result<Vec<LeaseRecord>, LedgerError> {
+        Ok(Self::leases(self).await?)
     }
 
     async fn singletons(&self, environment: &EnvironmentName, app: &AppName) -> Result<Vec<(ServiceName, HostId)>, LedgerError> {

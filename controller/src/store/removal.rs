@@ -55,6 +55,7 @@ async fn remove(batch: &mut Batch, removal: Removal) -> Result<Result<(), NotRem
     for sql in [
         "DELETE FROM environments WHERE name = ? AND app = ?",
         "DELETE FROM singletons WHERE environment = ? AND app = ?",
+        "DELETE FROM leases WHERE environment = ? AND app = ?",
         "DELETE FROM locks WHERE environment = ? AND app = ?",
     ] {
         sqlx::query(sql).bind(name).bind(of_app).execute(batch.connection().await?).await?;

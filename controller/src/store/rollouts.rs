@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use super::hosts::json;
 use super::writer::Batch;
 use super::{Changes, OfRow, RolloutRecord, Store, StoreError, signed, unsigned};
-use roadstead_driver::Serving;
+use roadstead_driver::{LeaseRecord, Serving};
 
 impl OfRow for RolloutRecord {
     fn of_row(row: &SqliteRow) -> Result<Self, StoreError> {
@@ -123,6 +123,26 @@ impl Store {
         let damaged = |e| StoreError::damaged("singleton", e);
         rows.iter().map(|(s, h)| Ok((ServiceName::parse(s).map_err(damaged)?, HostId::parse(h).map_err(damaged)?))).collect()
     }
+
+    /// Hosts that may go by a lease of what runs only once.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn leases(&self) -> Result<Vec<LeaseRecord>, StoreError> {
+        let sql = "SELECT environment, app, host, keeps FROM leases";
+        let rows: Vec<(String, String, String, bool)> = sqlx::query_as(sql).fetch_all(&self.readers).await?;
+        let damaged = |e| StoreError::damaged("lease", e);
+        let record = |(environment, app, host, keeps): (String, String, String, bool)| {
+            let environment = EnvironmentName::parse(&environment).map_err(damaged)?;
+            Ok(LeaseRecord {
+                environment,
+                app: AppName::parse(&app).map_err(damaged)?,
+                host: HostId::parse(&host).map_err(damaged)?,
+                keeps,
+            })
+        };
+        rows.into_iter().map(record).collect()
+    }
 }
 
 const fn is_gated(state: &State) -> bool {
@@ -182,6 +202,22 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
     Ok(())
 }
 
+async fn save_leases(batch: &mut Batch, leases: &[(EnvironmentName, AppName, HostId, Option<bool>)]) -> Result<(), StoreError> {
+    for (environment, app, host, keeps) in leases {
+        let sql = match keeps {
+            Some(_) => {
+                "INSERT INTO leases (environment, app, host, keeps) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT (environment, app, host) DO UPDATE SET keeps = ?4"
+            }
+            None => "DELETE FROM leases WHERE environment = ?1 AND app = ?2 AND host = ?3",
+        };
+        let query = sqlx::query(sql).bind(environment.as_str()).bind(app.as_str()).bind(host.as_str());
+        let query = if let Some(keeps) = keeps { query.bind(*keeps) } else { query };
+        query.execute(batch.connection().await?).await?;
+    }
+    Ok(())
+}
+
 async fn save_hosts(batch: &mut Batch, changes: &Changes) -> Result<(), StoreError> {
     for (environment, app, service, host) in &changes.singletons {
         sqlx::query(
@@ -195,6 +231,7 @@ async fn save_hosts(batch: &mut Batch, changes: &Changes) -> Result<(), StoreErr
         .execute(batch.connection().await?)
         .await?;
     }
+    save_leases(batch, &changes.leases).await?;
     for (host, facts) in &changes.facts {
         sqlx::query("UPDATE hosts SET facts = ? WHERE id = ?")
             .bind(json(facts)?)

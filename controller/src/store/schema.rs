@@ -5,11 +5,12 @@ use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use super::StoreError;
 
 /// The steps from an empty file to the newest format.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_batons.sql"),
     include_str!("../../migrations/0003_gates.sql"),
     include_str!("../../migrations/0004_traffic.sql"),
+    include_str!("../../migrations/0005_leases.sql"),
 ];
 
 /// Brings the database to the newest format.

@@ -24,6 +24,7 @@ fn spec(keep: u32) -> EnvironmentSpec {
         bake: Millis(0),
         keep,
         drift: roadstead_model::DriftPolicy::default(),
+        failover: None,
         timeouts: roadstead_model::Timeouts::default(),
         variables: std::collections::BTreeMap::new(),
     }

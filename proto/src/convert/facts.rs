@@ -5,6 +5,7 @@ use roadstead_model::{
     ReleaseKeys,
 };
 
+use super::lease::services;
 use crate::invalid::{InField, bounded, optional};
 use crate::{Invalid, v1};
 
@@ -47,6 +48,7 @@ fn app_state((app, state): (AppName, AppState)) -> v1::AppState {
         bad: names(state.bad),
         highest: state.highest.map(Into::into),
         unconfirmed: state.unconfirmed,
+        listed: state.listed.map(|listed| v1::Listed { services: listed.iter().map(ToString::to_string).collect() }),
         drift: state.drift.map(drift),
     }
 }
@@ -113,6 +115,7 @@ impl TryFrom<v1::AppState> for (AppName, AppState) {
                 bad: ids(wire.bad)?,
                 highest: wire.highest.map(Into::into),
                 unconfirmed: wire.unconfirmed,
+                listed: wire.listed.map(|listed| services(&listed.services)).transpose()?,
                 drift: wire.drift.map(TryInto::try_into).transpose()?,
             },
         ))

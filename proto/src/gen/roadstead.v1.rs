@@ -37,7 +37,7 @@ pub struct EnrollAdminResponse {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentMessage {
-    #[prost(oneof = "agent_message::Kind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "agent_message::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub kind: ::core::option::Option<agent_message::Kind>,
 }
 /// Nested message and enum types in `AgentMessage`.
@@ -58,6 +58,9 @@ pub mod agent_message {
         /// What a balancer sees, as often as it changes.
         #[prost(message, tag = "6")]
         Traffic(super::TrafficSeen),
+        /// It asks for its lease of what runs only once.
+        #[prost(message, tag = "7")]
+        Lease(super::LeaseAsk),
     }
 }
 /// The first message of a session.
@@ -84,7 +87,7 @@ pub struct Heartbeat {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ControllerMessage {
-    #[prost(oneof = "controller_message::Kind", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "controller_message::Kind", tags = "1, 2, 3, 4, 5, 6")]
     pub kind: ::core::option::Option<controller_message::Kind>,
 }
 /// Nested message and enum types in `ControllerMessage`.
@@ -103,6 +106,9 @@ pub mod controller_message {
         /// What a balancer is to do with the hosts of an app: the whole table, as often as it changes.
         #[prost(message, tag = "5")]
         Traffic(super::TrafficTable),
+        /// What the host may run of what runs only once.
+        #[prost(message, tag = "6")]
+        Lease(super::LeaseTable),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -247,6 +253,14 @@ pub struct AppState {
     /// Where it differs from what was deployed. Absent: nobody has looked since its last order, or the agent does not look.
     #[prost(message, optional, tag = "8")]
     pub drift: ::core::option::Option<Drift>,
+    /// Services that run on chosen hosts alone, and that the serving release was prepared to run on this one; absent: not known.
+    #[prost(message, optional, tag = "9")]
+    pub listed: ::core::option::Option<Listed>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Listed {
+    #[prost(string, repeated, tag = "1")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Drift {
@@ -568,6 +582,40 @@ pub struct ServerSeen {
     pub up: bool,
     #[prost(uint32, tag = "4")]
     pub in_flight: u32,
+}
+/// What a host may run of what runs only once in the environment. A level, not a command: the newest table holds.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaseTable {
+    #[prost(string, tag = "1")]
+    pub app: ::prost::alloc::string::String,
+    /// Counted up whenever the table changes, also across starts of the controller.
+    #[prost(uint64, tag = "2")]
+    pub turn: u64,
+    /// How long each answer lets the services run; 0: none of them needs a lease.
+    #[prost(uint64, tag = "3")]
+    pub lasts_ms: u64,
+    #[prost(string, repeated, tag = "4")]
+    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The number of the question that this answers; 0: nobody asked, and it prolongs nothing.
+    #[prost(uint64, tag = "5")]
+    pub answers: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaseAsk {
+    #[prost(string, tag = "1")]
+    pub app: ::prost::alloc::string::String,
+    /// From 1 on in each run of an agent.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
+    /// The newest table that the host goes by.
+    #[prost(uint64, tag = "3")]
+    pub turn: u64,
+    /// Whether it runs the services with a lease alone, also after a restart.
+    #[prost(bool, tag = "4")]
+    pub needs: bool,
+    /// Whether it keeps to its lease from now on, whatever becomes of its agent.
+    #[prost(bool, tag = "5")]
+    pub keeps: bool,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -5,6 +5,7 @@ use roadstead_worker::clock::{Monotonic, WallClock};
 use roadstead_worker::contact::Contact;
 use roadstead_worker::disk::SimDisk;
 use roadstead_worker::journal::Journals;
+use roadstead_worker::leases::Leases;
 use roadstead_worker::output::Outbox;
 use roadstead_worker::state::States;
 use roadstead_worker::tasks::Tasks;
@@ -123,7 +124,10 @@ impl Agent {
             end.kill();
             ended.cancel();
         });
+        let (outbox, contact) = (Arc::<Outbox>::default(), Arc::new(Contact::new(Monotonic::start())));
+        let leases = Arc::new(Leases::new(contact.clock()));
         let hands = SimHands {
+            leases: Arc::clone(&leases),
             host: self.host.clone(),
             name: self.name.clone(),
             boot: format!("boot-{number}"),
@@ -133,11 +137,11 @@ impl Agent {
         let wrong = chance.number(0, 1_000_000_000_000);
         let wall = WallClock::new(move || Timestamp(1_800_000_000_000 + wrong));
         let disk: Arc<SimDisk> = Arc::new(self.disk.clone());
-        let (outbox, contact) = (Arc::<Outbox>::default(), Arc::new(Contact::new(Monotonic::start())));
         let means = Means {
             hands: Arc::new(hands),
             journals: Journals::new(disk.clone(), wall, PathBuf::from("/var/lib/roadstead-agent/journal")),
             states: Arc::new(States::new(disk, PathBuf::from("/var/lib/roadstead-agent/apps"))),
+            leases,
             outbox: Arc::clone(&outbox),
             contact: Arc::clone(&contact),
             tasks: tasks.clone(),

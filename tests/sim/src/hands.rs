@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use roadstead_model::{
-    AppName, AppState, DiskSpace, Failure, FailureKind, HostFacts, HostId, HostName, Order, OrderKind, ReleaseId, StepName,
+    AppName, AppState, DiskSpace, Failure, FailureKind, HostFacts, HostId, HostName, Order, OrderKind, ReleaseId, ServiceName, StepName,
 };
 use roadstead_worker::hands::{Hands, Task};
-use std::collections::BTreeMap;
+use roadstead_worker::leases::Leases;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
 use crate::world::{Flaw, World};
@@ -21,6 +22,7 @@ pub(crate) struct SimHands {
     pub(crate) boot: String,
     pub(crate) world: Arc<World>,
     pub(crate) chance: Mutex<Chance>,
+    pub(crate) leases: Arc<Leases>,
 }
 
 fn failed(kind: FailureKind, text: impl Into<String>) -> Failure {
@@ -47,6 +49,10 @@ impl SimHands {
     fn act(&self, step: StepName, order: &Order) -> Result<(), Failure> {
         let release = &order.kind.release().id;
         match (step, &order.kind) {
+            (StepName::Verify, OrderKind::Prepare { singletons, .. }) => {
+                self.world.machine(&self.host).once.listed.insert(release.clone(), singletons.iter().cloned().collect());
+                Ok(())
+            }
             (StepName::Unpack, OrderKind::Prepare { .. }) => {
                 self.world.machine(&self.host).trees.insert(release.clone());
                 Ok(())
@@ -64,6 +70,10 @@ impl SimHands {
                     return Err(failed(FailureKind::Host, "another release serves"));
                 }
                 machine.running.retain(|running| running == release);
+                Ok(())
+            }
+            (StepName::Settle, OrderKind::Revert { to, .. }) => {
+                self.follow(&order.app, to.as_ref().map(|to| &to.id));
                 Ok(())
             }
             (StepName::Revert, OrderKind::Revert { to, condemn, .. }) => self.revert(release, to.as_ref().map(|to| &to.id), *condemn),
@@ -100,7 +110,14 @@ impl SimHands {
     fn cutover(&self, order: &Order, release: &ReleaseId, expected: Option<&ReleaseId>) -> Result<(), Failure> {
         self.expects(release, expected)?;
         self.world.moves(order.fence.rollout, &self.host);
-        self.point(release)
+        self.point(release)?;
+        self.follow(&order.app, Some(release));
+        Ok(())
+    }
+
+    /// What runs only once is of the release that serves, as far as this host may run it.
+    fn follow(&self, app: &AppName, release: Option<&ReleaseId>) {
+        self.world.follow(&self.host, release, self.leases.of(app).as_ref());
     }
 
     /// The link moves.
@@ -180,7 +197,9 @@ impl Hands for SimHands {
         let serves = self.world.machine(&self.host).current.clone();
         match step {
             StepName::Cutover if serves.as_ref() == Some(&release.id) && expected.as_ref() != Some(&release.id) => {
-                self.revert(&release.id, expected.as_ref(), false)
+                self.revert(&release.id, expected.as_ref(), false)?;
+                self.follow(&task.order.app, expected.as_ref());
+                Ok(())
             }
             StepName::Candidate => {
                 let mut machine = self.world.machine(&self.host);
@@ -194,11 +213,13 @@ impl Hands for SimHands {
         }
     }
 
-    async fn reconcile(&self, _app: &AppName) -> Result<AppState, Failure> {
+    async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure> {
         sleep(self.span(StepName::Configure)).await;
         let mut machine = self.world.machine(&self.host);
         if let Some(current) = machine.current.clone() {
-            machine.running.insert(current);
+            machine.running.insert(current.clone());
+            drop(machine);
+            self.follow(app, Some(&current));
         }
         Ok(AppState::default())
     }
@@ -219,6 +240,14 @@ impl Hands for SimHands {
         Ok(0)
     }
 
+    async fn hold(&self, _app: &AppName, services: &BTreeSet<ServiceName>, until: Option<Instant>) -> Result<bool, Failure> {
+        sleep(self.span(StepName::Configure)).await;
+        if self.world.is_troubled() && self.roll(|chance| chance.percent(1)) {
+            return Err(failed(FailureKind::Host, "input/output error"));
+        }
+        Ok(self.world.hold(&self.host, services, until))
+    }
+
     async fn current(&self, _app: &AppName) -> Option<ReleaseId> {
         self.world.machine(&self.host).current.clone()
     }
@@ -229,6 +258,7 @@ impl Hands for SimHands {
             current: machine.current.clone(),
             releases: machine.trees.iter().cloned().collect(),
             bad: machine.bad.iter().cloned().collect(),
+            listed: Some(machine.once.listed_for(machine.current.as_ref())),
             ..AppState::default()
         };
         HostFacts {

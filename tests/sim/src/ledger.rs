@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use roadstead_driver::{
-    Changes, EnvironmentRecord, HostRecord, Ledger, LedgerError, LockRecord, NotRemoved, OutputRecord, ReleaseRecord, Removal,
+    Changes, EnvironmentRecord, HostRecord, LeaseRecord, Ledger, LedgerError, LockRecord, NotRemoved, OutputRecord, ReleaseRecord, Removal,
     RolloutRecord,
 };
 use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, HostId, ReleaseId, RolloutId, ServiceName};
@@ -26,6 +26,7 @@ pub(crate) struct Tables {
     pub(crate) rollouts: BTreeMap<RolloutId, Arc<RolloutRecord>>,
     pub(crate) locks: BTreeMap<(EnvironmentName, AppName), LockRecord>,
     singletons: BTreeMap<(EnvironmentName, AppName, ServiceName), HostId>,
+    leases: BTreeMap<(EnvironmentName, AppName, HostId), bool>,
     term: u64,
 }
 
@@ -116,6 +117,16 @@ impl Ledger for SimLedger {
         let tables = self.tables();
         let of_app = tables.singletons.iter().filter(|((e, a, _), _)| e == environment && a == app);
         Ok(of_app.map(|((_, _, service), host)| (service.clone(), host.clone())).collect())
+    }
+
+    async fn leases(&self) -> Result<Vec<LeaseRecord>, LedgerError> {
+        let record = |((environment, app, host), keeps): (&(EnvironmentName, AppName, HostId), &bool)| LeaseRecord {
+            environment: environment.clone(),
+            app: app.clone(),
+            host: host.clone(),
+            keeps: *keeps,
+        };
+        Ok(self.tables().leases.iter().map(record).collect())
     }
 
     async fn asked_for(&self, environment: &EnvironmentName, limit: u32) -> Result<Vec<RolloutRecord>, LedgerError> {
@@ -214,6 +225,13 @@ impl SimLedger {
         }
         for (name, app, service, host) in &changes.singletons {
             tables.singletons.insert((name.clone(), app.clone(), service.clone()), host.clone());
+        }
+        for (name, app, host, keeps) in &changes.leases {
+            let place = (name.clone(), app.clone(), host.clone());
+            match keeps {
+                Some(keeps) => tables.leases.insert(place, *keeps),
+                None => tables.leases.remove(&place),
+            };
         }
         for (host, facts) in &changes.facts {
             if let Some(known) = tables.hosts.get_mut(host) {

@@ -15,6 +15,7 @@ mod ledger;
 mod lookout;
 mod many;
 mod network;
+mod once;
 mod promises;
 mod run;
 mod script;
@@ -22,4 +23,5 @@ mod witness;
 mod world;
 
 pub use many::run_all;
+pub use once::Ticks;
 pub use run::{Verdict, run};

@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to its user")]
 
-use roadstead_sim::{Verdict, run_all};
+use roadstead_sim::{Ticks, Verdict, run_all};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -37,5 +37,7 @@ fn main() -> ExitCode {
         broken.len(),
         began.elapsed().as_secs_f64()
     );
+    let ticks = verdicts.iter().map(|verdict| verdict.ticks).fold(Ticks::default(), Ticks::and);
+    println!("beats: {} ticks of one, {} of none, at most {} of these in a row", ticks.ran, ticks.missed, ticks.in_a_row);
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -2,7 +2,7 @@
 //! Within a session nothing is lost or overtaken, as in TCP; what was on its way when a session ended arrives late or never.
 
 use roadstead_driver::{Downward, Epoch, Event};
-use roadstead_model::{HostId, Millis, Order, Report};
+use roadstead_model::{HostId, Millis, Order, Report, ServiceName};
 use roadstead_worker::output::Outgoing;
 use roadstead_worker::worker::Event as AgentEvent;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -141,7 +141,13 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
                 sleep(chance.millis(0, 200)).await;
                 heard = Instant::now();
                 life.contact.hear();
-                if let Downward::Order(order) = message {
+                if let Downward::Lease(table) = message {
+                    let services: Vec<&str> = table.services.iter().map(ServiceName::as_str).collect();
+                    network.controller.witness().saw(format!("network  {host} may run {services:?} (turn {}, answer {})", table.turn & 0xffff, table.answers));
+                    if life.events.send(AgentEvent::Lease(table)).await.is_err() {
+                        break;
+                    }
+                } else if let Downward::Order(order) = message {
                     network.remember(host, &order);
                     promises::of_order(network.controller.witness(), &network.controller.ledger.tables(), host, &order);
                     if life.events.send(AgentEvent::Order(order)).await.is_err() {
@@ -160,6 +166,7 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
                         Event::Report { host: host.clone(), epoch, sequence: reports, report: Box::new(report) }
                     }
                     Outgoing::Facts(facts) => Event::Facts { host: host.clone(), epoch, facts },
+                    Outgoing::Lease(ask) => Event::LeaseAsked { host: host.clone(), epoch, ask },
                     Outgoing::Output(_) | Outgoing::Traffic(_) => continue,
                 };
                 let late = if chance.percent(5) { chance.millis(0, 20_000) } else { chance.millis(0, 200) };

@@ -1,7 +1,7 @@
 //! One run: a fleet made from a seed, some hours of trouble, then peace, in which everything must come to rest.
 
-use roadstead_driver::{ReleaseRecord, samples};
-use roadstead_model::{Digest, EnvironmentSpec, HostId, LabelKey, Labels, Millis, Selector, Timeouts, Traffic};
+use roadstead_driver::{ReleaseRecord, StartRequest, Verb, samples};
+use roadstead_model::{Digest, EnvironmentSpec, Gates, HostId, LabelKey, Labels, Millis, Selector, Strategy, Timeouts, Traffic};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +14,7 @@ use crate::chance::Chance;
 use crate::controller::Controller;
 use crate::ledger::SimLedger;
 use crate::network::Network;
+use crate::once::{Ticks, tick};
 use crate::promises;
 use crate::script::{Stage, operate, policy, strike};
 use crate::witness::Witness;
@@ -36,6 +37,8 @@ pub struct Verdict {
     pub hosts: usize,
     /// Rollouts in it.
     pub rollouts: usize,
+    /// What came of all ticks of the beat.
+    pub ticks: Ticks,
     /// Promises that were broken, first of all the first.
     pub broken: Vec<String>,
     /// What happened, a line each.
@@ -59,6 +62,9 @@ async fn world(seed: u64) -> Verdict {
     let witness = Witness::new();
     let stage = build(seed, &witness).await;
     let mut chance = Chance::of(seed, "the run");
+    if chance.percent(70) {
+        begin_well(&stage).await;
+    }
     let trouble = chance.millis(1_800_000, 7_200_000);
     let mut troublemakers: Vec<_> = (0..chance.number(1, 2)).map(|number| tokio::spawn(operate(stage.clone(), number))).collect();
     troublemakers.push(tokio::spawn(strike(stage.clone())));
@@ -73,7 +79,33 @@ async fn world(seed: u64) -> Verdict {
         peace(&stage).await;
     }
     let rollouts = stage.world.ledger.tables().rollouts.len();
-    Verdict { seed, hosts: stage.agents.len(), rollouts, broken: witness.verdict(), story: witness.story() }
+    Verdict { seed, hosts: stage.agents.len(), rollouts, ticks: stage.world.ticks(), broken: witness.verdict(), story: witness.story() }
+}
+
+/// Before anything goes wrong the fleet gets a good release, so that there is something to go back to and to be brought level with.
+async fn begin_well(stage: &Stage) {
+    let Some((release, _)) = stage.world.releases.iter().find(|(_, flaw)| **flaw == Flaw::None) else { return };
+    let Some(serving) = stage.network.controller.serving() else { return };
+    stage.world.trouble.store(false, Ordering::Relaxed);
+    let easy = EnvironmentSpec {
+        gates: Gates::default(),
+        analysis: None,
+        strategy: Strategy { steps: vec![], ..stage.environment.strategy.clone() },
+        ..stage.environment.clone()
+    };
+    stage.world.ledger.apply(easy.clone());
+    let (environment, app) = (easy.name, easy.app);
+    let (reason, by, idempotency_key) = ("the first".to_owned(), "admin:ada".to_owned(), "the first".to_owned());
+    let first = StartRequest { environment, app, release: release.clone(), reason, by, idempotency_key, plan: None };
+    if let Ok(record) = serving.driver.ask(Verb::Start(first)).await {
+        let is_over =
+            || stage.world.ledger.tables().rollouts.get(&record.state.plan.rollout).is_some_and(|known| known.state.outcome().is_some());
+        while !is_over() && !stage.world.witness.is_broken() {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+    stage.world.ledger.apply(stage.environment.clone());
+    stage.world.trouble.store(true, Ordering::Relaxed);
 }
 
 /// Faults stop: everything comes to rest in bounded time, and every host serves what its environment runs.
@@ -136,6 +168,9 @@ fn unrest(stage: &Stage) -> Option<String> {
     if let Some(agent) = all_others().find(drained) {
         return Some(format!("{} is level, and a balancer gives it not all of its traffic", agent.name));
     }
+    if current.manifest.spec.services.values().any(|service| service.kind.is_singleton()) && !stage.world.has_a_beat() {
+        return Some("the beat runs nowhere".to_owned());
+    }
     all_others().find_map(|agent| {
         let machine = stage.world.machine(&agent.host);
         let condemned = machine.bad.contains(&current.id());
@@ -154,7 +189,8 @@ async fn build(seed: u64, witness: &Witness) -> Stage {
     };
     let mut environment = policy(&EnvironmentSpec { timeouts: Timeouts::default(), ..samples::environment() }, &mut chance);
     environment.keep = 3;
-    let releases: Vec<(ReleaseRecord, Flaw)> = (0..chance.number(3, 7)).map(|number| release(number, &mut chance)).collect();
+    let has_beat = chance.percent(60);
+    let releases: Vec<(ReleaseRecord, Flaw)> = (0..chance.number(3, 7)).map(|number| release(number, has_beat, &mut chance)).collect();
     let mut hosts = Vec::new();
     {
         let mut tables = ledger.tables();
@@ -169,7 +205,7 @@ async fn build(seed: u64, witness: &Witness) -> Stage {
     }
     let flaws = releases.iter().map(|(record, flaw)| (record.id(), *flaw)).collect();
     let ids = hosts.iter().map(|(id, _)| id.clone()).collect();
-    let balancers = with_balancers(&mut environment, &ledger, &mut chance);
+    let balancers = with_balancers(&mut environment, &ledger, has_beat, &mut chance);
     let world =
         Arc::new(World::new(witness.clone(), ledger, flaws, ids, balancers.iter().map(|number| samples::host_id(*number)).collect()));
     let controller = Controller::new(Arc::clone(&world));
@@ -184,13 +220,14 @@ async fn build(seed: u64, witness: &Witness) -> Stage {
     for number in balancers {
         tokio::spawn(Balancer::new(seed, number, Arc::clone(&world), Arc::clone(&network)).exist());
     }
+    tokio::spawn(tick(Arc::clone(&world)));
     // The first session of each opens before anything is asked for.
     sleep(Duration::from_secs(1)).await;
     Stage { seed, world, network, agents, environment }
 }
 
 /// Half of the fleets are behind one balancer or two, whose hosts are numbered behind all others.
-fn with_balancers(environment: &mut EnvironmentSpec, ledger: &SimLedger, chance: &mut Chance) -> Vec<usize> {
+fn with_balancers(environment: &mut EnvironmentSpec, ledger: &SimLedger, has_beat: bool, chance: &mut Chance) -> Vec<usize> {
     let count = if chance.percent(50) { chance.index(2) + 1 } else { 0 };
     let selector = |text: &str| Selector::parse(text).unwrap_or_else(|error| panic!("a good selector: {error}"));
     let numbers: Vec<usize> = (BALANCERS_FROM..BALANCERS_FROM + count).collect();
@@ -199,7 +236,8 @@ fn with_balancers(environment: &mut EnvironmentSpec, ledger: &SimLedger, chance:
         let drain = Millis(chance.number(0, 180) * 1_000);
         environment.traffic = Some(Traffic { balancers: selector("role=balancer"), hosts: Selector::default(), drain });
     }
-    if count > 0 && chance.percent(40) {
+    // What runs only once would run in both sets.
+    if count > 0 && !has_beat && chance.percent(40) {
         environment.strategy.sets = LabelKey::try_from("color".to_owned()).ok();
         for (number, record) in ledger.tables().hosts.values_mut().enumerate() {
             let color = if number % 2 == 0 { "color=blue" } else { "color=green" };
@@ -217,13 +255,18 @@ fn with_balancers(environment: &mut EnvironmentSpec, ledger: &SimLedger, chance:
 }
 
 /// A release, which may have a flaw and may move the database.
-fn release(number: u64, chance: &mut Chance) -> (ReleaseRecord, Flaw) {
+fn release(number: u64, has_beat: bool, chance: &mut Chance) -> (ReleaseRecord, Flaw) {
     let mut record = samples::release(&format!("1.{number}"));
+    let spec = &mut record.manifest.spec;
     if chance.percent(60) {
-        record.manifest.spec.hooks.before_migrate = vec![vec!["true".to_owned()]];
-        record.bytes = record.manifest.encode();
-        record.digest = Digest::of(&record.bytes);
+        spec.hooks.before_migrate = vec![vec!["true".to_owned()]];
     }
+    if has_beat {
+        let (name, service) = samples::beat();
+        spec.services.insert(name, service);
+    }
+    record.bytes = record.manifest.encode();
+    record.digest = Digest::of(&record.bytes);
     let flaw = match chance.number(0, 9) {
         0 => Flaw::Migration,
         1 => Flaw::Start,

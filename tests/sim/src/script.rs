@@ -3,8 +3,8 @@
 
 use roadstead_driver::{Event, LockRecord, Refused, StartRequest, Verb};
 use roadstead_model::{
-    Analysis, ApprovalRule, CanaryStep, Check, EnvironmentSpec, Gates, HostId, Millis, Number, OnFailure, Promotion, Query, ReleaseId,
-    RoleName, RolloutId, Share, Strategy, Weight, Window,
+    Analysis, ApprovalRule, CanaryStep, Check, EnvironmentSpec, Gates, HostId, LeaseSpan, Millis, Number, OnFailure, Promotion, Query,
+    ReleaseId, RoleName, RolloutId, Share, Strategy, Weight, Window,
 };
 use roadstead_rollout::{Host, Steer};
 use roadstead_worker::disk::Room;
@@ -185,6 +185,8 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
         // Nobody shares out traffic any more, until the next policy.
         (spec.traffic, spec.strategy.sets) = (None, None);
     }
+    let span = Millis(chance.number(30, 600) * 1_000);
+    spec.failover = if chance.percent(60) { LeaseSpan::try_from(span).ok() } else { None };
     if spec.strategy.sets.is_some() {
         let whole = Share::Percent(100);
         let Strategy { failure_budget, on_failure, sets, .. } = spec.strategy;

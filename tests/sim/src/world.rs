@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ledger::SimLedger;
+use crate::once::{Once, Ticks};
 use crate::witness::Witness;
 
 /// What is wrong with a release.
@@ -41,12 +42,15 @@ pub(crate) struct Machine {
     pub(crate) highest: Option<Fence>,
     /// The steps of each order that ran, in their order.
     pub(crate) ran: BTreeMap<OrderKey, Vec<StepName>>,
+    /// What runs only once.
+    pub(crate) once: Once,
 }
 
 impl Machine {
     /// The power was away: nothing runs, and what is on the disk is there.
     pub(crate) fn reboot(&mut self) {
         self.running.clear();
+        self.boot_once();
     }
 }
 
@@ -72,6 +76,8 @@ pub(crate) struct World {
     /// What each balancer really gives each host.
     pub(crate) balancers: BTreeMap<HostId, Mutex<BTreeMap<HostName, Weight>>>,
     database: Mutex<Database>,
+    /// What came of all ticks of the beat.
+    pub(crate) ticks: Mutex<Ticks>,
     /// Whether machines misbehave.
     pub(crate) trouble: std::sync::atomic::AtomicBool,
 }
@@ -95,6 +101,7 @@ impl World {
             machines: hosts.into_iter().map(|host| (host, Mutex::default())).collect(),
             balancers: balancers.into_iter().map(|host| (host, Mutex::default())).collect(),
             database: Mutex::default(),
+            ticks: Mutex::default(),
             trouble: std::sync::atomic::AtomicBool::new(true),
         }
     }

@@ -35,6 +35,7 @@ mod purge;
 mod restored;
 mod roles_and_hooks;
 mod rough_network;
+mod runs_once;
 mod steering;
 mod traffic;
 mod untrusted_bundles;

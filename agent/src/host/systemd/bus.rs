@@ -98,6 +98,9 @@ pub(super) trait Manager {
     fn disable_unit_files(&self, files: &[&str], runtime: bool) -> zbus::Result<Vec<(String, String, String)>>;
 
     #[zbus(property)]
+    fn userspace_timestamp_monotonic(&self) -> zbus::Result<u64>;
+
+    #[zbus(property)]
     fn version(&self) -> zbus::Result<String>;
 
     #[zbus(signal)]

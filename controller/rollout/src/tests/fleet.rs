@@ -26,6 +26,7 @@ pub(crate) fn environment(batch: Share, max_unavailable: Share, failure_budget: 
         bake: Millis::from_secs(60),
         keep: 3,
         drift: roadstead_model::DriftPolicy::default(),
+        failover: None,
         timeouts: Timeouts::default(),
         variables: BTreeMap::new(),
     }

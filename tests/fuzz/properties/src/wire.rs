@@ -1,7 +1,7 @@
 //! What peers send: bytes, messages, and the model behind them.
 
 use prost::Message;
-use roadstead_model::{HostFacts, Order, OrderKind, Report, TrafficSeen, TrafficTable, limits};
+use roadstead_model::{HostFacts, LeaseAsk, LeaseTable, Order, OrderKind, Report, TrafficSeen, TrafficTable, limits};
 use roadstead_proto::v1;
 use std::fmt::Debug;
 
@@ -98,6 +98,11 @@ fn from_agent(bytes: &[u8]) {
                 assert_eq!(TrafficSeen::try_from(v1::TrafficSeen::from(seen.clone())).as_ref(), Ok(&seen));
             }
         }
+        Some(Kind::Lease(wire)) => {
+            if let Ok(ask) = LeaseAsk::try_from(wire) {
+                assert_eq!(LeaseAsk::try_from(v1::LeaseAsk::from(ask.clone())).as_ref(), Ok(&ask));
+            }
+        }
         Some(Kind::Heartbeat(_) | Kind::Output(_)) | None => {}
     }
 }
@@ -109,6 +114,11 @@ fn from_controller(bytes: &[u8]) {
         Some(Kind::Traffic(wire)) => {
             if let Ok(table) = TrafficTable::try_from(wire) {
                 assert_eq!(TrafficTable::try_from(v1::TrafficTable::from(table.clone())).as_ref(), Ok(&table));
+            }
+        }
+        Some(Kind::Lease(wire)) => {
+            if let Ok(table) = LeaseTable::try_from(wire) {
+                assert_eq!(LeaseTable::try_from(v1::LeaseTable::from(table.clone())).as_ref(), Ok(&table));
             }
         }
         _ => {}

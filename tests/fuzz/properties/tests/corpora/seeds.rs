@@ -246,6 +246,7 @@ fn reports() -> [(&'static str, Report); 5] {
 fn facts() -> HostFacts {
     let release = release_ref().id;
     let state = AppState {
+        listed: None,
         current: Some(release.clone()),
         previous: None,
         releases: vec![release.clone()],

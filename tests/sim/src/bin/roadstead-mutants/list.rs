@@ -23,6 +23,7 @@ const HISTORY: &str = "agent/deployment/src/history.rs";
 const NEXT: &str = "agent/deployment/src/next.rs";
 const STEP: &str = "agent/deployment/src/step.rs";
 const JOURNAL: &str = "agent/worker/src/journal.rs";
+const LEASES: &str = "controller/driver/src/leases.rs";
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -229,4 +230,32 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 2000,
     },
     Mutant { name: "the torn end of a journal stays", file: JOURNAL, from: "            file.cut(length as u64)?;", to: "", within: 2000 },
+    Mutant {
+        name: "another host follows as soon as one is silent",
+        file: LEASES,
+        from: "        Some(last.plus(MARGIN))",
+        to: "        Some(if last > self.started { self.started } else { last })",
+        within: 1000,
+    },
+    Mutant {
+        name: "a controller that starts counts on no lease that it gave before",
+        file: LEASES,
+        from: ".unwrap_or_else(|| self.started.plus(LEASE_MAX));",
+        to: ".unwrap_or(self.started);",
+        within: 2000,
+    },
+    Mutant {
+        name: "what needs a lease is started after a restart without one",
+        file: "agent/worker/src/worker.rs",
+        from: "if needs_lease && self.means.leases.of(name).is_none()",
+        to: "if needs_lease && name.as_str().is_empty()",
+        within: 2000,
+    },
+    Mutant {
+        name: "nobody minds a home that was not prepared for what it is to run",
+        file: "controller/driver/src/level.rs",
+        from: " && !lacking.contains(&host.id);",
+        to: ";",
+        within: 2000,
+    },
 ];

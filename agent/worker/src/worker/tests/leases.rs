@@ -1,0 +1,68 @@
+//! What an agent does with its lease of what runs only once.
+
+use roadstead_model::*;
+use std::collections::BTreeSet;
+use tokio::time::{Duration, advance};
+
+use crate::output::Outgoing;
+use crate::samples::*;
+use crate::worker::Event;
+
+const SPAN: Millis = Millis::from_secs(60);
+
+fn table(turn: u64, answers: u64, lasts: Option<Millis>) -> LeaseTable {
+    let services = BTreeSet::from([ServiceName::parse("beat").unwrap()]);
+    let lasts = lasts.map(|span| LeaseSpan::try_from(span).unwrap());
+    LeaseTable { app: order(1, 1, prepare()).app, turn, lasts, services, answers }
+}
+
+impl Rig {
+    async fn told(&self, table: LeaseTable) {
+        self.events.send(Event::Lease(Box::new(table))).await.unwrap();
+    }
+
+    async fn question(&self) -> LeaseAsk {
+        loop {
+            if let Outgoing::Lease(ask) = self.outbox.next().await {
+                return ask;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_it_is_armed_before_the_controller_hears_that_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let rig = Rig::start(root.path(), FakeHands::new(World::default())).await;
+    rig.told(table(7, 0, Some(SPAN))).await;
+    let first = rig.question().await;
+    assert_eq!((first.turn, first.needs, first.keeps), (7, true, false), "it is written down, and nothing is armed");
+    rig.told(table(7, first.number, Some(SPAN))).await;
+    let second = rig.question().await;
+    assert!(second.keeps);
+    assert_eq!(rig.hands.log(), ["hold erp [\"beat\"] for a while"]);
+    rig.told(table(7, second.number, Some(SPAN))).await;
+
+    // it asks again in time, and when nobody answers it ends the service itself, too
+    let third = rig.question().await;
+    assert_eq!(third.number, second.number + 1);
+    advance(Duration::from_secs(61)).await;
+    rig.question().await;
+    rig.hello().await;
+    assert_eq!(rig.hands.log().len(), 3, "{:?}", rig.hands.log());
+
+    // after a restart nothing is armed, and what was written down holds
+    let hands = rig.stop().await;
+    let rig = Rig::start(root.path(), hands).await;
+    rig.told(table(9, 0, Some(SPAN))).await;
+    let anew = rig.question().await;
+    assert_eq!((anew.number, anew.needs, anew.keeps), (1, true, false));
+
+    // an older table is of a controller that was taken for dead; without a lease all is as it was
+    rig.told(table(8, 0, None)).await;
+    rig.told(table(10, 0, None)).await;
+    let last = rig.question().await;
+    assert_eq!((last.turn, last.needs, last.keeps), (10, false, false));
+    rig.hello().await;
+    assert_eq!(rig.hands.log().last().unwrap(), "hold erp [\"beat\"] freely");
+}
