@@ -27,6 +27,10 @@ pub(crate) fn changes(before: Option<&Rollout>, now: &Rollout, now_ms: u64) -> V
                 let note = if time.note.is_empty() { String::new() } else { format!(" ({})", time.note) };
                 format!("{}: {} took {}{note}", host.host_name, time.step, span(time.took_ms))
             }));
+            let known = earlier.is_some_and(|earlier| earlier.step_note == host.step_note);
+            if !known && !host.step_note.is_empty() {
+                lines.push(format!("{}: {} waits: {}", host.host_name, host.step, host.step_note));
+            }
         }
         lines.extend(state(earlier, host));
     }

@@ -102,7 +102,7 @@ fn a_new_session_repeats_no_outcome() {
 fn newer_progress_replaces_older_that_waits() {
     let outbox = Outbox::default();
     for done in 0..10 {
-        outbox.report(Report::Step(StepReport { key: KEY, step: StepName::Fetch, state: StepState::Progress { done, total: 10 } }));
+        outbox.report(Report::Step(StepReport { key: KEY, step: StepName::Fetch, state: StepState::Progress { done, total: 10, note: String::new() } }));
     }
     let items = drain(&outbox);
     assert_eq!(items.len(), 1);
