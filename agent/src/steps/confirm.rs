@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     endings::failure(&stopped.cut_off).map_or_else(|| Ok(note(&stopped, swept)), Err)
 }
 
-fn note(stopped: &Stopped, swept: usize) -> String {
+fn note(stopped: &Stopped, swept: u64) -> String {
     let Stopped { count, some_go_on, .. } = stopped;
     let going_on = if *some_go_on { ", some still end what they are at and are not waited for" } else { "" };
     format!("{count} old instances stopped{going_on}, {swept} old static files removed")
