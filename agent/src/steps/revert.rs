@@ -8,9 +8,9 @@ use tokio::time::timeout;
 
 use super::StepContext;
 use super::candidate;
+use super::endings::{CutOff, told_during};
 use super::proof;
 use super::release::{Release, Role, role};
-use super::endings::{CutOff, told_during};
 use super::serve::{Roles, follow, retire, stop_and_look, stop_serving, take_traffic};
 use super::stage::Stage;
 use super::util::on_disk;

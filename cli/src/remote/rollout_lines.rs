@@ -91,6 +91,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_step_waits_for_is_told_when_it_changes() {
+        let told = |note: &str| {
+            let host = RolloutHost { step: "confirm".into(), step_note: note.into(), ..host("web-1", "confirming", &[]) };
+            rollout("confirming", vec![host])
+        };
+        let two = "worker of 1.0.0-0123456789ab: 2 tasks left, waited for until 14:10:31 UTC";
+        assert_eq!(changes(Some(&told("")), &told(two), 0), [format!("web-1: confirm waits: {two}")]);
+        assert!(changes(Some(&told(two)), &told(two), 0).is_empty() && changes(Some(&told(two)), &told(""), 0).is_empty());
+    }
+
+    #[test]
     fn of_many_hosts_only_their_states_are_told() {
         let hosts = (0..20).map(|number| host(&format!("web-{number}"), "prepared", &["fetch"])).collect();
         assert!(changes(None, &rollout("preparing", hosts), 0).iter().all(|line| !line.contains("fetch")));

@@ -25,7 +25,7 @@ pub(crate) fn picture(rollout: &Rollout, now_ms: u64, width: Option<usize>) -> S
     text
 }
 
-/// What steps that run wait for, a line per host that says so.
+/// What the steps that run wait for, a line per host that says so.
 fn step_notes(rollout: &Rollout) -> String {
     let notes = rollout.hosts.iter().filter(|host| !host.step_note.is_empty());
     let lines: Vec<String> = notes.map(|host| format!("{}: {} waits: {}\n", host.host_name, host.step, host.step_note)).collect();

@@ -39,9 +39,7 @@ impl Host {
         // Names of nodes are resolved, and the lab has no resolver.
         self.write("/etc/rabbitmq/rabbitmq-env.conf", "NODENAME=rabbit@localhost\n")?;
         self.systemctl(&["enable", "--now", "rabbitmq-server"])?;
-        self.sh(&format!(
-            "rabbitmqctl -q add_user {user} {user} && rabbitmqctl -q set_permissions -p / {user} '.*' '.*' '.*'"
-        ))?;
+        self.sh(&format!("rabbitmqctl -q add_user {user} {user} && rabbitmqctl -q set_permissions -p / {user} '.*' '.*' '.*'"))?;
         Ok(())
     }
 

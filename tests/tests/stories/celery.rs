@@ -77,7 +77,9 @@ fn tell(fleet: &Fleet, app: &str, broker: &str, store: u32) -> String {
     assert_eq!(log.len(), TASKS);
     let cut_off = jobs.cut_off();
     let (begun, ended): (usize, usize) = (began.iter().sum(), ended.iter().sum());
-    format!("{app}: {TASKS} tasks in {took} s across ten rollouts: {begun} began, {ended} ended, 0 twice, 0 lost; {left} times it was told what workers still ran; {cut_off}")
+    format!(
+        "{app}: {TASKS} tasks in {took} s across ten rollouts: {begun} began, {ended} ended, 0 twice, 0 lost; {left} times it was told what workers still ran; {cut_off}"
+    )
 }
 
 impl Jobs<'_> {
