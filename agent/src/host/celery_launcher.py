@@ -64,7 +64,10 @@ def words(requests, what):
 
 def tell(requests, what):
     """Tells systemd, when there is something new; an end that nobody hears of is an end all the same."""
-    text = words(requests, what)
+    say(words(requests, what))
+
+
+def say(text):
     if text == known["told"]:
         return
     address = "\0" + notify_socket[1:] if notify_socket.startswith("@") else notify_socket
@@ -160,6 +163,11 @@ def remember(instance=None, **_):
     known["worker"] = instance
 
 
+def loaded(**_):
+    # The agent counts a worker as up from here on: its app could be imported.
+    attempt(say, "app loaded")
+
+
 def shutting_down(**_):
     if not known["ending"]:
         known["ending"] = True
@@ -168,5 +176,6 @@ def shutting_down(**_):
 
 
 signals.celeryd_init.connect(remember, weak=False)
+signals.celeryd_after_setup.connect(loaded, weak=False)
 signals.worker_shutting_down.connect(shutting_down, weak=False)
 sys.exit(main())

@@ -4,6 +4,8 @@
 
 use roadstead_model::limits::{STATUS_TEXT_BYTES_MAX, TASKS_MAX};
 
+/// What the launcher says once the app is imported.
+pub(crate) const APP_LOADED: &str = "app loaded";
 /// Names that the launcher tells at most, and their length.
 const NAMES_MAX: usize = 3;
 const NAME_BYTES_MAX: usize = 80;
