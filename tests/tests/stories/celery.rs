@@ -67,7 +67,7 @@ fn tell(fleet: &Fleet, app: &str, broker: &str, store: u32) -> String {
     let left = said.lines().filter(|line| line.contains(" waits: ") && line.contains(" left (jobs.tasks.")).count();
     assert!(left > 0, "what workers still ran was told:\n{said}");
     assert!(!said.contains("cut off"), "nothing was cut off:\n{said}");
-    wait_until(&format!("all tasks {app}"), DRAINED, || jobs.count("end") >= TASKS).unwrap();
+    wait_until(&format!("all tasks {app}"), DRAINED, || jobs.count("end") >= TASKS && jobs.all_ended()).unwrap();
     let took = began.elapsed().as_secs();
     let log = jobs.log();
     let runs = |what: &str| log.values().map(|events| count(events, what)).collect::<Vec<_>>();
@@ -186,6 +186,12 @@ impl Jobs<'_> {
             }
         }
         log
+    }
+
+    /// Whether every task that is known has ended, however often.
+    fn all_ended(&self) -> bool {
+        let log = self.log();
+        log.len() == TASKS && log.values().all(|events| count(events, "end") > 0)
     }
 
     fn count(&self, what: &str) -> usize {
