@@ -20,6 +20,7 @@ pub(crate) mod quote;
 pub(crate) mod samples;
 pub(crate) mod statics;
 pub(crate) mod systemd;
+pub(crate) mod tasks_left;
 pub(crate) mod unit_file;
 pub(crate) mod user;
 

@@ -10,6 +10,7 @@ mod commands;
 pub(crate) mod configure;
 mod confirm;
 mod cutover;
+mod endings;
 mod environment;
 mod fetch;
 pub(crate) mod fit;

@@ -80,6 +80,7 @@ fn host_of(state: &State, id: &HostId, host: &Host) -> v1::RolloutHost {
         step,
         step_done,
         step_total,
+        step_note: host.step_note.clone(),
         failure: host.failure.clone().map(Into::into),
         times: host.times.iter().map(time).collect(),
         attempt: host.attempt,

@@ -90,3 +90,9 @@ pub const OUTPUT_LINE_BYTES_MAX: usize = 8 * 1024;
 pub const HEALTH_BODY_BYTES_MAX: usize = 64 * 1024;
 /// A failure's detail as it travels in a report.
 pub const FAILURE_DETAIL_BYTES_MAX: usize = 16 * 1024;
+/// What a unit may say of itself to systemd, as far as it is looked at.
+pub const STATUS_TEXT_BYTES_MAX: usize = 1024;
+/// Tasks that a worker may say it runs.
+pub const TASKS_MAX: u32 = 1_000_000;
+/// What a step says of how far it is, in words.
+pub const PROGRESS_NOTE_BYTES_MAX: usize = 2048;

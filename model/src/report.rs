@@ -62,6 +62,9 @@ pub enum StepState {
         done: u64,
         /// In all; 0 when unknown.
         total: u64,
+        /// What it waits for, in words; empty when that says nothing more. At most [`crate::limits::PROGRESS_NOTE_BYTES_MAX`].
+        #[serde(default)]
+        note: String,
     },
     /// It is done.
     Succeeded {

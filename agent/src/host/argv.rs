@@ -9,6 +9,13 @@ use std::path::{Path, PathBuf};
 const UVICORN_LAUNCHER: &str = include_str!("uvicorn_launcher.py");
 /// Daphne by itself cancels the answers that it is at when it is told to stop.
 const DAPHNE_LAUNCHER: &str = include_str!("daphne_launcher.py");
+/// Celery by itself tells nobody what it still runs, and leaves what it did not acknowledge with some brokers when it is killed.
+const CELERY_LAUNCHER: &str = include_str!("celery_launcher.py");
+
+/// The exit status of a Celery worker whose time to end its tasks was over.
+pub(crate) const TIME_WAS_OVER: i32 = 75;
+/// What a Celery worker has, of its time to stop, to give back to the broker what it did not do.
+const GIVE_BACK_SECONDS: u64 = 5;
 
 /// Where a web service's instance listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +118,8 @@ pub(crate) fn argv(service: &Service, input: &ArgvInput<'_>) -> Result<Vec<Strin
         }
         ServiceKind::CeleryWorker { app, queues, concurrency, arguments } => {
             check("celery-worker", arguments)?;
-            let mut words = module(input, "celery");
+            let mut words = launched(input, CELERY_LAUNCHER);
+            words.push(task_seconds(service).to_string());
             words.extend(["--app".into(), app.clone(), "worker".into(), "--hostname".into(), format!("{}@%h", input.node)]);
             if !names_option(arguments, "--loglevel", "-l") {
                 words.extend(texts(&["--loglevel", "INFO"]));
@@ -189,6 +197,12 @@ fn graceful_seconds(service: &Service) -> u64 {
     (service.stop_timeout.0 / 1000).saturating_sub(1).max(1)
 }
 
+/// Tasks get what is left of the time when the worker has yet to give back to the broker what is not done.
+fn task_seconds(service: &Service) -> u64 {
+    let whole = service.stop_timeout.0 / 1000;
+    (whole - GIVE_BACK_SECONDS.min(whole / 2)).max(1)
+}
+
 /// The first number of a package's version.
 fn major(packages: &[Package], name: &str) -> Option<u32> {
     let package = packages.iter().find(|package| package.name == name)?;
@@ -228,9 +242,11 @@ mod tests {
 
     #[test]
     fn celery_keeps_its_files_at_home() {
+        let worker = line(samples::worker(), None).unwrap();
+        assert!(worker.starts_with("/venv/bin/python -c ") && worker.contains("sys.exit(main())"), "{worker}");
         assert_eq!(
-            line(samples::worker(), None).unwrap(),
-            "/venv/bin/python -m celery --app config worker --hostname web-1.0-0123456789ab@%h --loglevel INFO --queues mail,default --concurrency 3"
+            worker.rsplit('\n').next().unwrap(),
+            " 25 --app config worker --hostname web-1.0-0123456789ab@%h --loglevel INFO --queues mail,default --concurrency 3"
         );
         assert_eq!(
             line(samples::beat(), None).unwrap(),

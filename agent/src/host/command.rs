@@ -93,13 +93,15 @@ impl Finished {
 }
 
 impl Command {
-    /// The unit's properties. Everything that the release's code may do is here. `stays` when the unit is there until it is cleared
-    /// away, however the command ends.
-    fn properties(&self, systemd: u32, stays: bool) -> Vec<Property> {
+    /// The unit's properties. Everything that the release's code may do is here.
+    fn properties(&self, systemd: u32) -> Vec<Property> {
         let text = |value: &str| Variant::from(value.to_owned());
         let paths = |paths: &[PathBuf]| Variant::from(paths.iter().map(|path| format!("-{}", path.display())).collect::<Vec<_>>());
         let micros = |duration: Duration| Variant::from(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
         let words: Vec<String> = self.argv.iter().map(|word| quote::transient_argument(word)).collect();
+        // However it ends, the unit stays up until it was read and is cleared away: of one that fails at once, the journal may come too
+        // late to know whose output it has. How the command ended is told by its status.
+        let stays = true;
         let exec = vec![(self.argv.first().cloned().unwrap_or_default(), words, stays)];
         let mut properties: Vec<Property> = vec![
             ("Description", text(&self.description)),
@@ -160,21 +162,18 @@ pub(crate) async fn run(
     cancelled: &CancellationToken,
     line: impl FnMut(&str),
 ) -> Result<Finished, SystemdError> {
-    carry_out(host, command, false, cancelled, line).await
+    carry_out(host, command, cancelled, line).await
 }
 
 /// Runs a command to its end. What an earlier agent left of it is ended first: how that went says nothing any more.
-///
-/// Its unit stays until it was read: of one that fails at once and goes, the journal may not know any more whose output it has.
 pub(crate) async fn run_anew(host: &Host, command: &Command, line: impl FnMut(&str)) -> Result<Finished, SystemdError> {
     clear(host, &command.unit).await?;
-    carry_out(host, command, true, &CancellationToken::new(), line).await
+    carry_out(host, command, &CancellationToken::new(), line).await
 }
 
 async fn carry_out(
     host: &Host,
     command: &Command,
-    stays: bool,
     cancelled: &CancellationToken,
     mut line: impl FnMut(&str),
 ) -> Result<Finished, SystemdError> {
@@ -185,7 +184,7 @@ async fn carry_out(
     };
     let before = host.systemd.unit(&command.unit).await?;
     let stopped = if before.is_unknown() || (before.is_down() && before.invocation.is_empty()) {
-        let properties = command.properties(host.systemd.version().await?, stays);
+        let properties = command.properties(host.systemd.version().await?);
         let within = command.within + STOP_GRACE + SYSTEMD_GRACE;
         let job = host.systemd.start_transient(&command.unit, properties, within);
         wait(host, command, job, cancelled, &mut take).await?

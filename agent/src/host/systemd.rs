@@ -116,6 +116,12 @@ pub(crate) struct UnitState {
     pub(crate) restarts: u32,
     /// Since when it is active, by the clock of [`up_for`](Self::up_for); zero when it is not.
     pub(crate) active_since: Duration,
+    /// What it last said of itself, as it said it.
+    pub(crate) status_text: String,
+    /// Since when it is not active any more, by the same clock; zero when it never was.
+    pub(crate) inactive_since: Duration,
+    /// How long it may take to stop before systemd kills it.
+    pub(crate) stop_timeout: Duration,
     /// Where systemd found its file.
     pub(crate) fragment: String,
     /// Files that add to it.
@@ -127,6 +133,18 @@ impl UnitState {
     pub(crate) fn up_for(&self) -> Duration {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
         if self.is_active() { now.saturating_sub(self.active_since) } else { Duration::ZERO }
+    }
+
+    /// How much of its time to stop is left, while it stops.
+    pub(crate) fn left_to_stop(&self) -> Option<Duration> {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
+        let spent = now.saturating_sub(self.inactive_since);
+        self.is_stopping().then(|| self.stop_timeout.saturating_sub(spent))
+    }
+
+    /// It was told to stop, and some of it still runs.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.active == "deactivating"
     }
 
     /// It runs (or is done and stays, as a oneshot).
@@ -580,6 +598,9 @@ fn unit_state(properties: &HashMap<String, OwnedVariant>) -> UnitState {
         job: job("Job").0,
         restarts: number("NRestarts"),
         active_since: Duration::from_micros(micros("ActiveEnterTimestampMonotonic")),
+        status_text: text("StatusText"),
+        inactive_since: Duration::from_micros(micros("ActiveExitTimestampMonotonic")),
+        stop_timeout: Duration::from_micros(micros("TimeoutStopUSec")),
         fragment: text("FragmentPath"),
         drop_ins: properties.get("DropInPaths").and_then(|v| Vec::<String>::try_from(v.clone()).ok()).unwrap_or_default(),
     }

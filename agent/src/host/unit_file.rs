@@ -117,6 +117,10 @@ fn start(unit: &mut Text, input: &UnitInput<'_>) {
     } else {
         unit.set("Type", "exec");
     }
+    if matches!(input.service.kind, ServiceKind::CeleryWorker { .. }) {
+        // It tells there what it still runs while it ends.
+        unit.set("NotifyAccess", "main");
+    }
     unit.set("User", input.user);
     unit.set("WorkingDirectory", &quote::line(&input.working_directory.display().to_string()));
     for file in input.environment_files {
@@ -239,6 +243,12 @@ mod tests {
         let shared = unit(samples::uvicorn(), Some("erp-web.socket"));
         assert!(shared.contains("\nSockets=erp-web.socket\nNonBlocking=yes\n"), "{shared}");
         assert!(!unit(samples::uvicorn(), None).contains("NonBlocking"));
+    }
+
+    #[test]
+    fn a_worker_may_tell_what_it_runs() {
+        assert!(unit(samples::worker(), None).contains("\nType=exec\nNotifyAccess=main\n"));
+        assert!(!unit(samples::beat(), None).contains("NotifyAccess"));
     }
 
     #[test]

@@ -83,8 +83,8 @@ pub(crate) async fn undo(context: &StepContext) -> Result<(), Failure> {
     let stage = context.stage();
     for (name, service) in release.services() {
         match role(service) {
-            Role::WebUnix => stage.stop(&release.unit(name), service.stop_timeout).await?,
-            Role::WebTcp(_) => stage.stop(&release.trial(name), service.stop_timeout).await?,
+            Role::WebUnix => drop(stage.stop(&release.unit(name), service.stop_timeout).await?),
+            Role::WebTcp(_) => drop(stage.stop(&release.trial(name), service.stop_timeout).await?),
             Role::Worker | Role::Single | Role::Own => {}
         }
     }

@@ -1,13 +1,17 @@
 //! Confirm: the release is good. The old instances stop, static files of older releases go.
 
-use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId};
+use roadstead_model::{Failure, FailureKind, Millis, OrderKind, ReleaseId, StepName};
+use std::time::Duration;
 
 use super::StepContext;
 use super::collectstatic;
+use super::endings;
 use super::renew;
-use super::revert::stop_others;
+use super::revert::{Stopped, stop_others};
 use super::util::disk;
 
+/// What the step takes beside waiting for old instances.
+const REST: Duration = Duration::from_secs(30);
 /// Good releases that are remembered.
 const GOOD_MAX: usize = 20;
 
@@ -21,7 +25,10 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         return Err(Failure::new(FailureKind::Host, summary, "look at the host's last rollout: it went back by itself or by hand"));
     }
     let serving = context.release(release)?;
-    let stopped = stop_others(context, &serving).await?;
+    let stopped = stop_others(context, &serving, patience(context.order.deadline)).await?;
+    for cut_off in &stopped.cut_off {
+        context.say(StepName::Confirm, &cut_off.to_string());
+    }
     renew::clear(context, &serving).await?;
     let memory = context.states.update(&context.order.app, |memory| {
         memory.good.retain(|good| *good != release.id);
@@ -32,5 +39,18 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let kept: Vec<ReleaseId> = [Some(release.id.clone()), memory.previous].into_iter().flatten().collect();
     let (layout, app) = (context.layout.clone(), context.order.app.clone());
     let swept = disk(move || collectstatic::sweep(&layout, &app, &kept)).await?;
-    Ok(format!("{stopped} old instances stopped, {swept} old static files removed"))
+    // All is done, and the release serves. That work was cut off is told all the same, in the history too.
+    endings::failure(&stopped.cut_off).map_or_else(|| Ok(note(&stopped, swept)), Err)
+}
+
+fn note(stopped: &Stopped, swept: u64) -> String {
+    let Stopped { count, some_go_on, .. } = stopped;
+    let going_on = if *some_go_on { ", some still end what they are at and are not waited for" } else { "" };
+    format!("{count} old instances stopped{going_on}, {swept} old static files removed")
+}
+
+/// How long old instances are waited for: what is left of the order's time is for the rest of the step.
+fn patience(deadline: Millis) -> Duration {
+    let whole = deadline.to_duration();
+    whole.saturating_sub(REST).max(whole / 2)
 }

@@ -4,6 +4,7 @@ use roadstead_model::{Failure, FailureKind, OrderKind};
 
 use super::StepContext;
 use super::candidate::{self, expect_current};
+use super::endings::told_during;
 use super::renew;
 use super::revert::go_back;
 use super::serve::{Why, serve, stop_serving};
@@ -27,10 +28,14 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let before = before.clone();
         context.states.update(&context.order.app, |memory| memory.previous = Some(before))?;
     }
-    if context.current().as_ref() == Some(&release.id) {
-        renew::others(context, &release).await?;
-    }
-    let served = serve(&context.stage(), &release, Why::Move).await?;
+    let stage = context.stage();
+    let moves = async {
+        if context.current().as_ref() == Some(&release.id) {
+            renew::others(context, &release).await?;
+        }
+        serve(&stage, &release, Why::Move).await
+    };
+    let served = told_during(context, moves).await?;
     Ok(if started == 0 { served } else { format!("{served}, {started} started again") })
 }
 

@@ -11,6 +11,7 @@ use super::release::{Release, Role, role};
 use super::serve::start_time;
 use super::stage::Stage;
 use crate::host::proof::processes;
+use crate::host::tasks_left::APP_LOADED;
 
 /// How long a worker, or what was started again, has to live to count as up: what cannot be imported is dead by then.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -95,11 +96,15 @@ async fn stays(stage: &Stage<'_>, service: &Service, unit: &str) -> Result<(), F
         if !state.is_active() || (state.restarts > 0 && !reloaded) {
             return Err(stage.does_not_stay(unit).await);
         }
-        // A celery worker forks its processes once it has imported the app.
-        let forks = matches!(service.kind, ServiceKind::CeleryWorker { .. });
-        let up = forks && processes(&stage.host.root, &state.control_group).len() > 1;
         let lived = if reloaded { looked_at.elapsed() } else { state.up_for() };
-        if up || lived >= SETTLE {
+        let is_up = if matches!(service.kind, ServiceKind::CeleryWorker { .. }) {
+            // It forks its processes once it has imported the app, which may take long on a busy host. Where it forks none, it says so.
+            let forks = processes(&stage.host.root, &state.control_group).len() > 1;
+            forks || (state.status_text == APP_LOADED && lived >= SETTLE) || lived >= start_time(service)
+        } else {
+            lived >= SETTLE
+        };
+        if is_up {
             return Ok(());
         }
         sleep(LOOK_EVERY).await;

@@ -3,12 +3,15 @@
 
 use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId};
 use roadstead_worker::files::{create_private_folder, write_atomically};
+use std::time::Duration;
+use tokio::time::timeout;
 
 use super::StepContext;
 use super::candidate;
+use super::endings::{CutOff, told_during};
 use super::proof;
 use super::release::{Release, Role, role};
-use super::serve::{Roles, follow, retire, stop_all, stop_serving, take_traffic};
+use super::serve::{Roles, follow, retire, stop_and_look, stop_serving, take_traffic};
 use super::stage::Stage;
 use super::util::on_disk;
 
@@ -44,8 +47,8 @@ pub(crate) async fn settle(context: &StepContext) -> Result<String, Failure> {
         return Ok("nothing runs".to_owned());
     };
     let to = context.release(to)?;
-    let proven = settle_on(&context.stage(), &to).await?;
-    let passed = super::health::checks(&context.stage(), &to, std::time::Duration::MAX).await?;
+    let proven = told_during(context, settle_on(&context.stage(), &to)).await?;
+    let passed = super::health::checks(&context.stage(), &to, Duration::MAX).await?;
     remember(context, Some(&to.id), &from.id, *condemn)?;
     Ok(format!("{proven}, {passed} checks passed"))
 }
@@ -127,12 +130,26 @@ fn remember(context: &StepContext, now: Option<&ReleaseId>, left: &ReleaseId, co
     Ok(())
 }
 
-/// Stops every instance that is not of the serving release, and waits.
-pub(crate) async fn stop_others(context: &StepContext, serving: &Release) -> Result<usize, Failure> {
+/// What became of the instances that are not of the serving release.
+#[derive(Debug, Default)]
+pub(crate) struct Stopped {
+    /// How many there were.
+    pub(crate) count: usize,
+    /// Those that did not end by themselves within their time.
+    pub(crate) cut_off: Vec<CutOff>,
+    /// Whether some still end what they are at, and nobody waits for them any more. systemd ends them when their time is over.
+    pub(crate) some_go_on: bool,
+}
+
+/// Stops every instance that is not of the serving release, and waits for so long at most.
+pub(crate) async fn stop_others(context: &StepContext, serving: &Release, at_most: Duration) -> Result<Stopped, Failure> {
     let stage = context.stage();
     let others = stage.others(Some(&serving.id)).await?;
     let roles = Roles::of(&stage, &others);
     retire(&stage, Some(serving), &others, &roles).await?;
-    stop_all(&stage, &others, &roles, |_| true).await?;
-    Ok(others.len())
+    let count = others.len();
+    match timeout(at_most, told_during(context, stop_and_look(&stage, &others, &roles, |_| true))).await {
+        Ok(cut_off) => Ok(Stopped { count, cut_off: cut_off?, some_go_on: false }),
+        Err(_) => Ok(Stopped { count, cut_off: Vec::new(), some_go_on: true }),
+    }
 }

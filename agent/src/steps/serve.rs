@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::collectstatic;
 use super::configure::write_boot_files;
+use super::endings::{self, CutOff};
 use super::fitness::permitted;
 use super::release::{Release, Role, role};
 use super::stage::{Other, Stage};
@@ -285,11 +286,26 @@ pub(crate) async fn stop_all(
     roles: &Roles,
     chosen: impl Fn(Option<Role>) -> bool,
 ) -> Result<(), Failure> {
-    let mut stops: Vec<BoxFuture<'_, Result<(), Failure>>> = Vec::new();
+    stop_and_look(stage, others, roles, chosen).await.map(drop)
+}
+
+/// As [`stop_all`], with how those ended that had to be ended.
+pub(crate) async fn stop_and_look(
+    stage: &Stage<'_>,
+    others: &[Other],
+    roles: &Roles,
+    chosen: impl Fn(Option<Role>) -> bool,
+) -> Result<Vec<CutOff>, Failure> {
+    let mut stops: Vec<BoxFuture<'_, Result<Option<CutOff>, Failure>>> = Vec::new();
     for other in others.iter().filter(|other| chosen(roles.role(other))) {
-        stops.push(Box::pin(stage.stop(&other.unit, roles.stop_timeout(other))));
+        let within = roles.stop_timeout(other);
+        stops.push(Box::pin(async move {
+            let ended = stage.stop(&other.unit, within).await?;
+            Ok(endings::cut_off(stage, other, &ended, within).filter(|_| roles.role(other) == Some(Role::Worker)))
+        }));
     }
-    join_all(stops).await.into_iter().collect()
+    let ended = join_all(stops).await.into_iter().collect::<Result<Vec<_>, Failure>>()?;
+    Ok(ended.into_iter().flatten().collect())
 }
 
 /// The serving release's units start at boot, but for what needs a lease then; those of others do not. All stay known, so that they can be started again.

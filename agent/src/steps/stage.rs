@@ -89,7 +89,7 @@ impl Stage<'_> {
         }
         self.make_known(unit).await?;
         // What was told to stop a moment ago ends its work first: only then can it start again.
-        let ending = if state.active == "deactivating" { service.stop_timeout.to_duration() } else { Duration::ZERO };
+        let ending = if state.is_stopping() { service.stop_timeout.to_duration() } else { Duration::ZERO };
         let within = service.start_timeout.to_duration() + ending + GRACE;
         let mut started = self.host.systemd.start(unit, within).await;
         if started.is_err() && self.host.systemd.unit(unit).await.is_ok_and(|state| state.was_killed()) {
@@ -128,14 +128,16 @@ impl Stage<'_> {
         systemd.daemon_reload().await.map_err(|error| error.failure())
     }
 
-    /// Stops an instance and waits until its last process is gone.
-    pub(crate) async fn stop(&self, unit: &str, stop_timeout: Millis) -> Result<(), Failure> {
+    /// Stops an instance and waits until its last process is gone. What it was then, before systemd forgets it.
+    pub(crate) async fn stop(&self, unit: &str, stop_timeout: Millis) -> Result<UnitState, Failure> {
         match self.host.systemd.stop(unit, stop_timeout.to_duration() + GRACE).await {
             // A unit that had to be killed is stopped all the same.
             Ok(()) | Err(SystemdError::Job { .. }) => {}
             Err(error) => return Err(error.failure()),
         }
-        self.host.systemd.reset_failed(unit).await.map_err(|error| error.failure())
+        let ended = self.host.systemd.unit(unit).await.map_err(|error| error.failure())?;
+        self.host.systemd.reset_failed(unit).await.map_err(|error| error.failure())?;
+        Ok(ended)
     }
 
     /// What is wrong with a unit, with the end of its journal; `None` when systemd does not answer.

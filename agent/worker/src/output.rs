@@ -298,9 +298,22 @@ impl ProgressSink {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL) {
             *told = Some(Instant::now());
-            let state = StepState::Progress { done, total };
-            self.outbox.report(Report::Step(StepReport { key: self.key, step: self.step, state }));
+            self.tell(StepState::Progress { done, total, note: String::new() });
         }
+    }
+
+    /// Tells what the step waits for, in one line; cut to its limit, without control characters. Never waits; told whenever it is called.
+    pub fn say(&self, note: &str) {
+        let mut end = note.len().min(limits::PROGRESS_NOTE_BYTES_MAX);
+        while !note.is_char_boundary(end) {
+            end -= 1;
+        }
+        let note = note[..end].chars().filter(|c| !c.is_control()).collect();
+        self.tell(StepState::Progress { done: 0, total: 0, note });
+    }
+
+    fn tell(&self, state: StepState) {
+        self.outbox.report(Report::Step(StepReport { key: self.key, step: self.step, state }));
     }
 }
 

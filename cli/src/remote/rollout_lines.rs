@@ -27,6 +27,10 @@ pub(crate) fn changes(before: Option<&Rollout>, now: &Rollout, now_ms: u64) -> V
                 let note = if time.note.is_empty() { String::new() } else { format!(" ({})", time.note) };
                 format!("{}: {} took {}{note}", host.host_name, time.step, span(time.took_ms))
             }));
+            let known = earlier.is_some_and(|earlier| earlier.step_note == host.step_note);
+            if !known && !host.step_note.is_empty() {
+                lines.push(format!("{}: {} waits: {}", host.host_name, host.step, host.step_note));
+            }
         }
         lines.extend(state(earlier, host));
     }
@@ -84,6 +88,17 @@ mod tests {
             changes(Some(&fourth), &fifth, 0),
         ];
         insta::assert_snapshot!(told.map(|lines| lines.join("\n")).join("\n--\n"));
+    }
+
+    #[test]
+    fn what_a_step_waits_for_is_told_when_it_changes() {
+        let told = |note: &str| {
+            let host = RolloutHost { step: "confirm".into(), step_note: note.into(), ..host("web-1", "confirming", &[]) };
+            rollout("confirming", vec![host])
+        };
+        let two = "worker of 1.0.0-0123456789ab: 2 tasks left, waited for until 14:10:31 UTC";
+        assert_eq!(changes(Some(&told("")), &told(two), 0), [format!("web-1: confirm waits: {two}")]);
+        assert!(changes(Some(&told(two)), &told(two), 0).is_empty() && changes(Some(&told(two)), &told(""), 0).is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) fn picture(rollout: &Rollout, now_ms: u64, width: Option<usize>) -> S
     if let Some(transfer) = transfer(&rollout.hosts) {
         let _infallible = writeln!(text, "\n{transfer}");
     }
+    text.push_str(&step_notes(rollout));
     if let Some(looks) = looks_view::table_of(rollout) {
         let _infallible = write!(text, "\n{looks}");
     }
@@ -22,6 +23,13 @@ pub(crate) fn picture(rollout: &Rollout, now_ms: u64, width: Option<usize>) -> S
         text.push_str(&causes);
     }
     text
+}
+
+/// What the steps that run wait for, a line per host that says so.
+fn step_notes(rollout: &Rollout) -> String {
+    let notes = rollout.hosts.iter().filter(|host| !host.step_note.is_empty());
+    let lines: Vec<String> = notes.map(|host| format!("{}: {} waits: {}\n", host.host_name, host.step, host.step_note)).collect();
+    if lines.is_empty() { String::new() } else { format!("\n{}", lines.concat()) }
 }
 
 /// What goes where and how far it is; what is awaited, until when, and what happens then.

@@ -170,6 +170,7 @@ pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
             "standing": (!host.standing.is_empty()).then_some(&host.standing),
             "attempt": host.attempt + 1,
             "step": host.step,
+            "step_note": (!host.step_note.is_empty()).then_some(&host.step_note),
             "failure": host.failure.as_ref().map(failure),
             "steps": host.times.iter().map(|t| serde_json::json!({ "step": t.step, "took_ms": t.took_ms, "note": t.note })).collect::<Vec<_>>(),
         })

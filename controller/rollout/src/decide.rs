@@ -300,11 +300,11 @@ fn stage_during(state: &State, verb: Verb) -> Stage {
 fn stepped(state: &mut State, id: &HostId, report: StepReport, notes: &mut Vec<Note>) -> Result<(), Rejected> {
     let host = host_mut(state, id)?;
     match report.state {
-        StepState::Started => host.step = Some((report.step, 0, 0)),
-        StepState::Progress { done, total } => host.step = Some((report.step, done, total)),
+        StepState::Started => host.at_step(Some((report.step, 0, 0)), String::new()),
+        StepState::Progress { done, total, note } => host.at_step(Some((report.step, done, total)), note),
         StepState::Succeeded { took, note } => {
             if host.step.is_some_and(|(step, _, _)| step == report.step) {
-                host.step = None;
+                host.at_step(None, String::new());
             }
             // A step that ran again after a crash replaces its earlier time; one that is only told again changes nothing.
             match host.times.iter_mut().find(|(step, _, _)| *step == report.step) {
@@ -313,7 +313,7 @@ fn stepped(state: &mut State, id: &HostId, report: StepReport, notes: &mut Vec<N
             }
         }
         StepState::Failed { failure, .. } => {
-            host.step = None;
+            host.at_step(None, String::new());
             let text = format!("{} failed: {}", report.step, failure.summary);
             notes.push(Note { host: Some(id.clone()), kind: "step-failed", text });
         }
@@ -343,7 +343,7 @@ fn order_ended(
     let rollback = state.plan.kind == RolloutKind::Rollback;
     let release = state.plan.release.id.clone();
     let host = host_mut(state, id)?;
-    host.step = None;
+    host.at_step(None, String::new());
     match outcome {
         OrderOutcome::Done { current } => {
             host.current = current;
@@ -410,7 +410,7 @@ fn at_step(step: StepName, mut failure: Failure) -> Failure {
 pub(crate) fn enter(host: &mut Host, stage: Stage, now: Timestamp) {
     host.stage = stage;
     host.since = now;
-    host.step = None;
+    host.at_step(None, String::new());
 }
 
 pub(crate) fn lose(

@@ -147,6 +147,9 @@ pub struct Host {
     pub current: Option<ReleaseId>,
     /// The step that runs, with progress (done, total).
     pub step: Option<(StepName, u64, u64)>,
+    /// What that step waits for, in words.
+    #[serde(default)]
+    pub step_note: String,
     /// How long each finished step took, with its note.
     pub times: Vec<(StepName, Millis, String)>,
     /// Why it failed.
@@ -176,6 +179,11 @@ pub enum Standing {
 }
 
 impl Host {
+    /// What runs on it now, and what that waits for.
+    pub(crate) fn at_step(&mut self, step: Option<(StepName, u64, u64)>, note: String) {
+        (self.step, self.step_note) = (step, note);
+    }
+
     /// Whether it counts against the failure budget.
     #[must_use]
     pub fn counts_as_lost(&self) -> bool {
@@ -284,6 +292,7 @@ impl State {
             away_since: (contact(id) == Contact::Away).then_some(now),
             current: planned.current.as_ref().map(|r| r.id.clone()),
             step: None,
+            step_note: String::new(),
             times: Vec::new(),
             failure: None,
             attempt: 0,

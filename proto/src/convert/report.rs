@@ -99,7 +99,7 @@ impl From<StepReport> for v1::StepReport {
         use v1::step_report::State;
         let state = match report.state {
             StepState::Started => State::Started(v1::StepStarted {}),
-            StepState::Progress { done, total } => State::Progress(v1::StepProgress { done, total }),
+            StepState::Progress { done, total, note } => State::Progress(v1::StepProgress { done, total, note }),
             StepState::Succeeded { took, note } => State::Succeeded(v1::StepSucceeded { took_ms: took.0, note }),
             StepState::Failed { took, failure } => State::Failed(v1::StepFailed { took_ms: took.0, failure: Some(failure.into()) }),
         };
@@ -113,7 +113,13 @@ impl TryFrom<v1::StepReport> for StepReport {
         use v1::step_report::State;
         let state = match wire.state.field("report.step.state")? {
             State::Started(_) => StepState::Started,
-            State::Progress(progress) => StepState::Progress { done: progress.done, total: progress.total },
+            State::Progress(progress) => {
+                bounded(progress.note.len(), limits::PROGRESS_NOTE_BYTES_MAX, "report.step.note")?;
+                if progress.note.chars().any(char::is_control) {
+                    return Err(Invalid::new("report.step.note", "a control character"));
+                }
+                StepState::Progress { done: progress.done, total: progress.total, note: progress.note }
+            }
             State::Succeeded(succeeded) => {
                 bounded(succeeded.note.len(), limits::OUTPUT_LINE_BYTES_MAX, "report.step.note")?;
                 StepState::Succeeded { took: Millis(succeeded.took_ms), note: succeeded.note }

@@ -47,7 +47,7 @@ fn every_report_round_trips() {
     let current = Some(release().id);
     for report in [
         step(StepState::Started),
-        step(StepState::Progress { done: 1, total: 2 }),
+        step(StepState::Progress { done: 1, total: 2, note: "1 task left".into() }),
         step(StepState::Succeeded { took: Millis(5), note: "12 blobs".into() }),
         step(StepState::Failed { took: Millis(5), failure: failure.clone() }),
         Report::Order { key, outcome: OrderOutcome::Done { current: current.clone() } },

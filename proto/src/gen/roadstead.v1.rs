@@ -436,12 +436,15 @@ pub mod step_report {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StepStarted {}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StepProgress {
     #[prost(uint64, tag = "1")]
     pub done: u64,
     #[prost(uint64, tag = "2")]
     pub total: u64,
+    /// What it waits for, in words; empty: nothing to say.
+    #[prost(string, tag = "3")]
+    pub note: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StepSucceeded {
@@ -2075,6 +2078,9 @@ pub struct RolloutHost {
     /// `ignored`, `excluded`, or empty.
     #[prost(string, tag = "11")]
     pub standing: ::prost::alloc::string::String,
+    /// What the step that runs waits for, in words; empty: nothing to say.
+    #[prost(string, tag = "12")]
+    pub step_note: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StepTime {

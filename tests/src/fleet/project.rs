@@ -17,8 +17,13 @@ pub struct Project {
 impl Project {
     /// A repository with the sources below `tests/apps`, not committed yet.
     pub fn new(name: &str) -> Result<Self> {
+        Self::named(name, name)
+    }
+
+    /// The same, as an app of another name.
+    pub fn named(sources: &str, name: &str) -> Result<Self> {
         let project = Self::empty(name)?;
-        let sources = workspace().join("tests/apps").join(name);
+        let sources = workspace().join("tests/apps").join(sources);
         run(Command::new("cp").arg("-RT").arg(&sources).arg(project.repository()))?;
         Ok(project)
     }

@@ -34,6 +34,15 @@ impl Host {
         self.wait_until("Redis", DEADLINE, |host| host.try_sh("redis-cli ping").is_ok_and(|done| done.stdout.contains("PONG")))
     }
 
+    /// Starts RabbitMQ for the whole lab, with a user who may do all and has its own name as password.
+    pub fn start_rabbitmq(&self, user: &str) -> Result<()> {
+        // Names of nodes are resolved, and the lab has no resolver.
+        self.write("/etc/rabbitmq/rabbitmq-env.conf", "NODENAME=rabbit@localhost\n")?;
+        self.systemctl(&["enable", "--now", "rabbitmq-server"])?;
+        self.sh(&format!("rabbitmqctl -q add_user {user} {user} && rabbitmqctl -q set_permissions -p / {user} '.*' '.*' '.*'"))?;
+        Ok(())
+    }
+
     /// Starts nginx with one site, or lets the running one take it over.
     pub fn start_nginx(&self, site: &str) -> Result<()> {
         self.write("/etc/nginx/sites-available/default", site)?;

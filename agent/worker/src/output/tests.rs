@@ -102,7 +102,11 @@ fn a_new_session_repeats_no_outcome() {
 fn newer_progress_replaces_older_that_waits() {
     let outbox = Outbox::default();
     for done in 0..10 {
-        outbox.report(Report::Step(StepReport { key: KEY, step: StepName::Fetch, state: StepState::Progress { done, total: 10 } }));
+        outbox.report(Report::Step(StepReport {
+            key: KEY,
+            step: StepName::Fetch,
+            state: StepState::Progress { done, total: 10, note: String::new() },
+        }));
     }
     let items = drain(&outbox);
     assert_eq!(items.len(), 1);
@@ -136,4 +140,15 @@ fn of_what_a_balancer_sees_only_the_newest_of_each_app_waits() {
     }
     assert_eq!(drain(&outbox), [Outgoing::Report(outcome()), seen("erp", 3), seen("shop", 1)], "also when much else waits");
     assert_eq!(outbox.lock().bytes, WAITING_BYTES_MAX, "what is counted for it goes with it");
+}
+
+#[test]
+fn what_a_step_waits_for_is_told_in_one_line_within_its_limit() {
+    let outbox = Arc::new(Outbox::default());
+    let sink = ProgressSink::new(KEY, StepName::Confirm, Arc::clone(&outbox));
+    sink.say(&format!("1 task\u{1b}[31m left\n{}", "é".repeat(limits::PROGRESS_NOTE_BYTES_MAX)));
+    let Some(Outgoing::Report(Report::Step(StepReport { state: StepState::Progress { note, .. }, .. }))) = outbox.lock().pop() else {
+        panic!("nothing was told")
+    };
+    assert!(note.starts_with("1 task[31m left") && note.len() <= limits::PROGRESS_NOTE_BYTES_MAX, "{note}");
 }
