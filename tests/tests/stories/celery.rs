@@ -215,7 +215,7 @@ fn tasks(portion: usize) -> Vec<String> {
             20..=59 => "0.2",
             _ => "0.05",
         };
-        let kind = if (number + portion) % 2 == 0 { "late" } else { "early" };
+        let kind = if (number + portion).is_multiple_of(2) { "late" } else { "early" };
         format!("{kind},job-{portion}-{number},{seconds}")
     };
     (0..each).map(task).collect()
