@@ -123,7 +123,7 @@ fn inspect(opened: &Opened, sql: bool, output: &Output) -> Result<()> {
             format!("Python     {} for {}, {}", manifest.packages.python, manifest.packages.architecture, manifest.packages.libc),
             format!("Code       {} files, {}", manifest.code.entries, size(manifest.code.bytes)),
             format!("Packages   {}: {}", manifest.packages.list.len(), forms(manifest)),
-            format!("Migrations {}{}", manifest.migrations.len(), with_sql(facts.as_ref())),
+            format!("Migrations {}", migrations_known(manifest.migrations.len(), facts.as_ref())),
             format!("Services   {}", services.join(", ")),
             format!(
                 "Signed by  {} (not checked: see `roadstead bundle verify`)",
@@ -137,11 +137,13 @@ fn inspect(opened: &Opened, sql: bool, output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// How much is known of its migrations.
-fn with_sql(facts: Option<&MigrationFacts>) -> String {
-    let Some(facts) = facts else { return ", by name alone".to_owned() };
+/// How many migrations there are, and how much is known of them.
+fn migrations_known(count: usize, facts: Option<&MigrationFacts>) -> String {
+    let Some(facts) = facts.filter(|_| count > 0) else {
+        return if count > 0 { format!("{count}, by name alone") } else { "0".to_owned() };
+    };
     let known = facts.migrations.iter().filter(|one| one.sql.is_some()).count();
-    format!(", {known} with SQL for {}", if facts.engine.is_empty() { "no engine" } else { &facts.engine })
+    format!("{count}, {known} with SQL for {}", if facts.engine.is_empty() { "no engine" } else { &facts.engine })
 }
 
 /// In which forms the packages are there.
