@@ -159,6 +159,41 @@ def until_the_end():
     os._exit(TIME_WAS_OVER)
 
 
+def keep_written():
+    """Lets the pool wait for what its processes will run, as it waits for what they run.
+
+    A warm shutdown makes the pool forget what no process has yet said that it began: the broker is to deliver it again. One whose process
+    has it already, and only did not come to say so, runs all the same, is never acknowledged, and so runs twice.
+    """
+    pool = known["worker"].pool
+    processes = getattr(pool, "_pool", None)
+    if not hasattr(processes, "_flush_writer"):
+        # Pools of other kinds hand nothing through pipes.
+        return
+    forget = pool.flush
+
+    def keep():
+        for job in tuple(processes._cache.values()):
+            process = job._write_to
+            if job._accepted or process is None or not process._is_alive():
+                continue
+            job.discard = do_nothing
+            writer = job._writer()
+            if writer is not None:
+                # The rest of it: what comes next through the pipe would be taken for that.
+                processes._flush_writer(process, writer)
+
+    def flush():
+        attempt(keep)
+        forget()
+
+    pool.flush = flush
+
+
+def do_nothing():
+    pass
+
+
 def remember(instance=None, **_):
     known["worker"] = instance
 
@@ -171,6 +206,8 @@ def loaded(**_):
 def shutting_down(**_):
     if not known["ending"]:
         known["ending"] = True
+        # Here and not in the thread: it is to be there before the worker goes on.
+        attempt(keep_written)
         # Not by `threading`: its locks may be held by what the signal interrupted.
         _thread.start_new_thread(until_the_end, ())
 

@@ -1,9 +1,10 @@
 //! A thousand tasks on each of two brokers while their workers' releases change ten times, forwards and backwards, broken and called off:
-//! every task runs once. What is cut off at the end of its time runs again when it is acknowledged late, and never otherwise.
+//! every task runs once, also one that a process of its worker has in its pipe and has not begun when the worker is told to stop. What is
+//! cut off at the end of its time runs again when it is acknowledged late, and never otherwise.
 
 use crate::SOON;
 use roadstead_tests::fleet::{Fleet, FleetOptions, Project};
-use roadstead_tests::lab::wait_until;
+use roadstead_tests::lab::{Host, wait_until};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant};
 const DRAINED: Duration = Duration::from_secs(240);
 const TASKS: usize = 1000;
 const PORTIONS: usize = 10;
+/// Tasks that wait in pipes, and who could have them: two workers on each of two hosts.
+const PIPED: usize = 8;
+const WORKERS: usize = 4;
 
 /// How it begins in a release that fails.
 const BROKEN: &str = "raise RuntimeError('this release has no workers')\n";
@@ -75,10 +79,12 @@ fn tell(fleet: &Fleet, app: &str, broker: &str, store: u32) -> String {
     let not_once: Vec<_> = log.iter().filter(|(_, events)| count(events, "begin") != 1 || count(events, "end") != 1).collect();
     assert!(not_once.is_empty(), "{app}: {not_once:?}");
     assert_eq!(log.len(), TASKS);
+    jobs.in_pipes();
     let cut_off = jobs.cut_off();
     let (begun, ended): (usize, usize) = (began.iter().sum(), ended.iter().sum());
     format!(
-        "{app}: {TASKS} tasks in {took} s across ten rollouts: {begun} began, {ended} ended, 0 twice, 0 lost; {left} times it was told what workers still ran; {cut_off}"
+        "{app}: {TASKS} tasks in {took} s across ten rollouts: {begun} began, {ended} ended, 0 twice, 0 lost; {left} times it was told what workers still ran; \
+         {PIPED} tasks that stood still in pipes ran once; {cut_off}"
     )
 }
 
@@ -115,6 +121,51 @@ impl Jobs<'_> {
         said
     }
 
+    /// The processes of all workers stand still while they are handed tasks and their workers are told to stop: Celery by itself runs again,
+    /// elsewhere, what they find in their pipes when they go on.
+    fn in_pipes(&self) {
+        let processes: Vec<String> = self.fleet.hosts.iter().map(|host| self.processes(host)).collect();
+        self.signal(&processes, "STOP");
+        let (received, told) = (self.logged(" received$"), self.logged("Warm shutdown"));
+        let piped: Vec<String> = (0..PIPED).map(|number| format!("{},piped-{number},0.2", ["late", "early"][number % 2])).collect();
+        self.feed(&piped);
+        wait_until("workers to have the tasks", SOON, || self.logged(" received$") >= received + PIPED).unwrap();
+        let rollout = self.fleet.begin(&["deploy", "staging", "1.1.0", "--app", self.project.name()]).unwrap();
+        wait_until("old workers to be told", SOON * 2, || self.logged("Warm shutdown") >= told + WORKERS).unwrap();
+        self.signal(&processes, "CONT");
+        let done = self.fleet.watch(&rollout).unwrap();
+        assert!(done.success(), "{}{}", done.stdout, done.stderr);
+        wait_until("the tasks in pipes", SOON, || self.count("end") >= TASKS + PIPED).unwrap();
+        let log = self.log();
+        let runs = |(name, events): (&String, &Vec<String>)| (name.clone(), count(events, "begin"), count(events, "end"));
+        let not_once: Vec<_> = log.iter().map(runs).filter(|(_, begun, ended)| (*begun, *ended) != (1, 1)).collect();
+        assert!(not_once.is_empty(), "{}: {not_once:?}", self.project.name());
+        assert_eq!(log.len(), TASKS + PIPED);
+    }
+
+    /// What the workers of the app on a host run tasks in.
+    fn processes(&self, host: &Host) -> String {
+        let app = self.project.name();
+        let script = format!(
+            "for unit in $(systemctl list-units --state=running --plain --no-legend '{app}-four@*' '{app}-one@*' | cut -d ' ' -f 1); do \
+             pgrep -P $(systemctl show -P MainPID $unit); done"
+        );
+        host.sh(&script).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    fn signal(&self, processes: &[String], signal: &str) {
+        for (host, processes) in self.fleet.hosts.iter().zip(processes) {
+            host.sh(&format!("kill -{signal} {processes}")).unwrap();
+        }
+    }
+
+    /// How many lines of the workers' output have these words, on all hosts.
+    fn logged(&self, words: &str) -> usize {
+        let app = self.project.name();
+        let script = format!("journalctl -q -o cat -u '{app}-four@*' -u '{app}-one@*' | grep -c '{words}' || true");
+        self.fleet.hosts.iter().map(|host| host.sh(&script).unwrap().trim().parse::<usize>().unwrap()).sum()
+    }
+
     /// Of four tasks that are longer than their workers' time, the two that are acknowledged late run again, once.
     fn cut_off(&self) -> String {
         self.roadstead(&["deploy", "staging", "2.0.0"]);
@@ -126,7 +177,7 @@ impl Jobs<'_> {
         let said = self.roadstead(&["deploy", "staging", "1.2.0"]);
         let told: Vec<&str> = said.lines().filter(|line| line.contains("cut off when its 8.0 s were over")).collect();
         assert!(!told.is_empty(), "it is told what was cut off:\n{said}");
-        wait_until("what was cut off to run again", SOON, || self.count("end") == TASKS + 2).unwrap();
+        wait_until("what was cut off to run again", SOON, || self.count("end") == TASKS + PIPED + 2).unwrap();
         let log = self.log();
         let runs = |name: &str| log.get(name).map(|events| (count(events, "begin"), count(events, "end")));
         assert_eq!([runs("cut-late-1"), runs("cut-late-2")], [Some((2, 1)); 2], "what is acknowledged late ran again:\n{said}");
