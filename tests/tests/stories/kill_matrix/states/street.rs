@@ -53,9 +53,6 @@ def stream(request):
     return StreamingHttpResponse(parts())
 ";
 
-/// Versions that are deployed in turn; a host serves one of the last two.
-const VERSIONS: usize = 3;
-
 /// The fleet.
 pub(super) struct Street {
     pub(super) fleet: Fleet,
@@ -64,9 +61,8 @@ pub(super) struct Street {
     pub(super) stoppers: Vec<Stopper>,
     pub(super) users: Users,
     project: Project,
+    /// Those that may be deployed again.
     versions: Vec<String>,
-    /// Which of them was deployed last.
-    turn: usize,
     made: u32,
     policy: String,
 }
@@ -84,7 +80,7 @@ impl Street {
         let versions = vec![release(&project, &fleet, 1)];
         fleet.desk.roadstead(&["deploy", "staging", &versions[0]]).unwrap();
         let users = Users::begin(&fleet);
-        Self { fleet, bob, stoppers, users, project, versions, turn: 0, made: 1, policy }
+        Self { fleet, bob, stoppers, users, project, versions, made: 1, policy }
     }
 
     /// One kill, from a fleet that is level to one that is level again.
@@ -98,7 +94,7 @@ impl Street {
         let end = self.end_of(&held, &before, seen)?;
         if !end.came.is_done() {
             // what was found broken is not deployed again
-            self.versions[self.turn] = self.make();
+            self.versions.retain(|version| *version != held.version);
         }
         Ok(end)
     }
@@ -123,19 +119,18 @@ impl Street {
         }
     }
 
-    /// A release that no host serves.
+    /// A release that no host serves: one of those that have done well before, or a new one.
     pub(super) fn next_version(&mut self) -> String {
-        self.turn = (self.turn + 1) % VERSIONS;
-        if self.turn == self.versions.len() {
-            let version = self.make();
-            self.versions.push(version);
-        }
-        self.versions[self.turn].clone()
+        let serving = self.serving();
+        let known = self.versions.iter().find(|version| !serving.contains(version)).cloned();
+        known.unwrap_or_else(|| self.make())
     }
 
     fn make(&mut self) -> String {
         self.made += 1;
-        release(&self.project, &self.fleet, self.made)
+        let version = release(&self.project, &self.fleet, self.made);
+        self.versions.push(version.clone());
+        version
     }
 
     /// The release that each host answers with.
