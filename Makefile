@@ -55,7 +55,7 @@ crash-images: setup ## cut a real host's power at IMAGES moments (default 200) o
 crash-image: ## the disk of one of those power cuts again: RECORDING, POSITION and SEED as it was told, to the file OUT
 	cargo run --quiet --bin roadstead-crash -- image $(RECORDING) $(POSITION) $(SEED) $(OUT)
 
-kill-matrix: setup ## kill and cut off everybody before, during and after each step (as root; an hour or more; KILLS=revert,Power: a part)
+kill-matrix: setup ## kill and cut off everybody around each step and in each state (as root; an hour or more; KILLS=revert,draining: a part)
 	ROADSTEAD_KILLS="$(KILLS)" cargo test --workspace --test stories kill_matrix::every -- --nocapture
 
 mutants: ## show that the simulator finds bugs: plant known mistakes, one after the other (minutes)

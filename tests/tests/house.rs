@@ -30,7 +30,7 @@ fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("roadstead", all.into()),
         ("roadstead-sim", ["roadstead-model", "roadstead-rollout", "roadstead-driver", "roadstead-worker"].into()),
         ("roadstead-properties", with("roadstead-deployment").into_iter().chain(["roadstead-worker"]).collect()),
-        ("roadstead-tests", with("roadstead-deployment").into_iter().chain(["roadstead-worker"]).collect()),
+        ("roadstead-tests", with("roadstead-deployment").into_iter().chain(["roadstead-worker", "roadstead-rollout"]).collect()),
         ("roadstead-bench", ["roadstead-tests"].into()),
     ])
 }
