@@ -30,6 +30,13 @@ pub(crate) struct Tables {
     term: u64,
 }
 
+impl Tables {
+    /// Hosts that are the home of something that runs only once.
+    pub(crate) fn homes(&self) -> impl Iterator<Item = &HostId> {
+        self.singletons.values()
+    }
+}
+
 /// The database of the simulated controller.
 #[derive(Debug)]
 pub(crate) struct SimLedger {
