@@ -195,12 +195,18 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
 }
 
 /// Brings an app to what `current` says after a start of the agent or the host: sockets there, units running.
-pub(crate) async fn reconcile(host: &Host, layout: &Layout, states: &States, leases: &Leases, app: &AppName) -> Result<AppState, Failure> {
+pub(crate) async fn reconcile(
+    host: &Host,
+    layout: &Layout,
+    states: &States,
+    leases: &Arc<Leases>,
+    app: &AppName,
+) -> Result<AppState, Failure> {
     reconcile::run(host, layout, states, leases, app).await
 }
 
 /// Whether an app does well since its cutover.
-pub(crate) async fn look(host: &Host, layout: &Layout, states: &States, leases: &Leases, app: &AppName) -> Result<(), Failure> {
+pub(crate) async fn look(host: &Host, layout: &Layout, states: &States, leases: &Arc<Leases>, app: &AppName) -> Result<(), Failure> {
     look::run(host, layout, states, leases, app).await
 }
 

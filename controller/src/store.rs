@@ -151,6 +151,8 @@ impl Store {
                 let set = sqlx::AssertSqlSafe(format!("{sql} ?2"));
                 sqlx::query(set).bind("rollouts").bind(floor).execute(batch.connection().await?).await?;
                 sqlx::query("UPDATE environments SET current = NULL, previous = NULL").execute(batch.connection().await?).await?;
+                // What hosts said of their leases may have been taken back since.
+                sqlx::query("UPDATE leases SET keeps = 0").execute(batch.connection().await?).await?;
                 let text = format!("restored from a backup: the next rollout is r-{}", floor.saturating_add(1));
                 batch.tell(NewEvent::new(now, "controller", "restored", "database", text));
                 Ok(unsigned(floor).saturating_add(1))

@@ -28,12 +28,14 @@ pub(crate) async fn tie(systemd: &Systemd, app: &AppName, services: &BTreeSet<Se
         ("TimersMonotonic", Variant::from(vec![("OnStartupSec", micros(systemd, until).await?)])),
         ("AccuracyUSec", Variant::from(u64::try_from(ACCURACY.as_micros()).unwrap_or(u64::MAX))),
         ("RemainAfterElapse", Variant::from(false)),
+        ("CollectMode", Variant::from("inactive-or-failed")),
     ];
     let mut words = vec![SYSTEMCTL.to_owned(), "stop".to_owned(), "--".to_owned()];
     words.extend(services.iter().map(|service| format!("{app}-{service}@*.service")));
     let stop: Vec<Property> = vec![
         ("Description", Variant::from(format!("Ends what {app} runs only once: its lease is over"))),
         ("Type", Variant::from("oneshot")),
+        ("CollectMode", Variant::from("inactive-or-failed")),
         ("ExecStart", Variant::from(vec![(SYSTEMCTL.to_owned(), words, false)])),
     ];
     systemd.start_transient_timer(&name, timer, stop, WITHIN).await?;

@@ -26,16 +26,16 @@ pub(crate) async fn run(
     services: &BTreeSet<ServiceName>,
     until: Option<Instant>,
 ) -> Result<bool, Failure> {
+    let is_over = until.is_some_and(|until| until <= Instant::now());
+    let instances = singles(stage).await?;
+    for single in instances.iter().filter(|single| is_over || !services.contains(&single.name)) {
+        stage.stop(&single.instance.unit, single.stop_timeout).await?;
+    }
     match until {
         Some(until) if !services.is_empty() => {
             leash::tie(&stage.host.systemd, stage.app, services, until).await.map_err(|error| error.failure())?;
         }
         Some(_) | None => leash::untie(&stage.host.systemd, stage.app).await.map_err(|error| error.failure())?,
-    }
-    let is_over = until.is_some_and(|until| until <= Instant::now());
-    let instances = singles(stage).await?;
-    for single in instances.iter().filter(|single| is_over || !services.contains(&single.name)) {
-        stage.stop(&single.instance.unit, single.stop_timeout).await?;
     }
     let memory = states.update(stage.app, |memory| forget_others(stage, memory, services))?;
     let ours = ours(stage, &memory, services);
@@ -105,8 +105,8 @@ fn ours(stage: &Stage<'_>, memory: &AppMemory, services: &BTreeSet<ServiceName>)
 async fn is_any_stopped(stage: &Stage<'_>, units: &[String]) -> Result<bool, Failure> {
     for unit in units {
         let state = stage.host.systemd.unit(unit).await.map_err(|error| error.failure())?;
-        // One that fails again and again is not stopped, but failed.
-        if matches!(state.active.as_str(), "" | "inactive") {
+        // What fails is started again by systemd, but for one that failed while it was stopped.
+        if state.is_down() {
             return Ok(true);
         }
     }

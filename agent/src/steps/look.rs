@@ -5,6 +5,7 @@ use roadstead_bundle::spec::ServiceKind;
 use roadstead_model::{AppName, Failure};
 use roadstead_worker::leases::Leases;
 use roadstead_worker::state::States;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -22,7 +23,7 @@ const YOUNG: Duration = Duration::from_secs(6);
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// Looks at the release that serves.
-pub(crate) async fn run(host: &Host, layout: &Layout, states: &States, leases: &Leases, app: &AppName) -> Result<(), Failure> {
+pub(crate) async fn run(host: &Host, layout: &Layout, states: &States, leases: &Arc<Leases>, app: &AppName) -> Result<(), Failure> {
     let Some(current) = current(layout, app) else { return Ok(()) };
     let release = Release::remembered(layout, states, app, &current)?.under(leases);
     let stage = Stage { host, layout, app, own_units: &[] };

@@ -3,6 +3,7 @@
 use roadstead_model::{AppName, AppState, Failure};
 use roadstead_worker::leases::Leases;
 use roadstead_worker::state::States;
+use std::sync::Arc;
 
 use super::configure;
 use super::release::Release;
@@ -14,7 +15,7 @@ use crate::host::Host;
 use crate::layout::Layout;
 
 /// Makes the app's sockets and runs its units as the serving release has them.
-pub(crate) async fn run(host: &Host, layout: &Layout, states: &States, leases: &Leases, app: &AppName) -> Result<AppState, Failure> {
+pub(crate) async fn run(host: &Host, layout: &Layout, states: &States, leases: &Arc<Leases>, app: &AppName) -> Result<AppState, Failure> {
     let look = facts::look(layout, states, app);
     let Some(current) = &look.current else { return Ok(look) };
     let release = Release::remembered(layout, states, app, current)?.under(leases);

@@ -9,6 +9,7 @@ use roadstead_worker::state::States;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::host::probe::Address;
 use crate::host::unit_file::{socket_name, trial_name, unit_name};
@@ -23,8 +24,8 @@ pub(crate) struct Release {
     pub(crate) manifest: Manifest,
     /// Services that only chosen hosts run, and this one does.
     listed: BTreeSet<ServiceName>,
-    /// What may run here of what runs only once; absent where that needs no lease.
-    allowed: Option<BTreeSet<ServiceName>>,
+    /// Who knows what may run here of what runs only once, at each moment; absent where nobody asks.
+    leases: Option<Arc<Leases>>,
 }
 
 /// How a service takes part in a cutover.
@@ -52,7 +53,7 @@ impl Role {
 impl Release {
     /// The release with this manifest, without services that only chosen hosts run.
     pub(crate) fn new(manifest: Manifest) -> Self {
-        Self { id: manifest.release_id(), manifest, listed: BTreeSet::new(), allowed: None }
+        Self { id: manifest.release_id(), manifest, listed: BTreeSet::new(), leases: None }
     }
 
     /// The release of this id, as its preparation left it.
@@ -67,7 +68,7 @@ impl Release {
         if ReleaseId::of(&manifest.version, &Digest::of(&bytes)) != *id || manifest.app != *app {
             return Err(damaged("it is of another release".to_owned()));
         }
-        Ok(Self { id: id.clone(), manifest, listed: listed.iter().cloned().collect(), allowed: None })
+        Ok(Self { id: id.clone(), manifest, listed: listed.iter().cloned().collect(), leases: None })
     }
 
     /// As [`Self::load`], with the services of chosen hosts that this one is remembered to run.
@@ -88,18 +89,30 @@ impl Release {
     }
 
     /// The release, with only those services that run once for which this host has a lease, where they need one.
-    pub(crate) fn under(self, leases: &Leases) -> Self {
-        Self { allowed: leases.of(&self.manifest.app), ..self }
+    pub(crate) fn under(self, leases: &Arc<Leases>) -> Self {
+        Self { leases: Some(Arc::clone(leases)), ..self }
     }
 
     /// The release, with all services that this host may come to run.
     pub(crate) fn whole(self) -> Self {
-        Self { allowed: None, ..self }
+        Self { leases: None, ..self }
     }
 
     /// Whether a service is started with the machine: one that needs a lease is not, since another host may have it by then.
     pub(crate) fn starts_at_boot(&self, service: &Service) -> bool {
-        self.allowed.is_none() || !service.kind.is_singleton()
+        !service.kind.is_singleton() || self.allowed().is_none()
+    }
+
+    /// What may run now of what runs only once; `None` where that needs no lease.
+    fn allowed(&self) -> Option<BTreeSet<ServiceName>> {
+        self.leases.as_ref()?.of(self.app())
+    }
+
+    /// Services that run only once, that this host was prepared to run, and for which it has no lease now.
+    pub(crate) fn without_lease(&self) -> Vec<(&ServiceName, &Service)> {
+        let Some(allowed) = self.allowed() else { return Vec::new() };
+        let services = self.manifest.spec.services.iter().filter(|(_, service)| service.kind.is_singleton());
+        services.filter(|(name, _)| self.listed.contains(*name) && !allowed.contains(*name)).collect()
     }
 
     /// The app.
@@ -111,10 +124,11 @@ impl Release {
     ///
     /// A service that only chosen hosts run (a single one, or one with a selector) runs here when the preparation's order listed it.
     pub(crate) fn services(&self) -> impl Iterator<Item = (&ServiceName, &Service)> {
-        self.manifest.spec.services.iter().filter(|(name, service)| {
+        let allowed = self.allowed();
+        self.manifest.spec.services.iter().filter(move |(name, service)| {
             let everywhere = !service.kind.is_singleton() && service.hosts.is_everything();
-            let allowed = || !service.kind.is_singleton() || self.allowed.as_ref().is_none_or(|allowed| allowed.contains(*name));
-            everywhere || (self.listed.contains(*name) && allowed())
+            let may_run = || !service.kind.is_singleton() || allowed.as_ref().is_none_or(|allowed| allowed.contains(*name));
+            everywhere || (self.listed.contains(*name) && may_run())
         })
     }
 

@@ -258,7 +258,12 @@ async fn move_own_units(stage: &Stage<'_>, release: &Release) -> Result<(), Fail
 async fn move_singles(stage: &Stage<'_>, release: &Release, others: &[Other], roles: &Roles) -> Result<(), Failure> {
     let stopped = stop_all(stage, others, roles, |role| role == Some(Role::Single)).await;
     let started = start_all(stage, release, |role| role == Role::Single).await;
-    stopped.and(started)
+    // A lease that ended meanwhile has ended nothing that was not there yet.
+    let mut ended = Ok(());
+    for (name, service) in release.without_lease() {
+        ended = ended.and(stage.stop(&release.unit(name), service.stop_timeout).await.map(drop));
+    }
+    stopped.and(started).and(ended)
 }
 
 /// The old ones take no more work and end what they have; whoever confirms waits for them.

@@ -4,7 +4,7 @@
 //! only until a span after the *question* that was answered, and what ends them is armed before they start ([`Hold`]). And what was
 //! confirmed to the controller holds after a restart; so whether a lease is needed is durable before it is said.
 
-use roadstead_model::{AppName, LEASE_MIN, LeaseAsk, LeaseTable, Millis, ServiceName};
+use roadstead_model::{AppName, LEASE_MIN, LeaseAsk, LeaseTable, Millis, OrderKey, ServiceName};
 use std::collections::BTreeSet;
 
 /// A host asks again when this part of its lease has passed.
@@ -39,6 +39,8 @@ pub struct Lease {
     asked: (u64, Millis),
     /// Until when the answers let the services run.
     until: Millis,
+    /// Orders that were given before the newest table, and may bring what it does not name.
+    stale: BTreeSet<OrderKey>,
     /// The end that the host has seen to itself.
     ended: Millis,
     /// Something is being armed.
@@ -54,6 +56,11 @@ impl Lease {
     pub fn hear(&mut self, table: LeaseTable) -> bool {
         if self.table.as_ref().is_some_and(|known| table.turn < known.turn) {
             return false;
+        }
+        let has = |service: &ServiceName| self.table.as_ref().is_some_and(|known| known.services.contains(service));
+        if !table.services.iter().all(has) {
+            // What was answered was not about this service.
+            self.until = Millis(0);
         }
         if let Some(lasts) = table.lasts
             && table.answers != 0
@@ -83,7 +90,7 @@ impl Lease {
         let table = self.table.as_ref()?;
         let pause = match table.lasts {
             Some(lasts) if needs && !table.services.is_empty() => lasts.get().0 / ASKS_PER_SPAN,
-            lasts if lasts.is_some() != needs => LEASE_MIN.0 / ASKS_PER_SPAN,
+            lasts if lasts.is_some() != needs || self.wanted().is_some() => LEASE_MIN.0 / ASKS_PER_SPAN,
             Some(_) | None => return None,
         };
         Some(Millis(self.asked.1.0.saturating_add(pause)))
@@ -95,6 +102,23 @@ impl Lease {
             Some(Hold::Until(services, until)) if !self.is_arming && !services.is_empty() && self.ended != *until => Some(*until),
             _ => None,
         }
+    }
+
+    /// These orders are older than the newest table.
+    pub(crate) fn predates(&mut self, orders: impl Iterator<Item = OrderKey>) {
+        self.stale.extend(orders);
+    }
+
+    /// An order ended: what is held is held once more, if the order was older than the table.
+    pub(crate) fn ended(&mut self, order: OrderKey) {
+        if self.stale.remove(&order) && matches!(self.armed, Some(Hold::Free(_))) {
+            self.armed = None;
+        }
+    }
+
+    /// Something was done for the app: what ended may have been started again.
+    pub(crate) fn look_again(&mut self) {
+        self.ended = Millis(0);
     }
 
     /// It is over: what is to be armed once more, whose moment has passed. The timer that was armed has ended the services already, but

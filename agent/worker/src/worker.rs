@@ -312,6 +312,7 @@ impl Worker {
             Driven::Stopped => return,
             Driven::Ended(status) => {
                 let report = status.report();
+                app.lease.ended(status.order.key());
                 app.history.remember(status);
                 app.rested = now;
                 let forgotten = app.history.forget(JOURNALS_KEPT);
@@ -327,7 +328,9 @@ impl Worker {
             }
         }
         self.tell_facts().await;
+        self.app(name).lease.look_again();
         self.use_lease(name);
+        self.arm(name).await;
         self.go_on(name).await;
         self.rest().await;
     }
@@ -364,19 +367,20 @@ impl Worker {
     async fn load(&mut self, name: &AppName) {
         let (journals, states, read) = (self.means.journals.clone(), Arc::clone(&self.means.states), name.clone());
         let load = move || {
-            let orders = journals.read(&read).map_err(|error| chain(&error))?;
-            let memory = states.read(&read).map_err(|error| chain(&error))?;
-            Ok::<_, String>((memory.highest, memory.needs_lease, orders))
+            let memory = states.read(&read).map_err(|error| chain(&error));
+            // Who cannot read whether a lease is needed needs one.
+            let needs_lease = memory.as_ref().map_or(true, |memory| memory.needs_lease);
+            let orders = journals.read(&read).map_err(|error| chain(&error));
+            (needs_lease, memory.and_then(|memory| Ok((memory.highest, orders?))))
         };
-        match self.means.tasks.blocking(load).await {
-            Ok((highest, needs_lease, orders)) => {
-                self.app(name).restore(highest, orders);
-                self.app(name).needs_lease = needs_lease;
-                if needs_lease && self.means.leases.of(name).is_none() {
-                    // What runs goes on; nothing is started before the controller has said again that it may run.
-                    self.means.leases.set(name, Hold::Until(BTreeSet::new(), Millis(0)));
-                }
-            }
+        let (needs_lease, read) = self.means.tasks.blocking(load).await;
+        self.app(name).needs_lease = needs_lease;
+        if needs_lease && self.means.leases.of(name).is_none() {
+            // What runs goes on; nothing is started before the controller has said again that it may run.
+            self.means.leases.set(name, Hold::Until(BTreeSet::new(), Millis(0)));
+        }
+        match read {
+            Ok((highest, orders)) => self.app(name).restore(highest, orders),
             Err(why) => self.hold(name, why),
         }
     }
@@ -405,6 +409,7 @@ impl Worker {
             tracing::error!(app = %name, %failure, hint = failure.hint, detail = failure.detail, "the app could not be brought up as its 'current' says");
         }
         self.app(name).work = Work::None;
+        self.app(name).lease.look_again();
         self.use_lease(name);
         self.go_on(name).await;
         self.rest().await;

@@ -35,6 +35,7 @@ impl Loop {
             self.tries.forget_host(host);
             self.drifts.forget_host(host);
         }
+        let is_another = self.facts.get(host).is_none_or(|known| known.agent_version != facts.agent_version);
         self.note_drift(host, &facts);
         self.busy.hello(host, &facts, &remembered.outcomes);
         self.work.changes.facts.push((host.clone(), facts.clone()));
@@ -47,7 +48,7 @@ impl Loop {
             self.work.lightly.insert(rollout);
         }
         self.traffic_hello(host);
-        self.lease_hello(host);
+        self.lease_hello(host, is_another);
         self.work.look_for_level = true;
     }
 

@@ -190,7 +190,10 @@ impl Loop {
         let current = self.current(environment).await?;
         let Sides { hosts, switch } = self.sides(environment, &release.manifest, kind, hosts)?;
         // One that has to leave a host of the fleet comes to its new home when this rollout is over.
-        let homes = self.homes(&spec, &release.manifest, &hosts).await?.settled(|old| !hosts.iter().any(|host| host.id == *old));
+        let homes = self
+            .homes(&spec, &release.manifest, &hosts)
+            .await?
+            .settled(|old| !hosts.iter().any(|host| host.id == *old) && !self.is_here_by_lease(old, &spec));
         let place = self.place(environment).await?;
         let mut candidates = Vec::with_capacity(hosts.len());
         for host in hosts {

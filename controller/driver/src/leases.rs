@@ -4,7 +4,9 @@
 //! written down. Such a host has stopped the services once a span, the time that they may take to stop, and a margin have passed since
 //! its last answer. Leases that were given by an earlier start of the controller are unknown to this one: they last as long as any may.
 
-use roadstead_model::{AppName, EnvironmentName, HostId, LEASE_MAX, LeaseAsk, LeaseSpan, LeaseTable, Millis, ServiceName, Timestamp};
+use roadstead_model::{
+    AppName, EnvironmentName, EnvironmentSpec, HostId, LEASE_MAX, LeaseAsk, LeaseSpan, LeaseTable, Millis, ServiceName, Timestamp,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Loop;
@@ -160,7 +162,8 @@ impl Loop {
     pub(super) fn lease_asked(&mut self, host: &HostId, epoch: Epoch, ask: LeaseAsk) {
         let key = (host.clone(), ask.app);
         let Some((of_epoch, table)) = self.leases.told.get(&key) else { return };
-        let Some((environment, _)) = self.leases.holders.get(&key) else { return };
+        let Some((environment, keeps)) = self.leases.holders.get(&key) else { return };
+        let keeps = *keeps;
         if self.parts.sessions.epoch(host) != Some(epoch) || *of_epoch != epoch || table.turn != ask.turn {
             // It asks again when it has the newest table, which is on its way.
             return;
@@ -171,7 +174,8 @@ impl Loop {
                 let until = self.parts.clock.steady().plus(lasts.get());
                 let known = self.leases.until.get(&key).copied();
                 self.leases.until.insert(key.clone(), known.map_or(until, |known| known.max(until)));
-                self.note_holder(&key, &environment, Some(ask.keeps));
+                // An agent that has started anew arms nothing before it was answered; what runs is ended by what was armed before.
+                self.note_holder(&key, &environment, Some(ask.keeps || (ask.needs && keeps)));
                 self.work.leases.push((host.clone(), epoch, answer));
             }
             None if !ask.needs => self.note_holder(&key, &environment, None),
@@ -188,8 +192,20 @@ impl Loop {
         }
     }
 
-    /// A host's session opened.
-    pub(super) fn lease_hello(&mut self, host: &HostId) {
+    /// Whether a host that is not among an environment's any more, and was not cut off, may still run what it has a lease of.
+    pub(super) fn is_here_by_lease(&self, host: &HostId, spec: &EnvironmentSpec) -> bool {
+        spec.failover.is_some() && self.leases.holders.contains_key(&(host.clone(), spec.app.clone()))
+    }
+
+    /// A host's session opened. Another agent than before may know nothing of leases.
+    pub(super) fn lease_hello(&mut self, host: &HostId, is_another: bool) {
+        if is_another {
+            let held: Vec<_> =
+                self.leases.holders.iter().filter(|((id, _), _)| id == host).map(|(key, (of, _))| (key.clone(), of.clone())).collect();
+            for (key, environment) in held {
+                self.note_holder(&key, &environment, Some(false));
+            }
+        }
         self.leases.has_joined |= !self.leases.places.is_empty();
         self.leases.is_stale |= !self.leases.known.contains(host);
     }

@@ -63,7 +63,8 @@ impl Loop {
             hosts.iter().map(|host| &host.id).filter(|host| all_homes.lacks(host, state(host))).cloned().collect();
         let serves = |host: &HostId| state(host).is_some_and(|state| state.current.as_ref() == Some(&target));
         // A host that serves it has stopped what of earlier releases is not its own any more.
-        let homes = all_homes.settled(|old| serves(old) || !hosts.iter().any(|host| host.id == *old));
+        let homes =
+            all_homes.settled(|old| serves(old) || (!hosts.iter().any(|host| host.id == *old) && !self.is_here_by_lease(old, spec)));
         let place = self.place(environment).await?;
         let lock = self.parts.ledger.lock(&spec.name, &spec.app).await?;
         let is_locked = lock.is_some_and(|lock| self.parts.clock.now() < lock.until);

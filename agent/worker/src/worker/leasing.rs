@@ -46,10 +46,14 @@ impl Worker {
         self.means.outbox.push(Outgoing::Lease(ask));
     }
 
-    /// Writes down whether a lease is needed; what is durable now.
+    /// Writes down whether a lease is needed; what is durable now. That none is needed any more only once nothing is held to it.
     async fn remember_lease(&mut self, name: &AppName) -> bool {
         let app = self.app(name);
-        let needed = app.lease.is_needed().unwrap_or(app.needs_lease);
+        let needed = match app.lease.is_needed() {
+            Some(false) => app.needs_lease && !matches!(app.lease.armed, Some(Hold::Free(_))),
+            Some(true) => true,
+            None => app.needs_lease,
+        };
         if app.needs_lease == needed {
             return needed;
         }
@@ -72,22 +76,26 @@ impl Worker {
             self.load(&name).await;
         }
         let is_question = table.answers == 0;
-        if self.app(&name).held.is_some() || !self.app(&name).lease.hear(table) {
+        // Also of an app that takes no orders: what it runs goes on, or ends.
+        if !self.app(&name).lease.hear(table) {
             return;
         }
         if is_question {
+            let app = self.app(&name);
+            let older: Vec<_> = app.history.unfinished().map(|status| status.order.key()).collect();
+            app.lease.predates(older.into_iter());
             self.ask_for_lease(&name).await;
         }
         self.arm(&name).await;
     }
 
     /// Has what ends the services armed, where something else holds now. Until that is done nobody starts more than before.
-    async fn arm(&mut self, name: &AppName) {
+    pub(super) async fn arm(&mut self, name: &AppName) {
         let is_durable = self.remember_lease(name).await;
         let app = self.app(name);
         let Some(hold) = app.lease.wanted() else { return };
-        if is_durable != matches!(hold, Hold::Until(..)) {
-            // Not written down, so nothing changes: the next answer tries again.
+        if !is_durable && matches!(hold, Hold::Until(..)) {
+            // Not written down, so nothing changes: it is tried again.
             return;
         }
         app.lease.is_arming = true;
@@ -117,7 +125,8 @@ impl Worker {
         lease.is_arming = false;
         match armed {
             Ok(is_stopped) => {
-                let is_new = matches!((&hold, &lease.armed), (Hold::Until(..), None | Some(Hold::Free(_))));
+                let is_free = |hold: &Hold| matches!(hold, Hold::Free(_));
+                let is_new = lease.armed.as_ref().is_none_or(|armed| is_free(armed) != is_free(&hold));
                 (lease.armed, lease.is_stopped) = (Some(hold), lease.is_stopped || is_stopped);
                 self.use_lease(&name);
                 if is_new {

@@ -63,7 +63,10 @@ async fn what_ends_it_is_armed_before_the_controller_hears_that_it_is() {
     // an older table is of a controller that was taken for dead; without a lease all is as it was
     rig.told(table(8, 0, None)).await;
     rig.told(table(10, 0, None)).await;
-    let last = rig.question().await;
-    assert_eq!((last.turn, last.needs, last.keeps), (10, false, false));
     rig.hands.saw("hold erp [\"beat\"] freely").await;
+    let mut last = rig.question().await;
+    while last.needs {
+        last = rig.question().await;
+    }
+    assert_eq!((last.turn, last.keeps), (10, false), "nothing is held to it before that is written down");
 }
