@@ -306,13 +306,17 @@ impl Worker {
 
     async fn driven(&mut self, name: &AppName, driven: Driven) {
         let now = self.means.contact.clock().elapsed();
+        let serves = self.means.hands.current(name).await;
         let app = self.app(name);
         app.work = Work::None;
+        let mut is_to_follow = false;
         match driven {
             Driven::Stopped => return,
             Driven::Ended(status) => {
                 let report = status.report();
                 app.lease.ended(status.order.key());
+                // What the serving release was prepared to run here in the meantime runs now.
+                is_to_follow = matches!(&status.order.kind, OrderKind::Abandon { release, .. } if Some(&release.id) == serves.as_ref());
                 app.history.remember(status);
                 app.rested = now;
                 let forgotten = app.history.forget(JOURNALS_KEPT);
@@ -330,6 +334,9 @@ impl Worker {
         self.tell_facts().await;
         self.app(name).lease.look_again();
         self.use_lease(name);
+        if is_to_follow && matches!(self.app(name).work, Work::None) {
+            self.reconcile(name);
+        }
         self.arm(name).await;
         self.go_on(name).await;
         self.rest().await;
