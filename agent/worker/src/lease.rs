@@ -184,6 +184,8 @@ mod tests {
         let mut lease = Lease::default();
         assert!(lease.hear(table(7, &[], 0)) && !lease.hear(table(6, &["beat"], 0)));
         ask(&mut lease, 10);
+        assert!(lease.due(true).is_some(), "nothing is armed yet, and it is tried again");
+        lease.armed = lease.wanted();
         assert_eq!((lease.due(true), lease.is_needed()), (None, Some(true)));
         assert!(lease.due(false).is_some(), "it could not be written down, and is tried again");
         assert!(lease.hear(LeaseTable { lasts: None, ..table(8, &["beat"], 0) }));

@@ -80,6 +80,7 @@ fn what_runs_once_follows_and_never_runs_twice() {
     assert_eq!(unit_state(one), "inactive", "its own host has stopped it, which the controller could not see");
     one.heal_from(&fleet.controller).unwrap();
     fleet.wait_for_all().unwrap();
+    nothing_is_under_way(&fleet);
 
     // the next home loses its power, and another follows; it comes back to find that it is nobody's home any more
     two.power_cut().unwrap();
@@ -87,6 +88,7 @@ fn what_runs_once_follows_and_never_runs_twice() {
     two.boot().unwrap();
     fleet.wait_for_all().unwrap();
     assert_ne!(unit_state(two), "active");
+    nothing_is_under_way(&fleet);
 
     // a home that is back before anybody followed starts it again by itself
     one.power_cut().unwrap();
@@ -102,6 +104,7 @@ fn what_runs_once_follows_and_never_runs_twice() {
     one.systemctl(&["unmask", "--runtime", "roadstead-agent"]).unwrap();
     one.systemctl(&["start", "roadstead-agent"]).unwrap();
     fleet.wait_for_all().unwrap();
+    nothing_is_under_way(&fleet);
 
     let history = fleet.desk.roadstead(&["history", "--limit", "400"]).unwrap();
     assert_eq!(history.matches("follows to").count(), 3, "{history}");
@@ -119,6 +122,12 @@ fn what_runs_once_follows_and_never_runs_twice() {
 /// Who ticked, in order.
 fn ticks(fleet: &Fleet) -> Vec<String> {
     fleet.data.sh("redis-cli -n 1 lrange ticks 0 -1").unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// Waits until no rollout is under way: one that loses its host would be waited for first.
+fn nothing_is_under_way(fleet: &Fleet) {
+    let rests = || fleet.desk.roadstead(&["status", "--app", "kinds"]).is_ok_and(|status| !status.contains(" r-"));
+    wait_until("nothing to be under way", SOON, rests).unwrap();
 }
 
 /// Waits until only this host ticks.
