@@ -126,7 +126,7 @@ fn ticks(fleet: &Fleet) -> Vec<String> {
 
 /// Waits until no rollout is under way: one that loses its host would be waited for first.
 fn nothing_is_under_way(fleet: &Fleet) {
-    let rests = || fleet.desk.roadstead(&["status", "--app", "kinds"]).is_ok_and(|status| !status.contains(" r-"));
+    let rests = || fleet.desk.roadstead(&["status"]).is_ok_and(|status| !status.contains(" r-"));
     wait_until("nothing to be under way", SOON, rests).unwrap();
 }
 
