@@ -345,7 +345,7 @@ impl Systemd {
         }
     }
 
-    /// Starts a timer that exists only while it waits, with the service that it starts. One that was heard of already is started.
+    /// Starts a timer that exists only while it waits, with the service that it starts.
     pub(crate) async fn start_transient_timer(
         &self,
         name: &str,

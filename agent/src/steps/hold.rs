@@ -12,10 +12,10 @@ use crate::facts;
 use crate::host::leash;
 
 /// An instance of what may run only once.
-struct Single {
-    instance: Other,
-    name: ServiceName,
-    stop_timeout: Millis,
+pub(super) struct Single {
+    pub(super) instance: Other,
+    pub(super) name: ServiceName,
+    pub(super) stop_timeout: Millis,
 }
 
 /// Only these services run from now on, and they end at that moment: now, when it has passed. Without one they need no lease. Whether one
@@ -51,7 +51,7 @@ pub(crate) async fn run(
 }
 
 /// What of the app may run only once, of whatever release.
-async fn singles(stage: &Stage<'_>) -> Result<Vec<Single>, Failure> {
+pub(super) async fn singles(stage: &Stage<'_>) -> Result<Vec<Single>, Failure> {
     let mut singles = Vec::new();
     for instance in stage.others(None).await? {
         let Ok(name) = ServiceName::parse(&instance.service) else { continue };

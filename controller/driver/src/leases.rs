@@ -68,6 +68,12 @@ impl Leases {
         }
     }
 
+    /// Every lease that a host may go by, and where.
+    fn held_by(&self, host: &HostId) -> Vec<((HostId, AppName), EnvironmentName)> {
+        let of_host = self.holders.iter().filter(|((id, _), _)| id == host);
+        of_host.map(|(key, (environment, _))| (key.clone(), environment.clone())).collect()
+    }
+
     /// When a host that is silent has stopped what it may run only with a lease, but for the time of stopping; `None` where it does not
     /// keep to one.
     fn ends(&self, host: &HostId, app: &AppName) -> Option<Timestamp> {
@@ -200,9 +206,7 @@ impl Loop {
     /// A host's session opened. Another agent than before may know nothing of leases.
     pub(super) fn lease_hello(&mut self, host: &HostId, is_another: bool) {
         if is_another {
-            let held: Vec<_> =
-                self.leases.holders.iter().filter(|((id, _), _)| id == host).map(|(key, (of, _))| (key.clone(), of.clone())).collect();
-            for (key, environment) in held {
+            for (key, environment) in self.leases.held_by(host) {
                 self.note_holder(&key, &environment, Some(false));
             }
         }
@@ -212,9 +216,7 @@ impl Loop {
 
     /// A host was cut off for good.
     pub(super) fn lease_revoked(&mut self, host: &HostId) {
-        let held: Vec<_> =
-            self.leases.holders.iter().filter(|((id, _), _)| id == host).map(|(key, (of, _))| (key.clone(), of.clone())).collect();
-        for (key, environment) in held {
+        for (key, environment) in self.leases.held_by(host) {
             self.note_holder(&key, &environment, None);
         }
         self.leases.told.retain(|(id, _), _| id != host);
