@@ -5,16 +5,20 @@
 //! - 2: a release may name what its migrations do. A reader of format 1 takes no field that it does not know, since a manifest has one
 //!   encoding: it would call the release malformed. The number tells it to say what helps. A release without that is still written as 1,
 //!   and every host takes it.
+//! - 3: roadstead.toml may limit how long migrations wait for locks and how long their statements take. As with format 2, only a release
+//!   that says so has it.
 
 use roadstead_model::{AppName, Digest, ReleaseId, Timestamp, Version, limits};
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{AppSpec, PythonVersion, RelativePath};
+use crate::spec::{AppSpec, Django, PythonVersion, RelativePath};
 
 /// The newest manifest format that this code reads, and the one that it writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// The oldest format that can name what migrations do.
 const FORMAT_OF_FACTS: u32 = 2;
+/// The oldest format that can limit what migrations wait for.
+const FORMAT_OF_MIGRATION_LIMITS: u32 = 3;
 
 /// A release, described. Encoded as canonical JSON: fields in this order, maps sorted, no spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +181,7 @@ pub enum InvalidManifest {
         spec: AppName,
     },
     /// It has a field that its format has not.
-    #[error("the manifest tells what migrations do, which its format {0} cannot")]
+    #[error("the manifest tells what migrations do, or limits them, which its format {0} cannot")]
     Field(u32),
     /// It carries nothing to run with.
     #[error("the release carries neither installed packages nor wheels")]
@@ -214,16 +218,23 @@ impl Manifest {
         if manifest.packages.installed.is_none() && manifest.packages.wheels.is_none() {
             return Err(InvalidManifest::NoPackages);
         }
-        if manifest.migration_facts.is_some() && format < FORMAT_OF_FACTS {
+        if format < Self::format_with(manifest.migration_facts.as_ref(), &manifest.spec) {
             return Err(InvalidManifest::Field(format));
         }
         Ok(manifest)
     }
 
-    /// The format of a manifest with these facts: the oldest that can say it, so that older hosts take what they can.
+    /// The format of a manifest with these facts and this spec: the oldest that can say it, so that older hosts take what they can.
     #[must_use]
-    pub const fn format_with(facts: Option<&BlobRef>) -> u32 {
-        if facts.is_some() { FORMAT_OF_FACTS } else { 1 }
+    pub fn format_with(facts: Option<&BlobRef>, spec: &AppSpec) -> u32 {
+        let is_limited = |django: &Django| django.lock_timeout.is_some() || django.statement_timeout.is_some();
+        if spec.django.as_ref().is_some_and(is_limited) {
+            FORMAT_OF_MIGRATION_LIMITS
+        } else if facts.is_some() {
+            FORMAT_OF_FACTS
+        } else {
+            1
+        }
     }
 
     /// All its trees: code, packages, static files.

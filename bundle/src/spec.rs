@@ -60,6 +60,17 @@ pub struct Django {
     pub manage: RelativePath,
     /// Whether `migrate` is run; `true` by default.
     pub migrate: bool,
+    /// How long a statement of a migration waits for a lock before it gives way; two seconds by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_timeout: Option<Millis>,
+    /// How long a statement of a migration may take; what the database says by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement_timeout: Option<Millis>,
+}
+
+impl Django {
+    /// How long a statement of a migration waits for a lock where nothing is said.
+    pub const LOCK_TIMEOUT: Millis = Millis::from_secs(2);
 }
 
 /// A variable that the app reads from its environment.

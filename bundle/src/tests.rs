@@ -17,7 +17,8 @@ use crate::sign::SigningKey;
 use crate::store::{Form, Store, StoreError};
 use crate::unpack::lay_out;
 use crate::walk::{TreeError, blobs, check, migration_facts};
-use roadstead_model::Digest;
+use crate::spec::{Django, RelativePath};
+use roadstead_model::{Digest, Millis};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -199,11 +200,20 @@ fn a_manifest_that_names_something_else_than_facts_is_refused() {
 fn older_hosts_are_told_by_the_format_what_they_cannot_read() {
     let (_s, store) = store(Form::Compressed);
     let (mut manifest, _) = with_facts(&store);
-    assert_eq!((Manifest::format_with(None), Manifest::format_with(manifest.migration_facts.as_ref())), (1, 2));
+    let format = |manifest: &Manifest| Manifest::format_with(manifest.migration_facts.as_ref(), &manifest.spec);
+    assert_eq!((format(&samples::manifest()), format(&manifest)), (1, 2));
     manifest.format = 1;
     assert_eq!(Manifest::decode(&manifest.encode()), Err(InvalidManifest::Field(1)));
-    let old = Manifest { format: 1, migration_facts: None, ..manifest };
-    assert!(Manifest::decode(&old.encode()).is_ok() && !String::from_utf8(old.encode()).unwrap().contains("migration_facts"));
+    let mut limited = Manifest { format: 2, migration_facts: None, ..manifest };
+    let old = Manifest { format: 1, ..limited.clone() };
+    let text = String::from_utf8(old.encode()).unwrap();
+    assert!(Manifest::decode(&old.encode()).is_ok() && !text.contains("migration_facts") && !text.contains("_timeout\":null"));
+    let statement_timeout = Some(Millis::from_secs(60));
+    let manage = RelativePath::root();
+    limited.spec.django = Some(Django { settings: "erp.settings".into(), manage, migrate: true, lock_timeout: None, statement_timeout });
+    assert_eq!((Manifest::decode(&limited.encode()), format(&limited)), (Err(InvalidManifest::Field(2)), 3));
+    limited.format = 3;
+    assert_eq!(Manifest::decode(&limited.encode()), Ok(limited));
 }
 
 #[test]

@@ -1,13 +1,26 @@
 //! Migrate: the database's schema moves to the release, with the hooks around it. One host of the environment is told to, and the
 //! database's own lock keeps everyone else out.
 
+mod told;
+
+use roadstead_bundle::spec::Django;
 use roadstead_model::{Failure, OrderKind, StepName};
 
 use super::StepContext;
 use super::commands::{self, Task, expect_success};
 use super::release::{Release, below};
+use told::{Shown, Told};
 
-const LAUNCHER: &str = include_str!("migrate_launcher.py");
+/// Runs manage.py so that one runner at a time changes the database, and its end is known. Each file is one idea; together they are one
+/// program, the last of them begins it.
+const RUNNER: &str = concat!(
+    include_str!("migrate/told.py"),
+    include_str!("migrate/session.py"),
+    include_str!("migrate/watch.py"),
+    include_str!("migrate/marks.py"),
+    include_str!("migrate/runner.py"),
+    include_str!("migrate/main.py"),
+);
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
@@ -38,68 +51,37 @@ async fn migrate(context: &StepContext, release: &Release) -> Result<String, Fai
     let Some(django) = release.manifest.spec.django.as_ref().filter(|django| django.migrate) else {
         return Ok("no migrations to run".to_owned());
     };
-    let manage = below(&release.root(&context.layout), &django.manage).display().to_string();
-    let words: Vec<String> = ["python", "-c", LAUNCHER, &manage, "migrate", "--noinput"].iter().map(|word| (*word).to_owned()).collect();
-    let mut applied = Applied::default();
+    let words = words(context, release, django);
+    let mut told = Told::default();
     let task = task(release, "migrate".to_owned());
-    let finished = commands::run(context, release, &words, &task, |line| {
-        applied.read(line);
-        context.progress.report(applied.count, 0);
+    let finished = commands::run(context, release, &words, &task, |line| match told.read(line) {
+        Shown::Waits(what) => context.progress.say(&context.secrets.hide(what)),
+        Shown::Applied(count) => context.progress.report(count, 0),
+        Shown::Nothing => {}
     });
     let finished = finished.await?;
     expect_success(&finished, "migrate").map_err(|mut failure| {
-        failure.summary.push_str(&applied.where_it_stopped());
+        told.explain(&mut failure);
         failure
     })?;
-    Ok(match applied.count {
+    Ok(match told.applied {
         0 => "nothing to migrate".to_owned(),
         1 => "1 migration applied".to_owned(),
         count => format!("{count} migrations applied"),
     })
 }
 
-/// How far `migrate` has come, by its own lines: `  Applying app.0001_name... OK`.
-#[derive(Debug, Default)]
-struct Applied {
-    count: u64,
-    last: Option<String>,
-}
-
-impl Applied {
-    fn read(&mut self, line: &str) {
-        let Some((name, end)) = line.trim().strip_prefix("Applying ").and_then(|rest| rest.split_once("...")) else { return };
-        if end.trim_start().starts_with("OK") {
-            self.count += 1;
-            self.last = None;
-        } else {
-            self.last = Some(name.to_owned());
-        }
-    }
-
-    fn where_it_stopped(&self) -> String {
-        match &self.last {
-            Some(name) => format!(" while applying {name}, after {} migrations", self.count),
-            None if self.count > 0 => format!(" after {} migrations", self.count),
-            None => String::new(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_migration_that_failed_is_named() {
-        let mut applied = Applied::default();
-        for line in [
-            "Operations to perform:",
-            "  Applying sales.0001_initial... OK",
-            "  Applying sales.0002_more... OK (0.1s)",
-            "  Applying sales.0003_bad...",
-        ] {
-            applied.read(line);
-        }
-        assert_eq!(applied.where_it_stopped(), " while applying sales.0003_bad, after 2 migrations");
-    }
+/// The command. What the runner is told are words and no variables: files of variables are the app's, and win over the unit's own.
+fn words(context: &StepContext, release: &Release, django: &Django) -> Vec<String> {
+    let fence = context.order.fence;
+    let manage = below(&release.root(&context.layout), &django.manage).display().to_string();
+    let runner = ["python", "-c", RUNNER].map(str::to_owned);
+    let orders = [
+        context.order.app.to_string(),
+        format!("{}.{}.{}", fence.term, fence.rollout.0, fence.sequence),
+        django.lock_timeout.unwrap_or(Django::LOCK_TIMEOUT).0.to_string(),
+        django.statement_timeout.map_or(0, |timeout| timeout.0).to_string(),
+    ];
+    let migrate = [manage, "migrate".to_owned(), "--noinput".to_owned()];
+    runner.into_iter().chain(orders).chain(migrate).collect()
 }

@@ -62,8 +62,10 @@ fn django(table: Table<'_>) -> Option<Django> {
     let settings = table.parsed("settings", |text| module(text, false));
     let manage = table.parsed("manage", RelativePath::parse).or_else(|| RelativePath::parse("manage.py").ok());
     let migrate = table.flag("migrate").unwrap_or(true);
+    let lock_timeout = table.parsed("lock-timeout", duration);
+    let statement_timeout = table.parsed("statement-timeout", duration);
     table.finish();
-    Some(Django { settings: settings?, manage: manage?, migrate })
+    Some(Django { settings: settings?, manage: manage?, migrate, lock_timeout, statement_timeout })
 }
 
 fn dependencies(table: Table<'_>) -> BuildSettings {

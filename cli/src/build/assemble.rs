@@ -167,7 +167,7 @@ fn manifest(parts: &Parts<'_>, outcome: Outcome, store: &Store) -> Result<Manife
     let list = parts.lock.packages.iter().map(|package| Package { name: package.name.clone(), version: package.version.clone() });
     let migration_facts = outcome.facts.map(|bytes| put_facts(&bytes, store)).transpose()?;
     let manifest = Manifest {
-        format: Manifest::format_with(migration_facts.as_ref()),
+        format: Manifest::format_with(migration_facts.as_ref(), spec),
         app: spec.name.clone(),
         version: parts.checkout.version.clone(),
         source: parts.checkout.source.clone(),

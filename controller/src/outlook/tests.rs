@@ -157,11 +157,15 @@ fn variables_are_compared_with_the_rollout_that_brought_what_runs() {
     assert_eq!(variables(&first, &[]).unwrap().len(), 3);
 }
 
+fn django() -> Django {
+    let settings = "erp.settings".into();
+    Django { settings, manage: RelativePath::root(), migrate: true, lock_timeout: None, statement_timeout: None }
+}
+
 #[test]
 fn migrations_are_named_as_far_as_the_release_names_them() {
     let mut new = samples::release("1.1");
-    let django = Django { settings: "erp.settings".into(), manage: RelativePath::root(), migrate: true };
-    new.manifest.spec.django = Some(django);
+    new.manifest.spec.django = Some(django());
     let told = |new: &ReleaseRecord, away: bool| {
         let mut foreseen = foreseen(new.clone(), Some(samples::release("1.0")), Some(plan(2, true)));
         if away {
@@ -185,7 +189,7 @@ fn migrations_are_named_as_far_as_the_release_names_them() {
 #[test]
 fn what_migrations_do_is_told_as_the_release_tells_it() {
     let mut new = samples::release("1.1");
-    new.manifest.spec.django = Some(Django { settings: "erp.settings".into(), manage: RelativePath::root(), migrate: true });
+    new.manifest.spec.django = Some(django());
     new.manifest.migrations = vec!["a.0002_b".into(), "z.0001_first".into()];
     let text = r#"{"format":1,"engine":"sqlite","migrations":[
         {"name":"z.0001_first","operations":[{"kind":"DeleteModel","table":"t","reversible":true}],"sql":"DROP TABLE t;"},

@@ -29,6 +29,7 @@ mod install_page;
 mod kill_matrix;
 mod lost_writes;
 mod manual_rollback;
+mod migration_runner;
 mod migration_that_fails;
 mod own_units;
 mod planned_migrations;

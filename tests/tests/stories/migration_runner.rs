@@ -1,0 +1,170 @@
+//! One runner changes the database, and its end is known: a reader who never ends holds up neither the app nor, once it is gone, the
+//! migration; who holds it up is named; a session of an older order is dead before anything is changed; a server that goes down in the
+//! middle of it leaves every migration done once; and what a migration that is not atomic left behind is told with what removes it.
+
+use crate::SOON;
+use roadstead_tests::fleet::{Fleet, FleetOptions, PASSWORD, Project};
+use roadstead_tests::lab::{Execution, Host, wait_until};
+use roadstead_tests::load::Load;
+use std::io::Write as _;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// The lock of migrations, as the runner takes it.
+const KEY: u64 = 0x524F_4144_5354_4541;
+/// What a statement waits for a lock when nothing else is said.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a request may take beyond that on a busy machine.
+const GENEROUS: Duration = Duration::from_secs(5);
+
+const COLUMN: &str = "migrations.RunSQL('ALTER TABLE catalog_product ADD COLUMN story integer', migrations.RunSQL.noop)";
+const SLOW: &str = "migrations.RunSQL('CREATE TABLE story_once (id serial PRIMARY KEY)', migrations.RunSQL.noop), \
+                    migrations.RunSQL('INSERT INTO story_once DEFAULT VALUES', migrations.RunSQL.noop), \
+                    migrations.RunSQL('SELECT pg_sleep(4)', migrations.RunSQL.noop)";
+const HALF: &str = "migrations.RunSQL('CREATE TABLE story_half (name text)', migrations.RunSQL.noop), \
+                    migrations.RunSQL(\"INSERT INTO story_half VALUES ('twice'), ('twice')\", migrations.RunSQL.noop), \
+                    migrations.RunSQL('CREATE UNIQUE INDEX CONCURRENTLY story_names ON story_half (name)', migrations.RunSQL.noop)";
+
+#[test]
+fn a_migration_has_one_runner_and_a_known_end() {
+    let fleet = Fleet::new("runner", &FleetOptions::default()).unwrap();
+    fleet.deploy("1.1.0").unwrap();
+    let project = Project::of_erp(&fleet, "1.1.0").unwrap();
+    a_reader_holds_it_up(&fleet, &project);
+    an_older_session_ends_and_the_server_goes_down(&fleet, &project);
+    what_is_half_done_is_told(&fleet, &project);
+}
+
+fn a_reader_holds_it_up(fleet: &Fleet, project: &Project) {
+    release(fleet, project, "2.0.0", "0004_column", "0003_customer_loyalty_tier", COLUMN, true);
+    let address = format!("{}:80", fleet.hosts[0].ip());
+    let load = Load::on(address).clients(2).pause(Duration::from_millis(20)).start(&fleet.client());
+    load.wait_for_more(20, SOON).unwrap();
+    let reader = session(&fleet.data, "BEGIN; SELECT count(*) FROM catalog_product WHERE name = 'a secret';");
+
+    let rollout = fleet.begin(&["deploy", "staging", "2.0.0"]).unwrap();
+    let mut shown = String::new();
+    let told = |shown: &str| {
+        let named = ["migrate waits: for a lock on catalog_product held by pid ", "(psql, user erp, ", "idle in transaction for "];
+        named.iter().all(|words| shown.contains(words)) && shown.contains("SELECT count(*) FROM catalog_product WHERE name =…")
+    };
+    let mut look = |words: &str| {
+        shown = fleet.desk.roadstead(&["rollout", "show", &rollout]).unwrap();
+        told(&shown) && shown.contains(words)
+    };
+    wait_until("rollout show to name the reader", SOON * 2, || look("")).unwrap();
+    wait_until("a second lock timeout", SOON, || look("(try 2 of 20)")).unwrap();
+    assert!(!shown.contains("a secret"), "{shown}");
+    println!("{shown}");
+    load.wait_for_more(20, SOON).unwrap();
+    assert_eq!(applied(fleet), Vec::<String>::new());
+
+    end(reader);
+    let watched = fleet.watch(&rollout).unwrap();
+    assert!(watched.success(), "{}{}", watched.stdout, watched.stderr);
+    assert_eq!(applied(fleet), ["0004_column"]);
+    let report = load.stop().unwrap();
+    println!("requests on the table while its migration waited: {report}");
+    assert_eq!(report.failed(), 0, "{report}");
+    assert!(report.percentile(100.0) < LOCK_TIMEOUT + GENEROUS, "{report}");
+}
+
+fn an_older_session_ends_and_the_server_goes_down(fleet: &Fleet, project: &Project) {
+    release(fleet, project, "2.1.0", "0005_slow", "0004_column", SLOW, true);
+    let older = session(&fleet.data, &format!("SET application_name = 'roadstead-migrate erp 0.9.9'; SELECT pg_advisory_lock({KEY});"));
+    let holds = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    wait_until("the older session to hold the lock", SOON, || fleet.data.sql("erp", holds).unwrap() == "1").unwrap();
+
+    let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
+    let sleeper = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(4)%' AND state = 'active' AND pid <> pg_backend_pid()";
+    let mut seen = String::new();
+    for act in ["", "pg_ctlcluster --skip-systemctl-redirect 15 main stop -m immediate; systemctl restart postgresql@15-main"] {
+        wait_until("the slow migration to run in a new session", SOON * 2, || {
+            let pid = fleet.data.sql("erp", sleeper).unwrap_or_default();
+            let is_new = !pid.is_empty() && pid != seen;
+            if is_new {
+                seen = pid;
+            }
+            is_new
+        })
+        .unwrap();
+        if act.is_empty() {
+            fleet.data.sql("erp", &format!("SELECT pg_terminate_backend({seen})")).unwrap();
+        } else {
+            fleet.data.sh(act).unwrap();
+        }
+    }
+    let watched = fleet.watch(&rollout).unwrap();
+    let logs = fleet.desk.roadstead(&["logs", &rollout, "--host", "web-1", "--step", "migrate"]).unwrap();
+    println!("{logs}");
+    assert!(watched.success(), "{}{}{logs}", watched.stdout, watched.stderr);
+    end(older);
+    assert!(logs.contains("(roadstead-migrate erp 0.9.9): it is terminated before anything is changed"), "{logs}");
+    assert_eq!(logs.matches("customers.0005_slow is not recorded: it was rolled back").count(), 2, "{logs}");
+    assert_eq!(fleet.data.sql("erp", "SELECT count(*) FROM story_once").unwrap(), "1");
+    assert_eq!(applied(fleet), ["0004_column", "0005_slow"]);
+}
+
+fn what_is_half_done_is_told(fleet: &Fleet, project: &Project) {
+    release(fleet, project, "2.2.0", "0006_half", "0005_slow", HALF, false);
+    let told = deploy(fleet, "2.2.0");
+    let said = format!("{}{}", told.stdout, told.stderr);
+    println!("{said}");
+    assert_eq!(told.code, Some(1), "{said}");
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "customers.0006_half failed and is not atomic: 2 statements had succeeded before CREATE UNIQUE INDEX CONCURRENTLY story_names",
+        "index public.story_names of story_half is INVALID",
+        "DROP INDEX CONCURRENTLY public.story_names;",
+    ] {
+        assert!(words.contains(part), "{part} in {said}");
+    }
+    assert_eq!(fleet.serving().unwrap(), ["2.1.0"]);
+
+    // With what is told the operator gets out of it.
+    for sql in ["DROP INDEX CONCURRENTLY public.story_names", "DROP TABLE story_half"] {
+        fleet.data.sql("erp", sql).unwrap();
+    }
+    project.edit("customers/migrations/0006_half.py", "('twice'), ('twice')", "('once'), ('twice')").unwrap();
+    project.release(fleet, "2.2.1").unwrap();
+    let done = deploy(fleet, "2.2.1");
+    assert!(done.success(), "{}{}", done.stdout, done.stderr);
+    assert_eq!(applied(fleet), ["0004_column", "0005_slow", "0006_half"]);
+    assert_eq!(fleet.data.sql("erp", "SELECT count(*) FROM roadstead_migrating").unwrap(), "0");
+}
+
+fn deploy(fleet: &Fleet, version: &str) -> Execution {
+    fleet.desk.try_roadstead(&["deploy", "staging", version]).unwrap()
+}
+
+/// A version with one migration more.
+fn release(fleet: &Fleet, project: &Project, version: &str, name: &str, after: &str, operations: &str, atomic: bool) {
+    let atomic = if atomic { "True" } else { "False" };
+    let text = format!(
+        "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n    atomic = {atomic}\n    \
+         dependencies = [(\"customers\", \"{after}\")]\n    operations = [{operations}]\n"
+    );
+    project.write(&format!("customers/migrations/{name}.py"), &text).unwrap();
+    project.release(fleet, version).unwrap();
+}
+
+/// A psql of the app's role that has done this and stays.
+fn session(data: &Host, sql: &str) -> Child {
+    let address = format!("postgresql://erp:{PASSWORD}@{}/erp", data.ip());
+    let mut psql = data.command(&["psql", "-q", "-o", "/dev/null", &address]).unwrap();
+    let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    psql.stdin.as_mut().unwrap().write_all(format!("{sql}\n").as_bytes()).unwrap();
+    psql
+}
+
+/// Ends it, however it stands.
+fn end(mut psql: Child) {
+    drop(psql.stdin.take());
+    psql.wait().unwrap();
+}
+
+/// The story's migrations that the database has.
+fn applied(fleet: &Fleet) -> Vec<String> {
+    let sql = "SELECT name FROM django_migrations WHERE app = 'customers' AND name > '0003_z' ORDER BY id";
+    fleet.data.sql("erp", sql).unwrap().lines().map(str::to_owned).collect()
+}
