@@ -70,7 +70,9 @@ impl Journal {
     /// Follows one run of a unit from its beginning.
     pub(crate) fn follow(&self, unit: &str, invocation: &str) -> std::io::Result<Follower> {
         let matches = matches(unit, invocation);
-        let mut child = self.command(&["--follow", "--no-tail"], &matches).spawn()?;
+        // Whoever follows sees the boot that /proc names, and in a container the agent's sandbox shows that of the machine: nothing would
+        // ever come. One that merges sees all boots; the run of a unit has an identity of its own.
+        let mut child = self.command(&["--follow", "--no-tail", "--merge"], &matches).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| std::io::Error::other("journalctl has no output"))?;
         Ok(Follower { child, entries: Entries::new(stdout), matches, cursor: None })
     }

@@ -102,7 +102,10 @@ def on_mysql(connection, orders):
     connection_created.connect(opened, weak=False)
     connection.close()
     connection.ensure_connection()
-    yield
+    try:
+        yield
+    except CalledOff:
+        stop("called off; this database takes back no change of a table", "look what the last migration has done before you deploy again")
 
 
 @contextlib.contextmanager
@@ -128,7 +131,7 @@ def hold_during(command, orders):
             with one_runner(options.get("database") or "default", orders):
                 return execute(self, *args, **options)
         except CalledOff:
-            stop("called off between migrations", "deploy again")
+            stop("called off while no migration was under way", "deploy again")
 
     command.execute = held
 

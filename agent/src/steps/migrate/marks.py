@@ -15,14 +15,21 @@ class Marks:
         return self.session.ask_one("SELECT to_regclass('roadstead_migrating') IS NOT NULL")
 
     def begin(self, migration):
-        if not self.exists():
-            self.session.ask(MAKE)
+        from django.db import DatabaseError
+
+        try:
+            if not self.exists():
+                self.session.ask(MAKE)
+        except DatabaseError as error:
+            told.say(f"that {migration} begins cannot be written down: {first_line(error)}. If this run is killed, look yourself")
+            return
         self.end(migration)
         values = [migration.app_label, migration.name, self.session.orders.fence]
         self.session.ask("INSERT INTO roadstead_migrating (app, name, fence) VALUES (%s, %s, %s)", values)
 
     def end(self, migration):
-        self.session.ask("DELETE FROM roadstead_migrating WHERE app = %s AND name = %s", [migration.app_label, migration.name])
+        if self.exists():
+            self.session.ask("DELETE FROM roadstead_migrating WHERE app = %s AND name = %s", [migration.app_label, migration.name])
 
     def left_by(self, migration):
         """When an earlier run began it and nobody knows how that ended; None when there was none, or a newer order follows one that told."""
@@ -35,5 +42,7 @@ class Marks:
         return None
 
     def is_told(self, migration):
+        if not self.exists():
+            return
         sql = "UPDATE roadstead_migrating SET told = %s WHERE app = %s AND name = %s"
         self.session.ask(sql, [self.session.orders.fence, migration.app_label, migration.name])

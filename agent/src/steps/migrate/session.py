@@ -35,7 +35,7 @@ class Session:
     def __init__(self, connection, orders):
         self.connection = connection
         self.orders = orders
-        self.own = fence_of(orders.fence)
+        self.own = fence_of(orders.fence) or stop(f"{orders.fence!r} is no order's fence", "this is a mistake of Roadstead's: report it")
         self.name = f"{TAG} {orders.app} {orders.fence}"
         # Statements of the runner's own are no statements of a migration.
         self.is_asking = False
