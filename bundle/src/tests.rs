@@ -14,10 +14,10 @@ use crate::migrations::{InvalidFacts, Migration, MigrationFacts};
 use crate::release::UntrustedRelease;
 use crate::samples;
 use crate::sign::SigningKey;
+use crate::spec::{Django, RelativePath};
 use crate::store::{Form, Store, StoreError};
 use crate::unpack::lay_out;
 use crate::walk::{TreeError, blobs, check, migration_facts};
-use crate::spec::{Django, RelativePath};
 use roadstead_model::{Digest, Millis};
 
 fn folder() -> tempfile::TempDir {

@@ -21,6 +21,8 @@ const RUNNER: &str = concat!(
     include_str!("migrate/runner.py"),
     include_str!("migrate/main.py"),
 );
+// Linux takes no longer word of a command line than 128 KiB.
+const _: () = assert!(RUNNER.len() < 100 * 1024, "it is one word of a command line");
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {

@@ -93,8 +93,9 @@ class Runner:
     # --- migrations
 
     def apply(self, original, executor, state, migration, *arguments, **options):
-        self.refuse_half_done(migration)
         try:
+            self.make_sure(executor, migration)
+            self.refuse_half_done(migration)
             return self.until_known(original, executor, state, migration, arguments, options)
         except CalledOff:
             self.called_off(executor, migration)
@@ -102,7 +103,7 @@ class Runner:
     def until_known(self, original, executor, state, migration, arguments, options):
         lock_tries = lost_tries = 0
         while True:
-            self.session.make_sure()
+            self.make_sure(executor, migration)
             if not migration.atomic:
                 self.marks.begin(migration)
             self.attempt = Attempt(migration.atomic, self.session.pid)
@@ -123,6 +124,18 @@ class Runner:
                     continue
                 self.failed(error, migration, lock_tries)
                 raise
+
+    def make_sure(self, executor, migration):
+        """A connection that was lost between two migrations is no question: nothing ran."""
+        from django.db import Error
+
+        try:
+            self.session.make_sure()
+        except Error:
+            if self.is_there() or not self.reopen():
+                raise
+            self.refuse_what_was_forgotten(executor, migration)
+            self.session.make_sure()
 
     def once(self, original, executor, state, migration, arguments, options):
         """One attempt. What an atomic migration does, and that it was done, become true in one commit: by itself Django records one
@@ -194,14 +207,14 @@ class Runner:
         attempt = self.attempt
         told.say(f"the connection was lost during {migration}: {first_line(list(chain(error))[-1])}")
         look = look_at(migration)
-        if not self.is_there() and not self.reopen():
+        is_recorded = self.answer(executor, migration)
+        if is_recorded is None:
             stop(
                 f"the connection was lost during {migration} and the database did not come back within {PATIENCE:.0f} s: "
                 f"whether {migration} was committed is not known",
                 look,
             )
-        self.refuse_what_was_forgotten(executor, migration)
-        if self.is_recorded(executor, migration):
+        if is_recorded:
             return True
         if not migration.atomic and attempt.begun:
             self.marks.is_told(migration)
@@ -213,6 +226,20 @@ class Runner:
         if tries >= LOST_TRIES:
             stop(f"the connection was lost {tries} times during {migration}; it was rolled back each time", "see the database's log")
         return False
+
+    def answer(self, executor, migration):
+        """Whether it is recorded, asked in a session of its own; None when the database does not say."""
+        from django.db import Error
+
+        for _ in range(LOST_TRIES):
+            if not self.is_there() and not self.reopen():
+                return None
+            try:
+                self.refuse_what_was_forgotten(executor, migration)
+                return self.is_recorded(executor, migration)
+            except Error as error:
+                told.say(f"the connection was lost again: {first_line(error)}")
+        return None
 
     def reopen(self):
         from django.db import Error

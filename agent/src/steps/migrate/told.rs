@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn why_it_ended_and_what_helps_is_the_failure() {
-        let lines = ["  Applying sales.0001_initial...", "roadstead failed: sales.0001_initial is half done", "roadstead next: look: SELECT 1"];
+        let lines =
+            ["  Applying sales.0001_initial...", "roadstead failed: sales.0001_initial is half done", "roadstead next: look: SELECT 1"];
         let (_, failure) = told(&lines);
         assert_eq!(
             failure.summary,
@@ -159,7 +160,16 @@ mod tests {
 
     #[test]
     fn words_of_an_app_are_taken_for_no_more_than_words() {
-        for line in ["roadstead", "roadstead ", "roadstead waits", "roadstead waits:", "roadstead failed:x", "Applying ", "Applying ...", "\u{fffd}"] {
+        for line in [
+            "roadstead",
+            "roadstead ",
+            "roadstead waits",
+            "roadstead waits:",
+            "roadstead failed:x",
+            "Applying ",
+            "Applying ...",
+            "\u{fffd}",
+        ] {
             let (told, _) = told(&[line]);
             assert!(told.failed.is_none() && told.waits.is_none() && told.applied == 0, "{line}");
         }
