@@ -21,6 +21,8 @@ const COLUMN: &str = "migrations.RunSQL('ALTER TABLE catalog_product ADD COLUMN 
 const SLOW: &str = "migrations.RunSQL('CREATE TABLE story_once (id serial PRIMARY KEY)', migrations.RunSQL.noop), \
                     migrations.RunSQL('INSERT INTO story_once DEFAULT VALUES', migrations.RunSQL.noop), \
                     migrations.RunSQL('SELECT pg_sleep(4)', migrations.RunSQL.noop)";
+const ENDLESS: &str = "migrations.RunSQL('CREATE TABLE story_never (id integer)', migrations.RunSQL.noop), \
+                       migrations.RunSQL('SELECT pg_sleep(600)', migrations.RunSQL.noop)";
 const HALF: &str = "migrations.RunSQL('CREATE TABLE story_half (name text)', migrations.RunSQL.noop), \
                     migrations.RunSQL(\"INSERT INTO story_half VALUES ('twice'), ('twice')\", migrations.RunSQL.noop), \
                     migrations.RunSQL('CREATE UNIQUE INDEX CONCURRENTLY story_names ON story_half (name)', migrations.RunSQL.noop)";
@@ -33,6 +35,7 @@ fn a_migration_has_one_runner_and_a_known_end() {
     a_reader_holds_it_up(&fleet, &project);
     an_older_session_ends_and_the_server_goes_down(&fleet, &project);
     what_is_half_done_is_told(&fleet, &project);
+    one_is_killed_and_one_is_called_off(&fleet, &project);
 }
 
 fn a_reader_holds_it_up(fleet: &Fleet, project: &Project) {
@@ -76,18 +79,9 @@ fn an_older_session_ends_and_the_server_goes_down(fleet: &Fleet, project: &Proje
     wait_until("the older session to hold the lock", SOON, || fleet.data.sql("erp", holds).unwrap() == "1").unwrap();
 
     let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
-    let sleeper = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(4)%' AND state = 'active' AND pid <> pg_backend_pid()";
     let mut seen = String::new();
     for act in ["", "pg_ctlcluster --skip-systemctl-redirect 15 main stop -m immediate; systemctl restart postgresql@15-main"] {
-        wait_until("the slow migration to run in a new session", SOON * 2, || {
-            let pid = fleet.data.sql("erp", sleeper).unwrap_or_default();
-            let is_new = !pid.is_empty() && pid != seen;
-            if is_new {
-                seen = pid;
-            }
-            is_new
-        })
-        .unwrap();
+        seen = sleeper(fleet, &seen);
         if act.is_empty() {
             fleet.data.sql("erp", &format!("SELECT pg_terminate_backend({seen})")).unwrap();
         } else {
@@ -131,6 +125,46 @@ fn what_is_half_done_is_told(fleet: &Fleet, project: &Project) {
     assert!(done.success(), "{}{}", done.stdout, done.stderr);
     assert_eq!(applied(fleet), ["0004_column", "0005_slow", "0006_half"]);
     assert_eq!(fleet.data.sql("erp", "SELECT count(*) FROM roadstead_migrating").unwrap(), "0");
+}
+
+/// A run that is killed leaves its session in the database; the next one ends it. One that is told to end cancels what runs.
+fn one_is_killed_and_one_is_called_off(fleet: &Fleet, project: &Project) {
+    release(fleet, project, "2.3.0", "0007_endless", "0006_half", ENDLESS, true);
+    let mut seen = String::new();
+    for (act, told) in [
+        (&["kill", "-s", "KILL", "roadstead-erp-migrate-*"][..], "was killed by signal"),
+        (
+            &["stop", "roadstead-erp-migrate-*"],
+            "called off during customers.0007_endless: its statement was cancelled and it was rolled back",
+        ),
+    ] {
+        let rollout = fleet.begin(&["deploy", "staging", "2.3.0"]).unwrap();
+        seen = sleeper(fleet, &seen);
+        fleet.hosts[0].systemctl(act).unwrap();
+        let watched = fleet.watch(&rollout).unwrap();
+        let said = format!("{}{}", watched.stdout, watched.stderr);
+        assert!(watched.code == Some(1) && said.contains(told), "{told}: {said}");
+        let logs = fleet.desk.roadstead(&["logs", &rollout, "--host", "web-1", "--step", "migrate"]).unwrap();
+        let ended = logs.contains(": it is terminated before anything is changed");
+        assert_eq!(ended, act[0] == "stop", "the second run ends what the first one left: {logs}");
+    }
+    assert_eq!(fleet.data.sql("erp", "SELECT count(*) FROM pg_tables WHERE tablename = 'story_never'").unwrap(), "0");
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'roadstead-%'";
+    wait_until("all sessions to be gone", SOON, || fleet.data.sql("erp", left).is_ok_and(|count| count == "0")).unwrap();
+    assert_eq!(fleet.serving().unwrap(), ["2.2.1"]);
+}
+
+/// Waits until a migration sleeps in another session than the one that was seen.
+fn sleeper(fleet: &Fleet, seen: &str) -> String {
+    let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'roadstead-migrate %' AND query LIKE '%pg_sleep(%' \
+               AND state = 'active'";
+    let mut pid = String::new();
+    wait_until("a slow migration to run in a new session", SOON * 2, || {
+        pid = fleet.data.sql("erp", sql).unwrap_or_default();
+        !pid.is_empty() && pid.lines().count() == 1 && pid != seen
+    })
+    .unwrap();
+    pid
 }
 
 fn deploy(fleet: &Fleet, version: &str) -> Execution {
