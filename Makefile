@@ -41,7 +41,8 @@ image: ## make the disk image of lab hosts anew (as root)
 	tests/lab/setup --fresh
 
 test: setup check deny ## everything, real systemd hosts included (as root)
-	cargo test --workspace --test seeds --test lab --test load --test stories
+	cargo test --workspace --test seeds --test lab --test load
+	cargo test --workspace --test stories -- --test-threads=3
 
 sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the whole story
 	cargo run --quiet --bin roadstead-sim -- $(SEEDS) $(FROM)

@@ -1,7 +1,7 @@
 //! What the worker acts through: the host itself.
 
 use async_trait::async_trait;
-use roadstead_model::{AppName, AppState, Failure, HostFacts, ReleaseId, ServiceName, StepName};
+use roadstead_model::{AppName, AppState, Failure, HostFacts, ReleaseId, ServiceName, StepDone, StepName};
 use roadstead_worker::hands::{Hands, Task};
 use roadstead_worker::leases::Leases;
 use roadstead_worker::state::States;
@@ -86,7 +86,7 @@ impl RealHands {
 
 #[async_trait]
 impl Hands for RealHands {
-    async fn run(&self, step: StepName, task: Task) -> Result<String, Failure> {
+    async fn run(&self, step: StepName, task: Task) -> Result<StepDone, Failure> {
         self.drift.forget(&task.order.app);
         steps::run(step, &self.context(task).await).await
     }

@@ -80,6 +80,11 @@ impl Layout {
         self.app_state(app).join("drift.json")
     }
 
+    /// Which checks passed before the database was migrated, while an order to migrate is carried out.
+    pub(crate) fn checks_before(&self, app: &AppName) -> PathBuf {
+        self.app_state(app).join("checks-before.json")
+    }
+
     /// Manifests as they came, with their signatures; not verified.
     pub(crate) fn received(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
         self.app_state(app).join("received").join(format!("{release}.json"))

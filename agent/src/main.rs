@@ -1,6 +1,7 @@
 //! The daemon on a host: session, steps, systemd, sandbox, probes; what decides about orders is `roadstead-worker`.
 
 mod args;
+mod backup;
 mod balancer;
 mod doctor;
 mod drift;

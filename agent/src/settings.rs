@@ -1,5 +1,6 @@
 //! The operator's settings of a host: `/etc/roadstead/agent.toml`. Absent means all defaults.
 
+mod backup;
 mod traffic;
 
 use roadstead_model::{AppName, limits, mistake};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 
+pub(crate) use backup::BackupSettings;
 pub(crate) use traffic::{CommandSettings, HaProxySettings, NginxSettings, TrafficSettings};
 
 /// What is done more often than this would be noticed by users of the host; what is done less often, by nobody.
@@ -28,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) apps: BTreeMap<AppName, AppSettings>,
     /// How the traffic of apps is shared out, where this host does that.
     pub(crate) traffic: BTreeMap<AppName, TrafficSettings>,
+    /// How backups of the databases of apps are made and kept here.
+    pub(crate) backups: BTreeMap<AppName, BackupSettings>,
 }
 
 /// What the host's operator allows one app.
@@ -78,6 +82,7 @@ struct Fragment {
     drift_every: Option<Spanned<String>>,
     apps: BTreeMap<AppName, AppSettings>,
     traffic: BTreeMap<AppName, Spanned<traffic::Section>>,
+    backup: BTreeMap<AppName, backup::Section>,
 }
 
 impl Settings {
@@ -110,11 +115,16 @@ fn parse(text: &str) -> Result<Settings, String> {
         let settings = section.into_inner().check(&app, at).map_err(|(at, message)| mistake::located(text, at, &message))?;
         traffic.insert(app, settings);
     }
+    let mut backups = BTreeMap::new();
+    for (app, section) in fragment.backup {
+        let settings = section.check().map_err(|(at, message)| mistake::located(text, at, &message))?;
+        backups.insert(app, settings);
+    }
     let drift_every = fragment.drift_every.map(|every| {
         let at = every.span().start;
         rhythm(every.as_ref()).map_err(|message| mistake::located(text, at, &message))
     });
-    Ok(Settings { controller: fragment.controller, drift_every: drift_every.transpose()?, apps: fragment.apps, traffic })
+    Ok(Settings { controller: fragment.controller, drift_every: drift_every.transpose()?, apps: fragment.apps, traffic, backups })
 }
 
 /// How often something is done: a span such as `5m`, or `off`.
@@ -195,16 +205,17 @@ mod tests {
         let (section, blocks) = documented("agent.toml");
         for block in &blocks {
             let settings = read(block).unwrap();
-            assert!(!settings.apps.is_empty() || !settings.traffic.is_empty());
+            assert!(!settings.apps.is_empty() || !settings.traffic.is_empty() || !settings.backups.is_empty());
         }
         let tables = [
             ("", "zzzzzz = 1"),
             ("apps.APP.", "[apps.erp]\nzzzzzz = 1"),
             ("traffic.APP.", "[traffic.erp]\nprovider = \"nginx\"\nzzzzzz = 1"),
+            ("backup.APP.", "[backup.erp]\nzzzzzz = 1"),
         ];
         for (table, unknown) in tables {
             let error = parse(unknown).err().unwrap();
-            for key in error.split_once("known are ").unwrap().1.split(", ").filter(|key| !["apps", "traffic"].contains(key)) {
+            for key in error.split_once("known are ").unwrap().1.split(", ").filter(|key| !["apps", "traffic", "backup"].contains(key)) {
                 assert!(section.contains(&format!("| `{table}{key}` |")), "docs/configuration.md does not tell of {table}{key}");
             }
         }

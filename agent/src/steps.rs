@@ -4,9 +4,11 @@
 //! The journal, the order's deadline and what follows upon a failure are the worker's, not a step's.
 
 pub(crate) mod account;
+mod backup;
 mod candidate;
 mod collectstatic;
 mod commands;
+mod compatible;
 pub(crate) mod configure;
 mod confirm;
 mod cutover;
@@ -38,7 +40,7 @@ mod verify;
 
 pub(crate) use verify::trusted_keys;
 
-use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, ServiceName, StepName};
+use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, ServiceName, StepDone, StepName};
 use roadstead_worker::failure::called_off;
 use roadstead_worker::leases::Leases;
 use roadstead_worker::output::{OutputSink, ProgressSink};
@@ -135,9 +137,9 @@ impl StepContext {
 }
 
 /// Runs one step; the note tells people in one line what it did. Neither that nor a failure shows a secret of the app.
-pub(crate) async fn run(step: StepName, context: &StepContext) -> Result<String, Failure> {
+pub(crate) async fn run(step: StepName, context: &StepContext) -> Result<StepDone, Failure> {
     match act(step, context).await {
-        Ok(note) => Ok(context.secrets.hide(&note).into_owned()),
+        Ok(done) => Ok(StepDone { note: context.secrets.hide(&done.note).into_owned(), ..done }),
         Err(failure) => {
             let failure = context.secrets.hide_in(&failure);
             if matches!(failure.kind, FailureKind::Unit | FailureKind::Check) {
@@ -149,9 +151,10 @@ pub(crate) async fn run(step: StepName, context: &StepContext) -> Result<String,
     }
 }
 
-async fn act(step: StepName, context: &StepContext) -> Result<String, Failure> {
+async fn act(step: StepName, context: &StepContext) -> Result<StepDone, Failure> {
     context.go_on()?;
-    match step {
+    let note = match step {
+        StepName::Backup => return backup::run(context).await,
         StepName::Preflight => preflight::run(context).await,
         StepName::Prune => prune::run(context).await,
         StepName::Fetch => fetch::run(context).await,
@@ -161,6 +164,7 @@ async fn act(step: StepName, context: &StepContext) -> Result<String, Failure> {
         StepName::Configure => configure::run(context).await,
         StepName::Collectstatic => collectstatic::run(context).await,
         StepName::Migrate => migrate::run(context).await,
+        StepName::Compatible => compatible::run(context).await,
         StepName::Candidate => candidate::run(context).await,
         StepName::Cutover => cutover::run(context).await,
         StepName::Proof => proof::run(context).await,
@@ -168,7 +172,8 @@ async fn act(step: StepName, context: &StepContext) -> Result<String, Failure> {
         StepName::Confirm => confirm::run(context).await,
         StepName::Revert => revert::run(context).await,
         StepName::Settle => revert::settle(context).await,
-    }
+    };
+    note.map(StepDone::from)
 }
 
 /// Undoes one step, from whatever it left behind.
@@ -185,7 +190,9 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
         | StepName::Venv
         | StepName::Configure
         | StepName::Collectstatic
+        | StepName::Backup
         | StepName::Migrate
+        | StepName::Compatible
         | StepName::Proof
         | StepName::Health
         | StepName::Confirm

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    admin, apply, build, bundle, completions, deploy, diff, doctor, env, history, host, init, key, lock, login, logs, man, plan, push,
+    admin, apply, build, bundle, completions, db, deploy, diff, doctor, env, history, host, init, key, lock, login, logs, man, plan, push,
     release, rollback, rollout, status, support_bundle,
 };
 use crate::output::Format;
@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Plan(plan::Arguments),
     Deploy(deploy::Arguments),
     Rollback(rollback::Arguments),
+    Db(db::Arguments),
     Lock(lock::Lock),
     Unlock(lock::Unlock),
     Rollout(rollout::Arguments),

@@ -5,8 +5,9 @@ mod table;
 mod words;
 
 pub(crate) use progress::{Bytes, Step};
+pub(crate) use roadstead_model::size;
 pub(crate) use table::table;
-pub(crate) use words::{count, printable, size, took};
+pub(crate) use words::{count, printable, took};
 
 use serde::Serialize;
 use std::cell::RefCell;

@@ -1,6 +1,7 @@
 //! The controller as the command sees it: where it is, who we are to it, one call after another, and its answers as text.
 
 mod analysis_section;
+pub(crate) mod backup_view;
 pub(crate) mod causes;
 mod connection;
 pub(crate) mod drift;

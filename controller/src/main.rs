@@ -8,6 +8,7 @@ mod api;
 mod args;
 mod clock;
 mod evidence;
+mod floor;
 mod init;
 mod layout;
 mod logging;

@@ -12,10 +12,10 @@ use roadstead_bundle::diff::{Difference, diff_lists};
 use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::migrations::told;
 use roadstead_model::outlook::{
-    Backup, Batch, Changes, Counts, Course, FileChanges, GateOutlook, HostOutlook, Migration, Obstacle, Outlook, PackageChange,
-    TrafficOutlook, VariableChange, VariableDifference,
+    Batch, Changes, Counts, Course, FileChanges, GateOutlook, HostOutlook, Migration, Obstacle, Outlook, PackageChange, TrafficOutlook,
+    VariableChange, VariableDifference,
 };
-use roadstead_model::{HostId, VariableName};
+use roadstead_model::{BackupDemand, HostId, VariableName};
 use roadstead_rollout::{Outcome, Plan, PlannedHost, RolloutKind, State};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,7 +113,7 @@ fn migration(plan: &Plan, foreseen: &Foreseen, lists: &Difference, contents: &Co
         django,
         new: (!django || !manifest.migrations.is_empty()).then_some(new),
         hooks: !(manifest.spec.hooks.before_migrate.is_empty() && manifest.spec.hooks.after_migrate.is_empty()),
-        backup: Backup::NotMade,
+        backup: plan.backup.unwrap_or(BackupDemand::None),
     })
 }
 

@@ -36,6 +36,7 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
         looks: looks_of(state),
         looked_at_ms: state.looks.at.0,
         looked_batch: state.looks.batch,
+        safeguard: state.safeguard.clone().map(Into::into),
         plan: if matches!(state.phase, Phase::Gated { .. }) { plan.digest().to_string() } else { String::new() },
     }
 }

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{Analysis, AppName, DriftPolicy, EnvironmentName, Gates, LeaseSpan, Millis, Selector, Strategy, Traffic, VariableName};
+use crate::{
+    Analysis, AppName, DatabasePolicy, DriftPolicy, EnvironmentName, Gates, LeaseSpan, Millis, Selector, Strategy, Traffic, VariableName,
+};
 
 /// An environment of one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,9 @@ pub struct EnvironmentSpec {
     /// Releases that stay on each host's disk beside current and previous.
     #[serde(default = "default_keep")]
     pub keep: u32,
+    /// What is done for its database before it is migrated.
+    #[serde(default, skip_serializing_if = "DatabasePolicy::is_default")]
+    pub database: DatabasePolicy,
     /// What becomes of a host that was changed behind the product's back.
     #[serde(default, skip_serializing_if = "DriftPolicy::is_default")]
     pub drift: DriftPolicy,

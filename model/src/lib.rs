@@ -4,6 +4,7 @@
 //! nothing else: no I/O, no clock, no randomness, no wire format, no policy.
 
 mod analysis;
+mod backup;
 mod difference;
 mod digest;
 mod drift;
@@ -24,12 +25,14 @@ pub mod outlook;
 mod report;
 pub mod root_cause;
 mod share;
+mod size;
 mod step;
 mod strategy;
 mod time;
 mod traffic;
 
 pub use analysis::{Analysis, Check, HOST, HOSTS, InvalidAnalysis, Query, VERSION};
+pub use backup::{Backup, BackupCheck, BackupDemand, DatabasePolicy, InvalidDemand, Safeguard};
 pub use difference::{Difference, differences};
 pub use digest::{Digest, DigestHasher, DigestStart, InvalidDigest, InvalidDigestStart};
 pub use drift::{DRIFT_FINDINGS_MAX, DRIFT_TEXT_BYTES_MAX, Differs, Drift, DriftFinding, DriftPart, DriftPolicy};
@@ -45,9 +48,10 @@ pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels
 pub use lease::{InvalidLease, LEASE_MAX, LEASE_MIN, LeaseAsk, LeaseSpan, LeaseTable};
 pub use number::{NotFinite, Number};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
-pub use report::{Failure, FailureKind, OrderOutcome, Report, StepReport, StepState};
+pub use report::{Failure, FailureKind, OrderOutcome, Report, StepDone, StepReport, StepState};
 pub use root_cause::{Place, RootCause};
 pub use share::{InvalidShare, Share};
+pub use size::size;
 pub use step::{InvalidStep, StepName};
 pub use strategy::{CanaryStep, DomainOrder, FailureDomain, InvalidStrategy, OnFailure, Promotion, Strategy};
 pub use time::{Millis, Timestamp};

@@ -94,5 +94,7 @@ pub const FAILURE_DETAIL_BYTES_MAX: usize = 16 * 1024;
 pub const STATUS_TEXT_BYTES_MAX: usize = 1024;
 /// Tasks that a worker may say it runs.
 pub const TASKS_MAX: u32 = 1_000_000;
+/// A text in the evidence of a backup.
+pub const BACKUP_TEXT_BYTES_MAX: usize = 1024;
 /// What a step says of how far it is, in words.
 pub const PROGRESS_NOTE_BYTES_MAX: usize = 2048;

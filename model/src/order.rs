@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{AppName, Digest, EnvironmentName, Millis, ReleaseId, RolloutId, ServiceName, VariableName};
+use crate::{AppName, BackupDemand, Digest, EnvironmentName, Millis, ReleaseId, RolloutId, ServiceName, VariableName};
 
 /// What keeps an old order from acting: the controller's term, then the rollout (generation), then the order's place in it.
 ///
@@ -78,6 +78,12 @@ pub enum OrderKind {
     Migrate {
         /// The prepared release.
         release: ReleaseRef,
+        /// The backup that has to be there before; absent from controllers that knew of none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backup: Option<BackupDemand>,
+        /// No traffic goes to the host: what serves there is not what users see.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        idle: bool,
     },
     /// Candidate, cutover, proof, health.
     Activate {
@@ -130,7 +136,7 @@ impl OrderKind {
     pub const fn release(&self) -> &ReleaseRef {
         match self {
             Self::Prepare { release, .. }
-            | Self::Migrate { release }
+            | Self::Migrate { release, .. }
             | Self::Activate { release, .. }
             | Self::Confirm { release }
             | Self::Abandon { release, .. }

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Analysis, AppName, Digest, EnvironmentName, HostId, HostName, Millis, OnFailure, Promotion, ReleaseId, RolloutId, ServiceName,
-    StepName, Timeouts, VariableName,
+    Analysis, AppName, BackupDemand, Digest, EnvironmentName, HostId, HostName, Millis, OnFailure, Promotion, ReleaseId, RolloutId,
+    ServiceName, StepName, Timeouts, VariableName,
 };
 
 /// What would become of a release in an environment.
@@ -137,18 +137,8 @@ pub struct Migration {
     pub new: Option<Vec<NewMigration>>,
     /// Whether commands of the release run before or after.
     pub hooks: bool,
-    /// What backup of the database is made before it.
-    #[serde(default)]
-    pub backup: Backup,
-}
-
-/// A backup of the database before a migration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Backup {
-    /// Roadstead makes none.
-    #[default]
-    NotMade,
+    /// The backup of the database that has to be there before it.
+    pub backup: BackupDemand,
 }
 
 /// A migration that only the new release has.

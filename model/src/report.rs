@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AppName, Fence, Millis, OrderKey, ReleaseId, StepName};
+use crate::{AppName, Fence, Millis, OrderKey, ReleaseId, Safeguard, StepName};
 
 /// One report of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,9 @@ pub enum StepState {
         took: Millis,
         /// One line for people, such as `12 blobs, 3.9 KiB`.
         note: String,
+        /// What keeps the database's contents, where the step looked after that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        safeguard: Option<Safeguard>,
     },
     /// It failed.
     Failed {
@@ -80,6 +83,21 @@ pub enum StepState {
         /// Why.
         failure: Failure,
     },
+}
+
+/// What a step that is done tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StepDone {
+    /// One line for people.
+    pub note: String,
+    /// What keeps the database's contents, where the step looked after that.
+    pub safeguard: Option<Safeguard>,
+}
+
+impl From<String> for StepDone {
+    fn from(note: String) -> Self {
+        Self { note, safeguard: None }
+    }
 }
 
 /// How an order ended.

@@ -24,8 +24,12 @@ pub enum StepName {
     Configure,
     /// Static files join those of the previous release.
     Collectstatic,
+    /// What a migration could lose is kept: the database is backed up, and the backup is checked.
+    Backup,
     /// The database schema moves, on one host of the environment.
     Migrate,
+    /// The release that serves still passes its checks with the schema as it is now.
+    Compatible,
     /// The new instances run beside the old ones and answer on their private sockets.
     Candidate,
     /// The new instances get the traffic; `current` names the release.
@@ -49,7 +53,7 @@ pub struct InvalidStep(String);
 
 impl StepName {
     /// Every step, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Preflight,
         Self::Prune,
         Self::Fetch,
@@ -58,7 +62,9 @@ impl StepName {
         Self::Venv,
         Self::Configure,
         Self::Collectstatic,
+        Self::Backup,
         Self::Migrate,
+        Self::Compatible,
         Self::Candidate,
         Self::Cutover,
         Self::Proof,
@@ -72,7 +78,9 @@ impl StepName {
     pub const PREPARE: &[Self] =
         &[Self::Preflight, Self::Prune, Self::Fetch, Self::Verify, Self::Unpack, Self::Venv, Self::Configure, Self::Collectstatic];
     /// What an order to migrate makes a host do.
-    pub const MIGRATE: &[Self] = &[Self::Migrate];
+    pub const MIGRATE: &[Self] = &[Self::Backup, Self::Migrate, Self::Compatible];
+    /// What it made a host do before orders said what is to be kept; journals tell of such.
+    pub const MIGRATE_ALONE: &[Self] = &[Self::Migrate];
     /// What an order to activate makes a host do.
     pub const ACTIVATE: &[Self] = &[Self::Candidate, Self::Cutover, Self::Proof, Self::Health];
     /// What an order to confirm makes a host do.
@@ -92,7 +100,9 @@ impl StepName {
             Self::Venv => "venv",
             Self::Configure => "configure",
             Self::Collectstatic => "collectstatic",
+            Self::Backup => "backup",
             Self::Migrate => "migrate",
+            Self::Compatible => "compatible",
             Self::Candidate => "candidate",
             Self::Cutover => "cutover",
             Self::Proof => "proof",

@@ -1,5 +1,6 @@
 //! Wire ↔ model, one file per noun.
 
+mod backup;
 mod facts;
 mod lease;
 mod order;

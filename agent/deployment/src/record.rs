@@ -1,6 +1,6 @@
 //! What a journal consists of.
 
-use roadstead_model::{Failure, Millis, Order, OrderOutcome, StepName};
+use roadstead_model::{Failure, Millis, Order, OrderOutcome, Safeguard, StepName};
 use serde::{Deserialize, Serialize};
 
 /// The newest journal format that this code reads, and the one that it writes.
@@ -32,6 +32,9 @@ pub enum Record {
         note: String,
         /// How long it took.
         took: Millis,
+        /// What keeps the database's contents, where the step looked after that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        safeguard: Option<Safeguard>,
     },
     /// A step failed, or was called off, perhaps before it began.
     Failed {

@@ -1,6 +1,6 @@
 //! Where an order stands: the one table of what a record does to it.
 
-use roadstead_model::{Failure, Millis, Order, OrderKind, OrderOutcome, Report, StepName, StepReport, StepState};
+use roadstead_model::{Failure, Millis, Order, OrderKind, OrderOutcome, Report, Safeguard, StepName, StepReport, StepState};
 
 use crate::record::{JOURNAL_FORMAT, Record};
 use crate::step::{last_to_undo, steps_of};
@@ -16,6 +16,8 @@ pub struct Status {
     pub lapsed: Option<Failure>,
     /// The steps that are done: how long each took, and what it said.
     pub times: Vec<(StepName, Millis, String)>,
+    /// What keeps the database's contents, once a step has looked after that.
+    pub safeguard: Option<Safeguard>,
 }
 
 /// Where an order stands. Positions count in [`steps_of`] of the order.
@@ -101,7 +103,7 @@ impl Status {
     /// An order that was accepted and of which nothing was done yet.
     #[must_use]
     pub const fn new(order: Order) -> Self {
-        Self { order, phase: Phase::Ready { done: 0 }, lapsed: None, times: Vec::new() }
+        Self { order, phase: Phase::Ready { done: 0 }, lapsed: None, times: Vec::new(), safeguard: None }
     }
 
     /// Its steps.
@@ -135,7 +137,8 @@ impl Status {
     /// The reports about its steps that are done.
     pub fn steps_done(&self) -> impl Iterator<Item = Report> {
         self.times.iter().map(|(step, took, note)| {
-            let state = StepState::Succeeded { took: *took, note: note.clone() };
+            let safeguard = self.safeguard.clone().filter(|_| *step == StepName::Backup);
+            let state = StepState::Succeeded { took: *took, note: note.clone(), safeguard };
             Report::Step(StepReport { key: self.order.key(), step: *step, state })
         })
     }
@@ -205,8 +208,11 @@ impl Status {
             _ => return Err(impossible),
         };
         self.phase = phase;
-        if let Record::Succeeded { step, note, took } = record {
+        if let Record::Succeeded { step, note, took, safeguard } = record {
             self.times.push((*step, *took, note.clone()));
+            if safeguard.is_some() {
+                self.safeguard.clone_from(safeguard);
+            }
         }
         Ok(())
     }

@@ -18,7 +18,8 @@ pub enum Reversibility {
 pub const fn steps_of(kind: &OrderKind) -> &'static [StepName] {
     match kind {
         OrderKind::Prepare { .. } => StepName::PREPARE,
-        OrderKind::Migrate { .. } => StepName::MIGRATE,
+        OrderKind::Migrate { backup: Some(_), .. } => StepName::MIGRATE,
+        OrderKind::Migrate { backup: None, .. } => StepName::MIGRATE_ALONE,
         OrderKind::Activate { .. } => StepName::ACTIVATE,
         OrderKind::Confirm { .. } => StepName::CONFIRM,
         OrderKind::Revert { .. } => StepName::REVERT,
@@ -38,6 +39,8 @@ pub const fn reversibility(step: StepName) -> Reversibility {
         | StepName::Venv
         | StepName::Configure
         | StepName::Collectstatic
+        | StepName::Backup
+        | StepName::Compatible
         | StepName::Proof
         | StepName::Health => Reversibility::Inert,
         StepName::Candidate | StepName::Cutover => Reversibility::Undoable,

@@ -49,6 +49,19 @@ pub(crate) struct Command {
     pub(crate) memory_max: Option<u64>,
     /// It has no network.
     pub(crate) offline: bool,
+    /// What it sees elsewhere than where it lies.
+    pub(crate) binds: Vec<Bind>,
+}
+
+/// A file or folder that a command sees under another path; those above it need not let its user in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bind {
+    /// Where it lies.
+    pub(crate) from: PathBuf,
+    /// Where the command sees it.
+    pub(crate) to: PathBuf,
+    /// Whether it may be written.
+    pub(crate) writable: bool,
 }
 
 /// How a command ended.
@@ -128,6 +141,14 @@ impl Command {
         if self.offline {
             properties.push(("PrivateNetwork", Variant::from(true)));
         }
+        for (name, writable) in [("BindPaths", true), ("BindReadOnlyPaths", false)] {
+            let of = self.binds.iter().filter(|bind| bind.writable == writable);
+            let shown = |path: &PathBuf| path.display().to_string();
+            let binds: Vec<(String, String, bool, u64)> = of.map(|bind| (shown(&bind.from), shown(&bind.to), false, 0)).collect();
+            if !binds.is_empty() {
+                properties.push((name, Variant::from(binds)));
+            }
+        }
         let Some(user) = &self.user else { return properties };
         properties.extend([
             ("User", text(user)),
@@ -166,9 +187,14 @@ pub(crate) async fn run(
 }
 
 /// Runs a command to its end. What an earlier agent left of it is ended first: how that went says nothing any more.
-pub(crate) async fn run_anew(host: &Host, command: &Command, line: impl FnMut(&str)) -> Result<Finished, SystemdError> {
+pub(crate) async fn run_anew(
+    host: &Host,
+    command: &Command,
+    cancelled: &CancellationToken,
+    line: impl FnMut(&str),
+) -> Result<Finished, SystemdError> {
     clear(host, &command.unit).await?;
-    carry_out(host, command, &CancellationToken::new(), line).await
+    carry_out(host, command, cancelled, line).await
 }
 
 async fn carry_out(
@@ -275,8 +301,8 @@ impl Output {
     }
 }
 
-/// Removes what an ended unit left: processes in its cgroup, its result.
-async fn clear(host: &Host, unit: &str) -> Result<(), SystemdError> {
+/// Removes what a unit left: processes in its cgroup, its result.
+pub(crate) async fn clear(host: &Host, unit: &str) -> Result<(), SystemdError> {
     match host.systemd.stop(unit, STOP_GRACE + SYSTEMD_GRACE).await {
         Ok(()) | Err(SystemdError::Job { .. }) => {}
         Err(error) => return Err(error),

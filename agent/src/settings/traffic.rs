@@ -193,12 +193,16 @@ where
     placed(value, |value| check(value.borrow()).map(|()| value))
 }
 
-fn placed<T, U>(value: Spanned<T>, check: impl FnOnce(T) -> Result<U, String>) -> Result<U, Mistake> {
+pub(super) fn placed<T, U>(value: Spanned<T>, check: impl FnOnce(T) -> Result<U, String>) -> Result<U, Mistake> {
     let start = value.span().start;
     check(value.into_inner()).map_err(|message| (start, message))
 }
 
-fn list(values: Option<Spanned<Vec<Spanned<String>>>>, max: usize, check: fn(&str) -> Result<(), String>) -> Result<Vec<String>, Mistake> {
+pub(super) fn list(
+    values: Option<Spanned<Vec<Spanned<String>>>>,
+    max: usize,
+    check: fn(&str) -> Result<(), String>,
+) -> Result<Vec<String>, Mistake> {
     let Some(values) = values else { return Ok(Vec::new()) };
     if values.get_ref().len() > max {
         return Err((values.span().start, format!("more than {max} are too many")));
@@ -235,7 +239,7 @@ fn name(text: &str) -> Result<(), String> {
     Err(format!("{} is no name for it: 1 to {NAME_MAX} letters, digits, '.', '_' and '-'", shown(text)))
 }
 
-fn path(path: &Path) -> Result<(), String> {
+pub(super) fn path(path: &Path) -> Result<(), String> {
     let plain = path.to_str().is_some_and(|text| !text.chars().any(char::is_control) && text.len() <= 1024);
     let up = path.components().any(|part| part == std::path::Component::ParentDir);
     if path.is_absolute() && plain && !up && path.file_name().is_some() {
@@ -274,7 +278,7 @@ fn option(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn word(text: &str) -> Result<(), String> {
+pub(super) fn word(text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > 4096 || text.chars().any(char::is_control) {
         return Err(format!("{} is no word of a command: it is empty, too long or has a control character", shown(text)));
     }
@@ -294,7 +298,7 @@ fn within(text: &str) -> Result<Duration, String> {
     if (Duration::from_secs(1)..=WITHIN_MAX).contains(&within) { Ok(within) } else { Err(wrong()) }
 }
 
-fn user(text: &str) -> Result<(), String> {
+pub(super) fn user(text: &str) -> Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if first && text.len() <= 32 && text.bytes().all(plain) { Ok(()) } else { Err(format!("{} is no name of a user", shown(text))) }

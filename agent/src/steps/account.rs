@@ -89,6 +89,7 @@ async fn make(context: &StepContext, name: &str) -> Result<(), Failure> {
         within: Duration::from_secs(60),
         memory_max: None,
         offline: false,
+        binds: Vec::new(),
     };
     let finished = command::run(&context.host, &command, &context.cancelled, |line| context.say(StepName::Preflight, line)).await;
     let finished = finished.map_err(|error| error.failure())?;

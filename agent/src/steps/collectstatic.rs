@@ -45,6 +45,8 @@ async fn collect(context: &StepContext, release: &Release) -> Result<(), Failure
         name: "collectstatic".to_owned(),
         within: release.manifest.spec.steps.command_timeout,
         writable: vec![folder],
+        binds: Vec::new(),
+        anew: false,
     };
     let finished = commands::run(context, release, &words, &task, |_| {}).await?;
     expect_success(&finished, "manage.py collectstatic")

@@ -7,7 +7,7 @@ use super::StepContext;
 use super::account;
 use super::release::{Release, below};
 use crate::host::argv::program;
-use crate::host::command::{self, Command, Finished};
+use crate::host::command::{self, Bind, Command, Finished};
 
 /// What is particular to one command.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub(crate) struct Task {
     pub(crate) within: Millis,
     /// Folders that it may write beside those of every process.
     pub(crate) writable: Vec<PathBuf>,
+    /// What it sees elsewhere than where it lies.
+    pub(crate) binds: Vec<Bind>,
+    /// It is begun anew; otherwise one that an earlier agent began is followed to its end.
+    pub(crate) anew: bool,
 }
 
 /// Runs a program of the virtual environment to its end, whatever that is. Its output goes to the step's, each line also to `line`.
@@ -51,12 +55,19 @@ pub(crate) async fn run(
         within: task.within.to_duration(),
         memory_max: release.manifest.spec.steps.memory_max,
         offline: false,
+        binds: task.binds.clone(),
     };
-    let finished = command::run(&context.host, &command, &context.cancelled, |text| {
-        context.say(task.step, text);
+    let take = |text: &str| {
+        if !text.starts_with(super::backup::PROGRESS) {
+            context.say(task.step, text);
+        }
         line(text);
-    });
-    finished.await.map_err(|error| error.failure())
+    };
+    let finished = match task.anew {
+        true => command::run_anew(&context.host, &command, &context.cancelled, take).await,
+        false => command::run(&context.host, &command, &context.cancelled, take).await,
+    };
+    finished.map_err(|error| error.failure())
 }
 
 /// Runs a command of `roadstead.toml`; it has to end well.

@@ -2,7 +2,7 @@
 
 use roadstead_bundle::manifest::{Manifest, TreeRef};
 use roadstead_bundle::store::{Form, Store};
-use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind};
+use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind, size};
 use roadstead_worker::files::{create_private_folder, write_atomically};
 
 use super::StepContext;
@@ -97,13 +97,4 @@ fn room_for(layout: &Layout, trees: &[&TreeRef]) -> Result<(), Failure> {
         space.free_inodes
     );
     Err(Failure::new(FailureKind::Unfit, summary, "make room on the host (df -h, df -i), or keep fewer releases, then deploy again"))
-}
-
-/// Bytes for people.
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{}.{} KiB", bytes >> 10, (bytes % 1024) * 10 / 1024),
-        _ => format!("{}.{} MiB", bytes >> 20, (bytes % 1_048_576) * 10 / 1_048_576),
-    }
 }

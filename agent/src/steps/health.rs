@@ -30,7 +30,8 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let hooks = &release.manifest.spec.hooks.after_cutover;
     for (index, hook) in hooks.iter().enumerate() {
         let within = release.manifest.spec.steps.command_timeout;
-        let task = Task { step: StepName::Health, name: format!("hook{index}"), within, writable: Vec::new() };
+        let task =
+            Task { step: StepName::Health, name: format!("hook{index}"), within, writable: Vec::new(), binds: Vec::new(), anew: false };
         commands::hook(context, &release, hook, &task).await?;
     }
     web_stayed(&stage, &release).await?;

@@ -4,10 +4,11 @@
 mod told;
 
 use roadstead_bundle::spec::Django;
-use roadstead_model::{Failure, OrderKind, StepName};
+use roadstead_model::{Failure, FailureKind, OrderKind, StepName};
 
 use super::StepContext;
 use super::commands::{self, Task, expect_success};
+use super::compatible;
 use super::release::{Release, below};
 use told::{Shown, Told};
 
@@ -26,7 +27,13 @@ const _: () = assert!(RUNNER.len() < 100 * 1024, "it is one word of a command li
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Migrate { release } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let OrderKind::Migrate { release, backup, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let insists = context.settings.backups.get(&context.order.app).is_some_and(|settings| settings.at_least.wants_one());
+    if insists && backup.is_none() {
+        let hint = "upgrade the controller: one that knows of backups says with each order which one it demands";
+        return Err(Failure::new(FailureKind::Unfit, "this host insists on a backup, and the order knows of none", hint));
+    }
+    compatible::look_before(context).await?;
     let release = context.release(release)?;
     let spec = &release.manifest.spec;
     hooks(context, &release, "before-migrate", &spec.hooks.before_migrate).await?;
@@ -46,7 +53,14 @@ async fn hooks(context: &StepContext, release: &Release, name: &str, hooks: &[Ve
 }
 
 fn task(release: &Release, name: String) -> Task {
-    Task { step: StepName::Migrate, name, within: release.manifest.spec.steps.migrate_timeout, writable: Vec::new() }
+    Task {
+        step: StepName::Migrate,
+        name,
+        within: release.manifest.spec.steps.migrate_timeout,
+        writable: Vec::new(),
+        binds: Vec::new(),
+        anew: false,
+    }
 }
 
 async fn migrate(context: &StepContext, release: &Release) -> Result<String, Failure> {

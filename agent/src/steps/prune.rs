@@ -15,6 +15,7 @@ use super::serve::forget_units;
 use super::stage::Other;
 use super::unpack::{blobs, remove_tree};
 use super::util::{disk, io_failure, on_disk};
+use crate::backup::shelf::Shelf;
 use crate::facts::apps_on_disk;
 use crate::host::links;
 use crate::host::unit_file::release_of_unit;
@@ -33,6 +34,9 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         }
         _ => return Ok("nothing to do".to_owned()),
     };
+    let shelf = Shelf::of(&context.settings.backups.get(&context.order.app).cloned().unwrap_or_default().folder, &context.order.app);
+    // What an order that was cut off left of a backup lies there in clear, and takes room.
+    disk(move || shelf.clear()).await?;
     let mut needed = needed(context, keep, prepared)?;
     let mut leftovers: Vec<Other> = Vec::new();
     for other in context.stage().others(None).await? {

@@ -1,7 +1,7 @@
 //! What the worker acts through: the real host, or one made up by a test.
 
 use async_trait::async_trait;
-use roadstead_model::{AppName, AppState, Failure, HostFacts, Order, ReleaseId, ServiceName, StepName};
+use roadstead_model::{AppName, AppState, Failure, HostFacts, Order, ReleaseId, ServiceName, StepDone, StepName};
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ pub struct Task {
 #[async_trait]
 pub trait Hands: Send + Sync + std::fmt::Debug {
     /// Runs a step. Repeatable.
-    async fn run(&self, step: StepName, task: Task) -> Result<String, Failure>;
+    async fn run(&self, step: StepName, task: Task) -> Result<StepDone, Failure>;
     /// Undoes a step. Repeatable.
     async fn undo(&self, step: StepName, task: Task) -> Result<(), Failure>;
     /// Brings an app to what `current` says.

@@ -169,9 +169,10 @@ impl Outgoing {
         matches!(self, Self::Report(Report::Order { .. } | Report::WentBack { .. } | Report::Refused { .. }))
     }
 
-    /// Of what a balancer sees, and of questions, one waits for each app.
+    /// The evidence of a backup is as good as an outcome. Of what a balancer sees, and of questions, one waits for each app.
     const fn may_be_dropped(&self) -> bool {
-        !self.is_outcome() && !matches!(self, Self::Traffic(_) | Self::Lease(_))
+        let keeps = matches!(self, Self::Report(Report::Step(StepReport { state: StepState::Succeeded { safeguard: Some(_), .. }, .. })));
+        !self.is_outcome() && !keeps && !matches!(self, Self::Traffic(_) | Self::Lease(_))
     }
 
     fn weight(&self) -> usize {

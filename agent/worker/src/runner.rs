@@ -1,7 +1,7 @@
 //! Carries one order to its end: journal, act, journal, report, and again.
 
 use roadstead_deployment::{Ending, Next, Record, Status, next};
-use roadstead_model::{Failure, FailureKind, Report, StepName, StepReport, StepState};
+use roadstead_model::{Failure, FailureKind, Report, StepDone, StepName, StepReport, StepState};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -96,10 +96,10 @@ impl Runner {
         output.finish();
         let took = whole_millis(began.elapsed());
         match result {
-            Ok(note) => {
+            Ok(StepDone { note, safeguard }) => {
                 tracing::info!(%step, %took, note, "step succeeded");
-                self.append(Record::Succeeded { step, note: note.clone(), took }).await?;
-                self.report(step, StepState::Succeeded { took, note });
+                self.append(Record::Succeeded { step, note: note.clone(), took, safeguard: safeguard.clone() }).await?;
+                self.report(step, StepState::Succeeded { took, note, safeguard });
                 Ok(())
             }
             Err(failure) => self.failed(step, failure, began).await,
@@ -115,7 +115,7 @@ impl Runner {
     }
 
     /// Runs a step until it ends, is called off or takes too long. `None` when the agent stops first.
-    async fn act(&self, step: StepName, output: &OutputSink, deadline: Instant) -> Option<Result<String, Failure>> {
+    async fn act(&self, step: StepName, output: &OutputSink, deadline: Instant) -> Option<Result<StepDone, Failure>> {
         let stop = CancellationToken::new();
         let mut work = self.hands.run(step, self.task(step, output, stop.clone()));
         let why = tokio::select! {

@@ -82,7 +82,7 @@ impl FakeHands {
 
 #[async_trait]
 impl Hands for FakeHands {
-    async fn run(&self, step: StepName, task: Task) -> Result<String, Failure> {
+    async fn run(&self, step: StepName, task: Task) -> Result<StepDone, Failure> {
         let app = task.order.app.clone();
         self.note(format!("run {app} {step}"));
         self.world.lock().unwrap().effects.insert((app.clone(), step));
@@ -100,7 +100,7 @@ impl Hands for FakeHands {
         if self.world.lock().unwrap().fails.contains(&step) {
             Err(Failure::new(FailureKind::Check, format!("{step} failed"), "look"))
         } else {
-            Ok("done".into())
+            Ok("done".to_owned().into())
         }
     }
 

@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// The plan that it is to be, by its digest: refused, with the difference, when it would be another one now. See `roadstead plan`.
     #[arg(long, value_name = "DIGEST")]
     plan: Option<DigestStart>,
+    /// Also to an older release that the schema of the database no longer allows (below the rollback floor).
+    #[arg(long)]
+    despite_schema: bool,
     #[command(flatten)]
     wait: Wait,
     /// A repeat with the same key finds the rollout that the first one began: for CI jobs that may be run again.
@@ -47,6 +50,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         reason: arguments.reason.clone(),
         idempotency_key: arguments.idempotency_key.clone(),
         plan: arguments.plan.as_ref().map(ToString::to_string).unwrap_or_default(),
+        despite_schema: arguments.despite_schema,
     };
     let rollout = controller.call(async |mut client| Ok(client.start_rollout(request).await?.into_inner()))?;
     output.note(&format!(

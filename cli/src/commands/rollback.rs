@@ -27,6 +27,9 @@ pub(crate) struct Arguments {
     /// Why, for the history.
     #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
+    /// Also to a release that the schema of the database no longer allows (below the rollback floor).
+    #[arg(long)]
+    despite_schema: bool,
     #[command(flatten)]
     wait: Wait,
 }
@@ -39,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         app: arguments.app.clone(),
         to: arguments.to.clone(),
         reason: arguments.reason.clone(),
+        despite_schema: arguments.despite_schema,
     };
     let rollout = controller.call(async |mut client| Ok(client.rollback(request).await?.into_inner()))?;
     output.note(&format!("r-{}: {} goes back to {} in {}", rollout.id, rollout.app, back_to(&rollout), rollout.environment));

@@ -2,7 +2,7 @@
 
 use roadstead_model::mistake;
 use roadstead_model::{
-    AppName, DriftPolicy, EnvironmentName, EnvironmentSpec, LeaseSpan, Millis, Selector, Timeouts, VariableName, limits,
+    AppName, DatabasePolicy, DriftPolicy, EnvironmentName, EnvironmentSpec, LeaseSpan, Millis, Selector, Timeouts, VariableName, limits,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ struct File {
     strategy: StrategySection,
     traffic: Option<TrafficSection>,
     analysis: Option<Spanned<AnalysisSection>>,
+    #[serde(default)]
+    database: DatabasePolicy,
     #[serde(default)]
     timeouts: FileTimeouts,
     #[serde(default)]
@@ -132,6 +134,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
         analysis,
         bake: given(file.strategy.bake(), Millis::from_secs(60)),
         keep: file.environment.keep,
+        database: file.database,
         drift: file.environment.drift,
         failover,
         timeouts: Timeouts {

@@ -8,10 +8,10 @@ pub(crate) mod samples;
 mod tests;
 
 use roadstead_model::outlook::{
-    Backup, Changes, Counts, Course, Estimate, FileChanges, Migration, NewMigration, Outlook, PackageChange, ServiceChange, ServiceOutlook,
+    Changes, Counts, Course, Estimate, FileChanges, Migration, NewMigration, Outlook, PackageChange, ServiceChange, ServiceOutlook,
     TrafficOutlook, VariableChange,
 };
-use roadstead_model::{Analysis, HostName, Millis, OnFailure};
+use roadstead_model::{Analysis, BackupDemand, HostName, Millis, OnFailure};
 
 use crate::output::{count, printable, size};
 use hosts::host_table;
@@ -148,9 +148,10 @@ fn steps(estimate: &Estimate) -> String {
     steps.join(", ")
 }
 
-fn backup(backup: Backup) -> String {
-    match backup {
-        Backup::NotMade => "none is made by Roadstead: make one before you deploy".to_owned(),
+fn backup(demand: BackupDemand) -> String {
+    match demand {
+        BackupDemand::None => "none is demanded: make one before you deploy".to_owned(),
+        BackupDemand::AtLeast(check) => format!("before it, if the database has tables: {}", check.words()),
     }
 }
 

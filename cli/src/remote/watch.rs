@@ -194,6 +194,7 @@ pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
         "ended_at_ms": rollout.ended_at_ms,
         "failure": rollout.failure.as_ref().map(failure),
         "analysis": super::looks_view::json(rollout),
+        "backup": super::backup_view::json(rollout),
         "causes": causes(rollout).iter().map(|cause| cause.json(rollout.id)).collect::<Vec<_>>(),
         "hosts": rollout.hosts.iter().map(host).collect::<Vec<_>>(),
     })

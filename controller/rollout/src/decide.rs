@@ -4,8 +4,8 @@
 //! they go.
 
 use roadstead_model::{
-    Failure, FailureKind, HostId, HostName, Millis, OrderKey, OrderOutcome, ReleaseId, Report, StepName, StepReport, StepState, Timestamp,
-    TrafficSeen,
+    Failure, FailureKind, HostId, HostName, Millis, OrderKey, OrderOutcome, ReleaseId, Report, Safeguard, StepName, StepReport, StepState,
+    Timestamp, TrafficSeen,
 };
 
 use crate::analysis::{self, Findings};
@@ -302,7 +302,7 @@ fn stepped(state: &mut State, id: &HostId, report: StepReport, notes: &mut Vec<N
     match report.state {
         StepState::Started => host.at_step(Some((report.step, 0, 0)), String::new()),
         StepState::Progress { done, total, note } => host.at_step(Some((report.step, done, total)), note),
-        StepState::Succeeded { took, note } => {
+        StepState::Succeeded { took, note, safeguard } => {
             if host.step.is_some_and(|(step, _, _)| step == report.step) {
                 host.at_step(None, String::new());
             }
@@ -310,6 +310,9 @@ fn stepped(state: &mut State, id: &HostId, report: StepReport, notes: &mut Vec<N
             match host.times.iter_mut().find(|(step, _, _)| *step == report.step) {
                 Some(known) => *known = (report.step, took, note),
                 None => host.times.push((report.step, took, note)),
+            }
+            if let (Some(safeguard), StepName::Backup) = (safeguard, report.step) {
+                kept(state, id, safeguard, notes);
             }
         }
         StepState::Failed { failure, .. } => {
@@ -319,6 +322,31 @@ fn stepped(state: &mut State, id: &HostId, report: StepReport, notes: &mut Vec<N
         }
     }
     Ok(())
+}
+
+/// A host has looked after the contents of the database; told again, it is no news.
+fn kept(state: &mut State, id: &HostId, safeguard: Safeguard, notes: &mut Vec<Note>) {
+    if state.safeguard.as_ref() != Some(&safeguard) {
+        notes.push(Note { host: Some(id.clone()), kind: "backup", text: format!("backup {}", safeguard.words()) });
+        state.safeguard = Some(safeguard);
+    }
+}
+
+/// Why what a host did to the database does not count as done: a backup was demanded, and there is no evidence of one that is enough.
+fn without_backup(state: &State) -> Option<Failure> {
+    let demand = state.plan.backup.filter(|demand| demand.wants_one())?;
+    let what = match &state.safeguard {
+        Some(Safeguard::NotNeeded { .. }) => return None,
+        Some(Safeguard::Made(backup)) if demand.is_met_by(backup.check) => return None,
+        Some(Safeguard::Made(backup)) => format!("with a backup that was only {}", backup.check.words()),
+        None => "and said nothing of a backup".to_owned(),
+    };
+    let hint = "upgrade its agent, and look at the database before you deploy again";
+    Some(Failure::new(
+        FailureKind::Host,
+        format!("the host migrated the database {what}; the environment demands one that was {demand}"),
+        hint,
+    ))
 }
 
 /// An order has an outcome. One that the host is not carrying out any more (a repeat, a superseded order) changes no stage.
@@ -361,8 +389,13 @@ fn order_ended(
             }
             let stage = host_stage(state, id).unwrap_or(stage);
             notes.push(Note { host: Some(id.clone()), kind: "host", text: stage.word().to_owned() });
-            if verb == Verb::Migrate {
-                migrated(state, now, notes);
+            match (verb, without_backup(state)) {
+                (Verb::Migrate, None) => migrated(state, now, notes),
+                (Verb::Migrate, Some(failure)) => {
+                    lose(state, id, Stage::Failed, failure.clone(), now, notes)?;
+                    go_back(state, failure, now, notes);
+                }
+                _ => {}
             }
             Ok(())
         }

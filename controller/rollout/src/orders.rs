@@ -68,7 +68,15 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
             let kind = OrderKind::Prepare { release, variables: plan.variables.clone(), singletons, keep: plan.keep };
             (Verb::Prepare, kind, timeouts.prepare)
         }
-        Stage::Migrating => (Verb::Migrate, OrderKind::Migrate { release }, timeouts.migrate),
+        Stage::Migrating => (
+            Verb::Migrate,
+            OrderKind::Migrate {
+                release,
+                backup: plan.backup,
+                idle: plan.traffic.as_ref().is_some_and(|traffic| traffic.switch.is_some()),
+            },
+            timeouts.migrate,
+        ),
         Stage::Moving if plan.kind == RolloutKind::Rollback => {
             let from = planned.current.clone()?;
             (Verb::Revert, OrderKind::Revert { from, to: Some(release), condemn: false }, timeouts.activate)

@@ -1,8 +1,8 @@
 //! The plan: fixed when the rollout is created, it leaves no choices to execution.
 
 use roadstead_model::{
-    Analysis, AppName, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey, Labels, Millis, OnFailure, Promotion,
-    ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
+    Analysis, AppName, BackupDemand, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey, Labels, Millis, OnFailure,
+    Promotion, ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +55,9 @@ pub struct Plan {
     pub traffic: Option<PlannedTraffic>,
     /// Whether the database migrations run.
     pub migrate: bool,
+    /// The backup that has to be there before they do; absent in plans of controllers that knew of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupDemand>,
     /// Hosts that may be out at once.
     pub max_unavailable: usize,
     /// Hosts that may fail or be away.
@@ -214,6 +217,7 @@ impl Plan {
             traffic: None,
             analysis: environment.analysis.clone().filter(|_| kind == RolloutKind::Rollout),
             migrate: migrate && kind == RolloutKind::Rollout,
+            backup: (migrate && kind == RolloutKind::Rollout).then_some(environment.database.backup),
             max_unavailable,
             failure_budget: strategy.failure_budget.of_rounded_down(total),
             on_failure: if kind == RolloutKind::Rollout { strategy.on_failure } else { OnFailure::GoBack },

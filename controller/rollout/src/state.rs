@@ -1,6 +1,6 @@
 //! Where a rollout stands: its phase, and every host's stage.
 
-use roadstead_model::{Failure, HostId, Millis, ReleaseId, StepName, Timestamp};
+use roadstead_model::{Failure, HostId, Millis, ReleaseId, Safeguard, StepName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +32,9 @@ pub struct State {
     /// Who approved it.
     #[serde(default)]
     pub approvals: Vec<Approval>,
+    /// What keeps the contents of the database that it migrates, once the host that does so has said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safeguard: Option<Safeguard>,
     /// Why nothing further begins until an operator says so.
     #[serde(default)]
     pub hold: Option<Hold>,
@@ -316,6 +319,7 @@ impl State {
             gives_way: false,
             requested_by: String::new(),
             approvals: Vec::new(),
+            safeguard: None,
             hold: None,
             traffic: TrafficState::default(),
             skips_bakes: false,

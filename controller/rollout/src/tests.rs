@@ -1,6 +1,7 @@
 //! The machine against simulated fleets: scripted stories and random histories under invariants.
 
 mod analysis;
+mod backups;
 pub(crate) mod fleet;
 mod gates;
 mod histories;

@@ -7,8 +7,8 @@ use roadstead_bundle::store::{Form, Store as Blobs};
 use roadstead_driver::{EnvironmentRecord, samples};
 use roadstead_model::outlook::{ServiceChange, StepEstimate};
 use roadstead_model::{
-    CanaryStep, EnvironmentSpec, HostName, Labels, Millis, Promotion, ReleaseId, RolloutId, Selector, ServiceName, Share, StepName,
-    Strategy, Timestamp,
+    BackupDemand, CanaryStep, EnvironmentSpec, HostName, Labels, Millis, Promotion, ReleaseId, RolloutId, Selector, ServiceName, Share,
+    StepName, Strategy, Timestamp,
 };
 use roadstead_rollout::{Candidate, Contact, Phase};
 use std::fs;
@@ -202,7 +202,7 @@ fn what_migrations_do_is_told_as_the_release_tells_it() {
     };
     let (migration, notes) = told(Ok(Some(facts)));
     let new = migration.new.unwrap();
-    assert_eq!(migration.backup, Backup::NotMade);
+    assert_eq!(migration.backup, BackupDemand::None, "as the samples' policy has it");
     assert_eq!(
         (new[0].name.as_str(), new[0].sql.as_deref(), new[1].without_sql.as_deref()),
         ("z.0001_first", Some("DROP TABLE t;"), Some("ValueError: x"))

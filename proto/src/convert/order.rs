@@ -85,7 +85,11 @@ impl From<OrderKind> for v1::order::Kind {
                 singletons: singletons.iter().map(ToString::to_string).collect(),
                 keep,
             }),
-            OrderKind::Migrate { release } => Self::Migrate(v1::Migrate { release: Some(release.into()) }),
+            OrderKind::Migrate { release, backup, idle } => Self::Migrate(v1::Migrate {
+                release: Some(release.into()),
+                backup: backup.map(|demand| demand.to_string()).unwrap_or_default(),
+                idle,
+            }),
             OrderKind::Activate { release, expected, confirm_within } => Self::Activate(v1::Activate {
                 release: Some(release.into()),
                 expected: expected.map(String::from).unwrap_or_default(),
@@ -110,7 +114,11 @@ impl TryFrom<v1::order::Kind> for OrderKind {
         use v1::order::Kind;
         Ok(match wire {
             Kind::Prepare(prepare) => prepare.try_into()?,
-            Kind::Migrate(migrate) => Self::Migrate { release: release(migrate.release)? },
+            Kind::Migrate(migrate) => Self::Migrate {
+                release: release(migrate.release)?,
+                backup: optional(&migrate.backup, str::parse, "migrate.backup")?,
+                idle: migrate.idle,
+            },
             Kind::Activate(activate) => Self::Activate {
                 release: release(activate.release)?,
                 expected: optional(&activate.expected, ReleaseId::parse, "activate.expected")?,

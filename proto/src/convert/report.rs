@@ -100,7 +100,9 @@ impl From<StepReport> for v1::StepReport {
         let state = match report.state {
             StepState::Started => State::Started(v1::StepStarted {}),
             StepState::Progress { done, total, note } => State::Progress(v1::StepProgress { done, total, note }),
-            StepState::Succeeded { took, note } => State::Succeeded(v1::StepSucceeded { took_ms: took.0, note }),
+            StepState::Succeeded { took, note, safeguard } => {
+                State::Succeeded(v1::StepSucceeded { took_ms: took.0, note, safeguard: safeguard.map(Into::into) })
+            }
             StepState::Failed { took, failure } => State::Failed(v1::StepFailed { took_ms: took.0, failure: Some(failure.into()) }),
         };
         Self { key: Some(report.key.into()), step: report.step.to_string(), state: Some(state) }
@@ -122,7 +124,11 @@ impl TryFrom<v1::StepReport> for StepReport {
             }
             State::Succeeded(succeeded) => {
                 bounded(succeeded.note.len(), limits::OUTPUT_LINE_BYTES_MAX, "report.step.note")?;
-                StepState::Succeeded { took: Millis(succeeded.took_ms), note: succeeded.note }
+                StepState::Succeeded {
+                    took: Millis(succeeded.took_ms),
+                    note: succeeded.note,
+                    safeguard: succeeded.safeguard.map(TryInto::try_into).transpose()?,
+                }
             }
             State::Failed(failed) => {
                 StepState::Failed { took: Millis(failed.took_ms), failure: failed.failure.field("report.step.failure")?.try_into()? }

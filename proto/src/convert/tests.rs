@@ -26,7 +26,9 @@ fn every_verb_round_trips() {
     let singletons = vec![ServiceName::parse("beat").unwrap()];
     for kind in [
         OrderKind::Prepare { release: release(), variables, singletons, keep: 3 },
-        OrderKind::Migrate { release: release() },
+        OrderKind::Migrate { release: release(), backup: None, idle: false },
+        OrderKind::Migrate { release: release(), backup: Some(BackupDemand::None), idle: false },
+        OrderKind::Migrate { release: release(), backup: Some(BackupDemand::AtLeast(BackupCheck::Listed)), idle: false },
         OrderKind::Activate { release: release(), expected: None, confirm_within: Millis(9) },
         OrderKind::Activate { release: release(), expected: Some(release().id), confirm_within: Millis(9) },
         OrderKind::Confirm { release: release() },
@@ -39,6 +41,36 @@ fn every_verb_round_trips() {
     }
 }
 
+fn backup() -> Backup {
+    Backup {
+        name: "erp-r12-20261127T113000Z".into(),
+        taken_at: Timestamp(1_795_000_000_000),
+        database: "PostgreSQL 15.8, database erp on db-1:5432".into(),
+        identity: "7431200000000000000/erp".into(),
+        place: "/var/lib/roadstead-backups/erp/erp-r12-20261127T113000Z.dump".into(),
+        bytes: 1234,
+        digest: "ab".repeat(32),
+        encrypted: true,
+        check: BackupCheck::Restored,
+        seen: "14 tables, 3402 rows".into(),
+        took: Millis(100),
+        checked_in: Millis(2000),
+    }
+}
+
+#[test]
+fn the_evidence_of_a_backup_is_bounded_and_one_line_each() {
+    let refused = |change: fn(&mut v1::Backup)| {
+        let mut wire = v1::Backup::from(backup());
+        change(&mut wire);
+        Backup::try_from(wire).unwrap_err().to_string()
+    };
+    assert!(refused(|wire| wire.check = "none".into()).contains("backup.check"));
+    assert!(refused(|wire| wire.check = "sworn".into()).contains("backup.check"));
+    assert!(refused(|wire| wire.place = "a\nb".into()).contains("backup.place"));
+    assert!(refused(|wire| wire.seen = "x".repeat(5000)).contains("backup.seen"));
+}
+
 #[test]
 fn every_report_round_trips() {
     let key = OrderKey { rollout: RolloutId(17), sequence: 3 };
@@ -48,7 +80,9 @@ fn every_report_round_trips() {
     for report in [
         step(StepState::Started),
         step(StepState::Progress { done: 1, total: 2, note: "1 task left".into() }),
-        step(StepState::Succeeded { took: Millis(5), note: "12 blobs".into() }),
+        step(StepState::Succeeded { took: Millis(5), note: "12 blobs".into(), safeguard: None }),
+        step(StepState::Succeeded { took: Millis(5), note: "none".into(), safeguard: Some(Safeguard::NotNeeded { why: "empty".into() }) }),
+        step(StepState::Succeeded { took: Millis(5), note: "made".into(), safeguard: Some(Safeguard::Made(Box::new(backup()))) }),
         step(StepState::Failed { took: Millis(5), failure: failure.clone() }),
         Report::Order { key, outcome: OrderOutcome::Done { current: current.clone() } },
         Report::Order { key, outcome: OrderOutcome::Failed { step: StepName::Health, failure: failure.clone(), current: None } },
@@ -70,7 +104,7 @@ fn a_release_whose_parts_disagree_is_refused() {
 
 #[test]
 fn hostile_fields_are_refused_by_name() {
-    let mut wire = v1::Order::from(order(OrderKind::Migrate { release: release() }));
+    let mut wire = v1::Order::from(order(OrderKind::Migrate { release: release(), backup: None, idle: false }));
     wire.app = "../etc".into();
     assert_eq!(Order::try_from(wire).unwrap_err().field, "order.app");
     let facts = v1::HostFacts { host_name: "a\u{1b}[2J".into(), ..Default::default() };

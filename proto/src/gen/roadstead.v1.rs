@@ -356,6 +356,12 @@ pub struct Prepare {
 pub struct Migrate {
     #[prost(message, optional, tag = "1")]
     pub release: ::core::option::Option<ReleaseRef>,
+    /// The backup that has to be there before: none, taken, listed, restored. Empty: the controller knew of no backups.
+    #[prost(string, tag = "2")]
+    pub backup: ::prost::alloc::string::String,
+    /// No traffic goes to the host: what serves there is not what users see.
+    #[prost(bool, tag = "3")]
+    pub idle: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Activate {
@@ -452,6 +458,57 @@ pub struct StepSucceeded {
     pub took_ms: u64,
     #[prost(string, tag = "2")]
     pub note: ::prost::alloc::string::String,
+    /// Absent where the step does not look after the contents of a database.
+    #[prost(message, optional, tag = "3")]
+    pub safeguard: ::core::option::Option<Safeguard>,
+}
+/// What keeps the contents of a database that is migrated.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Safeguard {
+    #[prost(oneof = "safeguard::Kind", tags = "1, 2")]
+    pub kind: ::core::option::Option<safeguard::Kind>,
+}
+/// Nested message and enum types in `Safeguard`.
+pub mod safeguard {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// Why none is needed.
+        #[prost(string, tag = "1")]
+        NotNeeded(::prost::alloc::string::String),
+        #[prost(message, tag = "2")]
+        Made(super::Backup),
+    }
+}
+/// The evidence of a backup.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Backup {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// By the host's clock, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub taken_at_ms: u64,
+    #[prost(string, tag = "3")]
+    pub database: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub identity: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub place: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "6")]
+    pub bytes: u64,
+    /// BLAKE3 in hex; empty where it is no file of the host.
+    #[prost(string, tag = "7")]
+    pub digest: ::prost::alloc::string::String,
+    #[prost(bool, tag = "8")]
+    pub encrypted: bool,
+    /// taken, listed, restored.
+    #[prost(string, tag = "9")]
+    pub check: ::prost::alloc::string::String,
+    #[prost(string, tag = "10")]
+    pub seen: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "11")]
+    pub took_ms: u64,
+    #[prost(uint64, tag = "12")]
+    pub checked_in_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StepFailed {
@@ -1845,6 +1902,9 @@ pub struct StartRolloutRequest {
     /// The beginning of a plan's digest, twelve hex digits or more: refused when the plan would be another one now. Empty: any plan.
     #[prost(string, tag = "6")]
     pub plan: ::prost::alloc::string::String,
+    /// Also below the rollback floor: to a release that the schema of the database no longer allows.
+    #[prost(bool, tag = "7")]
+    pub despite_schema: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SteerRolloutRequest {
@@ -1912,6 +1972,9 @@ pub struct RollbackRequest {
     pub to: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
+    /// Also below the rollback floor: to a release that the schema of the database no longer allows.
+    #[prost(bool, tag = "5")]
+    pub despite_schema: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LockEnvironmentRequest {
@@ -2027,6 +2090,9 @@ pub struct Rollout {
     /// The batch that baked then, from 0.
     #[prost(uint32, tag = "32")]
     pub looked_batch: u32,
+    /// What keeps the contents of the database that it migrates, once the host that does so has said it.
+    #[prost(message, optional, tag = "33")]
+    pub safeguard: ::core::option::Option<Safeguard>,
 }
 /// What is said of a query or a check of the environment's analysis.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use roadstead_model::{
-    AppName, AppState, DiskSpace, Failure, FailureKind, HostFacts, HostId, HostName, Order, OrderKind, ReleaseId, ServiceName, StepName,
+    AppName, AppState, Backup, BackupCheck, DiskSpace, Failure, FailureKind, HostFacts, HostId, HostName, Millis, Order, OrderKind,
+    ReleaseId, Safeguard, ServiceName, StepDone, StepName, Timestamp,
 };
 use roadstead_worker::hands::{Hands, Task};
 use roadstead_worker::leases::Leases;
@@ -39,7 +40,7 @@ impl SimHands {
         let troubled = self.world.is_troubled();
         self.roll(|chance| match step {
             _ if troubled && chance.percent(1) => chance.millis(60_000, 3_600_000),
-            StepName::Fetch | StepName::Venv | StepName::Migrate => chance.millis(100, 20_000),
+            StepName::Fetch | StepName::Venv | StepName::Backup | StepName::Migrate => chance.millis(100, 20_000),
             StepName::Candidate | StepName::Health => chance.millis(500, 5_000),
             _ => chance.millis(1, 500),
         })
@@ -148,8 +149,21 @@ impl SimHands {
         }
     }
 
+    /// What a step tells of the database's contents.
+    fn safeguard(&self, step: StepName, order: &Order) -> Option<Safeguard> {
+        let OrderKind::Migrate { backup: Some(demand), .. } = &order.kind else { return None };
+        if step != StepName::Backup {
+            return None;
+        }
+        if !demand.wants_one() {
+            return Some(Safeguard::NotNeeded { why: "none is wanted".to_owned() });
+        }
+        self.world.keeps(order.fence.rollout);
+        Some(Safeguard::Made(Box::new(backup(order))))
+    }
+
     async fn migrate(&self, order: &Order, span: Duration) -> Result<(), Failure> {
-        let transaction = self.world.begin_migration(order.fence.rollout, &self.host);
+        let transaction = self.world.begin_migration(order, &self.host);
         self.world.witness.saw(format!("{}  migrates for {}", self.name, order.fence.rollout));
         sleep(span).await;
         if self.world.flaw(&order.kind.release().id) == Flaw::Migration {
@@ -162,7 +176,7 @@ impl SimHands {
 
 #[async_trait]
 impl Hands for SimHands {
-    async fn run(&self, step: StepName, task: Task) -> Result<String, Failure> {
+    async fn run(&self, step: StepName, task: Task) -> Result<StepDone, Failure> {
         let order = &task.order;
         self.world.witness.saw(format!("{}  {step} of {} {}", self.name, order.fence.rollout, order.kind.verb()));
         self.world.runs(&self.host, step, order);
@@ -183,7 +197,7 @@ impl Hands for SimHands {
         tokio::select! {
             biased;
             () = task.cancelled.cancelled() => Err(failed(FailureKind::Cancelled, "the step was called off")),
-            done = work => done.map(|()| "done".to_owned()),
+            done = work => done.map(|()| StepDone { note: "done".to_owned(), safeguard: self.safeguard(step, order) }),
         }
     }
 
@@ -276,4 +290,22 @@ impl Hands for SimHands {
     }
 
     async fn rest(&self) {}
+}
+
+/// The evidence of a backup that a rollout made.
+fn backup(order: &Order) -> Backup {
+    Backup {
+        name: format!("{}-{}", order.app, order.fence.rollout),
+        taken_at: Timestamp(0),
+        database: "made up".to_owned(),
+        identity: String::new(),
+        place: String::new(),
+        bytes: 1,
+        digest: String::new(),
+        encrypted: false,
+        check: BackupCheck::Restored,
+        seen: String::new(),
+        took: Millis(1),
+        checked_in: Millis(1),
+    }
 }

@@ -3,8 +3,8 @@
 
 use roadstead_driver::{Event, LockRecord, Refused, StartRequest, Verb};
 use roadstead_model::{
-    Analysis, ApprovalRule, CanaryStep, Check, EnvironmentSpec, Gates, HostId, LeaseSpan, Millis, Number, OnFailure, Promotion, Query,
-    ReleaseId, RoleName, RolloutId, Share, Strategy, Weight, Window,
+    Analysis, ApprovalRule, BackupDemand, CanaryStep, Check, EnvironmentSpec, Gates, HostId, LeaseSpan, Millis, Number, OnFailure,
+    Promotion, Query, ReleaseId, RoleName, RolloutId, Share, Strategy, Weight, Window,
 };
 use roadstead_rollout::{Host, Steer};
 use roadstead_worker::disk::Room;
@@ -184,6 +184,9 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
     if chance.percent(8) {
         // Nobody shares out traffic any more, until the next policy.
         (spec.traffic, spec.strategy.sets) = (None, None);
+    }
+    if chance.percent(20) {
+        spec.database.backup = BackupDemand::None;
     }
     let span = Millis(chance.number(30, 600) * 1_000);
     spec.failover = if chance.percent(60) { LeaseSpan::try_from(span).ok() } else { None };

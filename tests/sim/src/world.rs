@@ -1,7 +1,7 @@
 //! The world: releases with their flaws, machines that run them, and the one database that they share. What happens here is what
 //! users would see, whatever anybody believes.
 
-use roadstead_model::{Fence, HostId, HostName, Order, OrderKey, ReleaseId, RolloutId, StepName, Weight};
+use roadstead_model::{Fence, HostId, HostName, Order, OrderKey, OrderKind, ReleaseId, RolloutId, StepName, Weight};
 use roadstead_rollout::{Stage, Standing, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,6 +61,8 @@ pub(crate) struct Database {
     running: Option<(RolloutId, HostId)>,
     /// Who was told to, in each rollout.
     runners: BTreeMap<RolloutId, HostId>,
+    /// Rollouts for which a backup was made.
+    kept: BTreeSet<RolloutId>,
     /// Rollouts whose migrations are through.
     pub(crate) migrated: BTreeSet<RolloutId>,
 }
@@ -124,8 +126,13 @@ impl World {
     }
 
     /// A host begins to migrate the database.
-    pub(crate) fn begin_migration(&self, rollout: RolloutId, host: &HostId) -> Transaction<'_> {
+    pub(crate) fn begin_migration(&self, order: &Order, host: &HostId) -> Transaction<'_> {
+        let rollout = order.fence.rollout;
         let mut database = self.database();
+        let wanted = matches!(&order.kind, OrderKind::Migrate { backup: Some(demand), .. } if demand.wants_one());
+        if wanted && !database.kept.contains(&rollout) {
+            self.witness.broken("no migration without its backup", format!("{host} begins for {rollout}"));
+        }
         if let Some((other, by)) = &database.running {
             self.witness.broken("one migration at a time", format!("{host} begins for {rollout} while {by} migrates for {other}"));
         }
@@ -135,6 +142,11 @@ impl World {
         }
         database.running = Some((rollout, host.clone()));
         Transaction(self, rollout)
+    }
+
+    /// A host has made a backup for a rollout.
+    pub(crate) fn keeps(&self, rollout: RolloutId) {
+        self.database().kept.insert(rollout);
     }
 
     /// A host runs a step of an order.

@@ -5,6 +5,7 @@
 mod agent_killed;
 mod agent_upgrade;
 mod analysis;
+mod backups;
 mod bad_health;
 mod bad_hosts;
 mod bad_units;

@@ -87,7 +87,7 @@ fn a_plan_tells_what_it_does_to_the_database() {
     println!("{shown}");
     for told in [
         "2 new migrations: customers.0004_newsletter (contract), customers.0005_keys (irreversible)",
-        "Backup     none is made by Roadstead",
+        "Backup     before it, if the database has tables: restored and compared",
         "customers_customer is locked (SHARE) while an index is built: writes wait. Instead: AddIndexConcurrently",
         "The release that runs cannot insert into customers_customer: newsletter is NOT NULL",
         "    ALTER TABLE \"customers_customer\" ADD COLUMN \"newsletter\" boolean DEFAULT false NOT NULL;",
@@ -99,7 +99,7 @@ fn a_plan_tells_what_it_does_to_the_database() {
     println!("{}", fleet.desk.roadstead(&["bundle", "inspect", &bundle]).unwrap());
     println!("{}", fleet.desk.roadstead(&["bundle", "diff", &fleet.erp.bundle("1.1.0"), &bundle]).unwrap());
     let plan = fleet.desk.json(&["plan", "staging", "1.4.0"]).unwrap();
-    assert_eq!(plan["plan"]["migration"]["backup"], "not-made");
+    assert_eq!(plan["plan"]["migration"]["backup"], "restored");
     let new = plan["plan"]["migration"]["new"].as_array().unwrap().clone();
 
     fleet.desk.roadstead(&["deploy", "staging", "1.4.0"]).unwrap();
@@ -116,7 +116,23 @@ fn a_plan_tells_what_it_does_to_the_database() {
     }
     let names: Vec<&Value> = new.iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["customers.0004_newsletter", "customers.0005_keys"], "in the order in which they run");
+    the_schema_is_a_floor(&fleet);
     what_is_odd_is_told(&fleet, &project);
+}
+
+/// The older release cannot insert any more: it comes back only for who says that they know.
+fn the_schema_is_a_floor(fleet: &Fleet) {
+    for words in [&["rollback", "staging"][..], &["deploy", "staging", "1.1.0"]] {
+        let done = fleet.desk.try_roadstead(words).unwrap();
+        assert_eq!(done.code, Some(3), "{done:?}");
+        assert!(done.stderr.contains("1.1.0") && done.stderr.contains("customers.0004_newsletter"), "{}", done.stderr);
+        assert!(done.stderr.contains("roadstead db list") && done.stderr.contains("--despite-schema"), "{}", done.stderr);
+    }
+    let plan = fleet.desk.json(&["plan", "staging", "1.1.0"]).unwrap();
+    assert!(plan["obstacles"].as_array().unwrap().iter().any(|obstacle| obstacle["kind"] == "below-floor"), "{plan}");
+    assert_eq!(fleet.serving().unwrap(), ["1.4.0"]);
+    fleet.desk.roadstead(&["rollback", "staging", "--despite-schema"]).unwrap();
+    assert_eq!(fleet.serving().unwrap(), ["1.1.0"]);
 }
 
 /// A build goes on whatever a migration does, says what it could not get, and repeats.

@@ -27,7 +27,7 @@ pub(crate) fn kinds() -> Vec<OrderKind> {
     let release = release();
     vec![
         OrderKind::Prepare { release: release.clone(), variables: [].into(), singletons: vec![], keep: 3 },
-        OrderKind::Migrate { release: release.clone() },
+        OrderKind::Migrate { release: release.clone(), backup: None, idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1000) },
         OrderKind::Confirm { release: release.clone() },
         OrderKind::Revert { from: release.clone(), to: None, condemn: true },
@@ -70,7 +70,7 @@ impl World {
                 Some(if self.fails.contains(&step) {
                     Record::Failed { step, failure: failure(FailureKind::Check), took: Millis(1) }
                 } else {
-                    Record::Succeeded { step, note: "done".into(), took: Millis(1) }
+                    Record::Succeeded { step, note: "done".into(), took: Millis(1), safeguard: None }
                 })
             }
             Next::Undo(step) => {

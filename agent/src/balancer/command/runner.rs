@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use roadstead_model::{AppName, Failure, FailureKind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
 use crate::host::command::{self, Command};
@@ -49,6 +50,7 @@ impl OnHost {
             within: self.settings.within,
             memory_max: None,
             offline: false,
+            binds: Vec::new(),
         }
     }
 }
@@ -63,7 +65,8 @@ impl Runner for OnHost {
                 lines.push(line.to_owned());
             }
         };
-        let finished = command::run_anew(&self.host, &self.command(more), take).await.map_err(|error| error.failure())?;
+        let finished =
+            command::run_anew(&self.host, &self.command(more), &CancellationToken::new(), take).await.map_err(|error| error.failure())?;
         let shown: String = format!("{} {}", self.settings.words.join(" "), more.join(" ")).chars().take(200).collect();
         if !finished.is_success() {
             let hint = "see its last output, and run it by hand on the host";

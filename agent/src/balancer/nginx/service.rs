@@ -63,8 +63,11 @@ impl Service for OfHost {
             within: TEST_AT_MOST,
             memory_max: None,
             offline: false,
+            binds: Vec::new(),
         };
-        let finished = command::run_anew(&self.host, &command, |_| {}).await.map_err(|error| error.failure())?;
+        let finished = command::run_anew(&self.host, &command, &tokio_util::sync::CancellationToken::new(), |_| {})
+            .await
+            .map_err(|error| error.failure())?;
         if finished.is_success() {
             return Ok(());
         }

@@ -96,6 +96,7 @@ fn command(
         within: release.manifest.spec.steps.command_timeout.to_duration(),
         memory_max: release.manifest.spec.steps.memory_max,
         offline: true,
+        binds: Vec::new(),
     })
 }
 

@@ -22,7 +22,7 @@ fn order(sequence: u32) -> Order {
 
 fn some_records() -> Vec<Record> {
     let step = StepName::Candidate;
-    vec![Record::Started { step }, Record::Succeeded { step, note: "2 units, \"ready\"\n".into(), took: Millis(5) }]
+    vec![Record::Started { step }, Record::Succeeded { step, note: "2 units, \"ready\"\n".into(), took: Millis(5), safeguard: None }]
 }
 
 struct Place(tempfile::TempDir);

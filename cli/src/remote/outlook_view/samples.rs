@@ -53,7 +53,7 @@ pub(crate) fn first() -> Outlook {
                 django: true,
                 new: Some(names.collect()),
                 hooks: false,
-                backup: Backup::NotMade,
+                backup: BackupDemand::default(),
             }),
             services: vec![service("web", ServiceChange::Starts, Some(2), None)],
             bytes_at_most: Some(96_000_000),

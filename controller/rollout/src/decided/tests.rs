@@ -29,7 +29,9 @@ fn others(value: &Value) -> Vec<Value> {
         Value::Number(number) => vec![(number.as_u64().unwrap() + 1).into()],
         Value::String(text) if text.len() == 64 => vec!["0".repeat(64).into()],
         Value::String(text) => {
-            [format!("{text}x"), "level".into(), "manual".into(), "ask".into(), "9.9-0123456789ab".into()].map(Value::from).into()
+            [format!("{text}x"), "taken".into(), "level".into(), "manual".into(), "ask".into(), "9.9-0123456789ab".into()]
+                .map(Value::from)
+                .into()
         }
         _ => vec![],
     }

@@ -236,7 +236,8 @@ fn a_repeated_report_changes_nothing() {
 fn steps_whose_reports_were_lost_are_known_from_the_next_hello() {
     let mut fleet = Fleet::new(plan(RolloutKind::Rollout, &one_by_one(0), 1));
     let key = orders(&fleet.state, 1).remove(&host_id(0)).unwrap().key();
-    let done = |step, took| StepReport { key, step, state: StepState::Succeeded { took: Millis(took), note: String::new() } };
+    let done =
+        |step, took| StepReport { key, step, state: StepState::Succeeded { took: Millis(took), note: String::new(), safeguard: None } };
     fleet.event(Event::Report { host: host_id(0), report: Report::Step(done(StepName::Preflight, 1)) });
     let running = StepReport { key, step: StepName::Verify, state: StepState::Started };
     fleet.event(Event::Report { host: host_id(0), report: Report::Step(running) });

@@ -1,18 +1,23 @@
 //! Rollouts: starting, steering, going back, watching.
 
-use roadstead_model::{AppName, DigestStart, EnvironmentName, HostId, Millis, ReleaseId, RoleName, RolloutId, limits};
+use roadstead_model::{AppName, Digest, DigestStart, EnvironmentName, HostId, Millis, ReleaseId, RoleName, RolloutId, StepName, limits};
 use roadstead_proto::v1;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tonic::Status;
 
 use super::super::Context;
-use super::super::status::{invalid, refused, stored, unknown};
+use super::super::status::{internal, invalid, not_now, refused, stored, unknown};
 use super::releases::{meant, reason};
 use super::{Admin, Lines, put};
+use crate::floor::{WAYS_OUT, below};
 use crate::view::view_of;
-use roadstead_driver::{StartRequest, Verb};
-use roadstead_rollout::{Plan, PlannedHost, Steer};
+use roadstead_bundle::walk::migration_facts;
+use roadstead_driver::{ReleaseRecord, RolloutRecord, StartRequest, Verb};
+use roadstead_rollout::{Phase, Plan, PlannedHost, Steer};
 
+/// Rollouts whose migrations may still be what the schema is.
+const LOOKED_BACK: u32 = 20;
 /// Rollouts that one answer shows.
 const SHOWN_MAX: u32 = 200;
 /// A key of a request.
@@ -45,6 +50,9 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
         "" => None,
         text => Some(DigestStart::parse(text).map_err(invalid)?),
     };
+    if !request.despite_schema {
+        keep_above_floor(context, &environment, &app, Some(&release)).await?;
+    }
     let start = StartRequest {
         environment,
         app,
@@ -55,6 +63,73 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
         plan,
     };
     ask(context, Verb::Start(start)).await
+}
+
+/// Refuses a release that the database no longer allows; `None` is the one that served before. A rollout that is under way, and that is ended by
+/// that, goes back to what served when it began, which has passed its checks with the new schema.
+async fn keep_above_floor(context: &Context, environment: &EnvironmentName, app: &AppName, to: Option<&ReleaseId>) -> Result<(), Status> {
+    let under_way = context.store.unfinished_rollouts().await.map_err(stored)?;
+    let of_place = |record: &&RolloutRecord| record.state.plan.environment == *environment && record.state.plan.app == *app;
+    let begun = |record: &RolloutRecord| !matches!(record.state.phase, Phase::Gated { .. });
+    if to.is_none() && under_way.iter().filter(of_place).any(begun) {
+        return Ok(());
+    }
+    match floor_of(context, environment, app, to).await? {
+        Some(why) => Err(not_now(why, WAYS_OUT)),
+        None => Ok(()),
+    }
+}
+
+/// Why a release is below the rollback floor of an environment, or nothing.
+pub(super) async fn floor_of(
+    context: &Context,
+    environment: &EnvironmentName,
+    app: &AppName,
+    to: Option<&ReleaseId>,
+) -> Result<Option<String>, Status> {
+    let Some(record) = context.store.environment(environment, app).await.map_err(stored)? else { return Ok(None) };
+    let target = match (to, record.previous) {
+        (Some(id), _) => context.store.release_by_id(app, id).await.map_err(stored)?,
+        (None, Some(previous)) => context.store.release(&previous).await.map_err(stored)?,
+        (None, None) => None,
+    };
+    let current = match record.current {
+        Some(digest) => context.store.release(&digest).await.map_err(stored)?,
+        None => None,
+    };
+    let Some(target) = target else { return Ok(None) };
+    let mut made = current.map(|current| BTreeMap::from([(current.digest, current)])).unwrap_or_default();
+    made.append(&mut that_migrated(context, environment, app).await?);
+    // A release that came later knows what was done before, whatever of it is still listed.
+    made.retain(|digest, release| *digest != target.digest && release.published_at > target.published_at);
+    let blobs = context.blobs.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        made.values().find_map(|release| {
+            // What cannot be read tells nothing: going back is not refused for that.
+            let facts = migration_facts(&blobs, &release.manifest).ok().flatten();
+            below(&release.manifest, facts.as_ref(), (&target.id(), &target.manifest))
+        })
+    });
+    reading.await.map_err(internal)
+}
+
+/// Releases whose migrations were run by the newest rollouts of an environment, the ones that went back among them: the schema stayed.
+async fn that_migrated(context: &Context, environment: &EnvironmentName, app: &AppName) -> Result<BTreeMap<Digest, ReleaseRecord>, Status> {
+    let mut releases = BTreeMap::new();
+    let removed = context.store.removed_up_to(environment, app).await.map_err(stored)?;
+    for record in context.store.rollouts(environment.as_str(), LOOKED_BACK).await.map_err(stored)? {
+        let plan = &record.state.plan;
+        let migrated = record.state.hosts.values().any(|host| host.times.iter().any(|(step, ..)| *step == StepName::Migrate));
+        let of_place = plan.app == *app && plan.rollout > removed;
+        if of_place
+            && migrated
+            && !releases.contains_key(&plan.release.manifest)
+            && let Some(release) = context.store.release(&plan.release.manifest).await.map_err(stored)?
+        {
+            releases.insert(release.digest, release);
+        }
+    }
+    Ok(releases)
 }
 
 async fn ask(context: &Context, verb: Verb) -> Result<v1::Rollout, Status> {
@@ -125,6 +200,9 @@ pub(super) async fn rollback(context: &Context, admin: &Admin, request: v1::Roll
         "" => None,
         text => Some(meant(context, Some(&app), text).await?.id()),
     };
+    if !request.despite_schema {
+        keep_above_floor(context, &environment, &app, to.as_ref()).await?;
+    }
     ask(context, Verb::Rollback { environment, app, to, reason: reason(&request.reason)?, by: admin.actor() }).await
 }
 

@@ -48,7 +48,7 @@ fn done(status: &Status) -> Option<Record> {
         Next::Run(step) if step == StepName::Health => {
             Some(Record::Failed { step, failure: Failure::new(FailureKind::Check, "ill", "look"), took: Millis(1) })
         }
-        Next::Run(step) => Some(Record::Succeeded { step, note: String::new(), took: Millis(1) }),
+        Next::Run(step) => Some(Record::Succeeded { step, note: String::new(), took: Millis(1), safeguard: None }),
         Next::Undo(step) if !started => Some(Record::UndoStarted { step }),
         Next::Undo(step) => Some(Record::UndoFinished { step }),
         Next::Finish(ending) => Some(Record::Ended { outcome: ending.outcome(None) }),

@@ -2,7 +2,7 @@
 //! not compile here.
 
 use roadstead_deployment::{Reversibility, reversibility, steps_of};
-use roadstead_model::{Digest, Millis, OrderKind, ReleaseId, ReleaseRef, StepName};
+use roadstead_model::{BackupDemand, Digest, Millis, OrderKind, ReleaseId, ReleaseRef, StepName};
 use std::collections::BTreeMap;
 
 /// What an operator does so that a step comes by. Each begins with the old release on every host, and nothing of the new one.
@@ -52,7 +52,9 @@ pub(super) const fn running(step: StepName) -> Row {
         | StepName::Unpack
         | StepName::Venv
         | StepName::Configure
-        | StepName::Collectstatic => row(Scenario::Deploy, Helper::None),
+        | StepName::Collectstatic
+        | StepName::Compatible => row(Scenario::Deploy, Helper::None),
+        StepName::Backup => row(Scenario::Deploy, Helper::Command("backup")),
         StepName::Migrate => row(Scenario::Deploy, Helper::Command("migrate")),
         StepName::Candidate | StepName::Cutover | StepName::Proof => row(Scenario::Deploy, Helper::New("web")),
         StepName::Health => row(Scenario::Deploy, Helper::New("worker")),
@@ -109,7 +111,7 @@ fn orders() -> [OrderKind; 5] {
     let release = ReleaseRef { id: ReleaseId::parse("1.0.0-0123456789ab").unwrap(), manifest: Digest::of(b"any") };
     [
         OrderKind::Prepare { release: release.clone(), variables: BTreeMap::new(), singletons: Vec::new(), keep: 0 },
-        OrderKind::Migrate { release: release.clone() },
+        OrderKind::Migrate { release: release.clone(), backup: Some(BackupDemand::default()), idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1) },
         OrderKind::Confirm { release: release.clone() },
         OrderKind::Revert { from: release, to: None, condemn: false },

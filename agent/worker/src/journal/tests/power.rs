@@ -12,7 +12,7 @@ fn following(records: &[Record], fails: usize) -> Option<Record> {
     let announced = matches!(records.last(), Some(Record::Started { .. } | Record::UndoStarted { .. }));
     Some(match next(&status) {
         Next::Run(step) if !announced => Record::Started { step },
-        Next::Run(step) if records.len() < fails => Record::Succeeded { step, note: "done".into(), took: Millis(1) },
+        Next::Run(step) if records.len() < fails => Record::Succeeded { step, note: "done".into(), took: Millis(1), safeguard: None },
         Next::Run(step) => Record::Failed { step, failure: Failure::new(FailureKind::Check, "it failed", "look"), took: Millis(1) },
         Next::Undo(step) if !announced => Record::UndoStarted { step },
         Next::Undo(step) => Record::UndoFinished { step },

@@ -25,7 +25,7 @@ pub(super) fn stories() -> Vec<Story> {
     vec![
         story("prepare", prepare(), &[], &[]),
         story("prepare fails", prepare(), &[StepName::Venv], &[]),
-        story("migrate fails", OrderKind::Migrate { release: release() }, &[StepName::Migrate], &[]),
+        story("migrate fails", OrderKind::Migrate { release: release(), backup: None, idle: false }, &[StepName::Migrate], &[]),
         story("activate", activate(), &[], &[]),
         story("activate fails at its first step", activate(), &[StepName::Candidate], &[]),
         story("activate fails at its last step", activate(), &[StepName::Health], &[]),
@@ -130,7 +130,7 @@ async fn a_superseded_order_is_undone_after_a_kill_before_the_newer_one_acts() {
     rig.hands.saw("run erp proof").await;
     let hands = rig.stop().await;
     // As if the newer order had been accepted just before the kill.
-    let newer = order(2, 1, OrderKind::Migrate { release: release() });
+    let newer = order(2, 1, OrderKind::Migrate { release: release(), backup: None, idle: false });
     let folder = root.path().join("var/lib/roadstead-agent/journal");
     Journals::new(Arc::new(RealDisk), WallClock::of_host(), folder).create(&newer).unwrap();
     let rig = Rig::start(root.path(), hands).await;

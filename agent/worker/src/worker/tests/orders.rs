@@ -118,7 +118,7 @@ async fn a_newer_order_calls_off_the_running_one_which_is_undone_first() {
     let rig = Rig::start(root.path(), FakeHands::new(world)).await;
     rig.order(order(1, 1, activate())).await;
     rig.hands.saw("run erp proof").await;
-    rig.order(order(2, 1, OrderKind::Migrate { release: release() })).await;
+    rig.order(order(2, 1, OrderKind::Migrate { release: release(), backup: None, idle: false })).await;
     assert_eq!(failed_at(&rig.outcome().await), Some((StepName::Proof, FailureKind::Cancelled)));
     assert!(matches!(rig.outcome().await, Report::Order { outcome: OrderOutcome::Done { .. }, .. }));
     assert_eq!(rig.hands.log()[2..], ["run erp proof", "stop erp proof", "undo erp cutover", "undo erp candidate", "run erp migrate"]);
@@ -154,7 +154,7 @@ async fn apps_do_not_wait_for_each_other() {
     let root = root();
     let world = World { waits: [StepName::Migrate].into(), ..World::default() };
     let rig = Rig::start(root.path(), FakeHands::new(world)).await;
-    rig.order(order(1, 1, OrderKind::Migrate { release: release() })).await;
+    rig.order(order(1, 1, OrderKind::Migrate { release: release(), backup: None, idle: false })).await;
     rig.hands.saw("run erp migrate").await;
     rig.order(of_app(order(2, 1, confirm()), "shop")).await;
     assert!(matches!(rig.outcome().await, Report::Order { outcome: OrderOutcome::Done { .. }, .. }));

@@ -185,7 +185,7 @@ fn orders() -> [(&'static str, Order); 6] {
     let release = release_ref();
     [
         ("prepare", order(1, OrderKind::Prepare { release: release.clone(), variables, singletons, keep: 3 })),
-        ("migrate", order(2, OrderKind::Migrate { release: release.clone() })),
+        ("migrate", order(2, OrderKind::Migrate { release: release.clone(), backup: None, idle: false })),
         (
             "activate",
             order(3, OrderKind::Activate { release: release.clone(), expected: Some(release.id.clone()), confirm_within: Millis(9) }),
@@ -204,7 +204,7 @@ fn journals() -> Vec<Seed> {
     let [prepare, _, activate, ..] = orders();
     let header = |order: &Order| Record::Header { format: JOURNAL_FORMAT, order: order.clone() };
     let started = |step| Record::Started { step };
-    let succeeded = |step| Record::Succeeded { step, note: "n".to_owned(), took: Millis(5) };
+    let succeeded = |step| Record::Succeeded { step, note: "n".to_owned(), took: Millis(5), safeguard: None };
     let failed = |step| Record::Failed { step, failure: failure(), took: Millis(5) };
     let (candidate, cutover) = (StepName::Candidate, StepName::Cutover);
     let undone = [

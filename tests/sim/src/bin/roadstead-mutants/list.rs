@@ -252,6 +252,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 2000,
     },
     Mutant {
+        name: "a database is migrated before it is backed up",
+        file: "model/src/step.rs",
+        from: "&[Self::Backup, Self::Migrate, Self::Compatible]",
+        to: "&[Self::Migrate, Self::Backup, Self::Compatible]",
+        within: 100,
+    },
+    Mutant {
         name: "nobody minds a home that was not prepared for what it is to run",
         file: "controller/driver/src/level.rs",
         from: " && !lacking.contains(&host.id);",

@@ -1,0 +1,292 @@
+//! Where backups lie: a folder for each app, in it two files for each backup, the backup and its evidence. One without evidence was not
+//! finished and counts for nothing.
+//!
+//! ```text
+//! FOLDER/APP/NAME.dump|.sqlite[.age]   what is kept
+//! FOLDER/APP/NAME.json                 its evidence
+//! FOLDER/.work/APP/take/               where the app's user makes one
+//! FOLDER/.work/APP/check/              what is looked at, and where it is restored
+//! ```
+
+use roadstead_model::{AppName, Backup, DigestHasher, Failure, FailureKind, limits};
+use roadstead_worker::files::{create_private_folder, read_bounded, sync_folder, write_atomically};
+use std::fs::{self, File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::host::user::{Account, own};
+use crate::steps::util::{io_failure, on_disk};
+
+/// What a script tells of a database; that of one with ten thousand tables is no larger, and the agent has little memory.
+const FACTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const EVIDENCE_BYTES_MAX: u64 = 16 * 1024;
+
+/// The backups of one app on this host.
+#[derive(Debug, Clone)]
+pub(crate) struct Shelf {
+    folder: PathBuf,
+    work: PathBuf,
+}
+
+impl Shelf {
+    /// The shelf of an app below a folder.
+    pub(crate) fn of(folder: &Path, app: &AppName) -> Self {
+        Self { folder: folder.join(app.as_str()), work: folder.join(".work").join(app.as_str()) }
+    }
+
+    /// Where the app's user makes a backup.
+    pub(crate) fn take(&self) -> PathBuf {
+        self.work.join("take")
+    }
+
+    /// What a backup that is made consists of.
+    pub(crate) fn fresh(&self) -> PathBuf {
+        self.take().join("backup")
+    }
+
+    /// What was seen of the database meanwhile.
+    pub(crate) fn taken(&self) -> PathBuf {
+        self.take().join("taken.json")
+    }
+
+    /// Where a backup is restored.
+    pub(crate) fn place(&self) -> PathBuf {
+        self.work.join("check")
+    }
+
+    /// What was seen of the backup.
+    pub(crate) fn checked(&self) -> PathBuf {
+        self.place().join("checked.json")
+    }
+
+    /// A backup that is not finished.
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        self.work.join("backup")
+    }
+
+    /// The same, encrypted.
+    pub(crate) fn encrypted(&self) -> PathBuf {
+        self.work.join("backup.age")
+    }
+
+    /// The keys that it is encrypted to.
+    pub(crate) fn recipients(&self) -> PathBuf {
+        self.work.join("recipients")
+    }
+
+    /// Where a finished backup lies.
+    pub(crate) fn finished(&self, name: &str, ending: &str) -> PathBuf {
+        self.folder.join(format!("{name}.{ending}"))
+    }
+
+    fn evidence(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.json"))
+    }
+
+    /// Makes the folders. What is in them stays: a unit of an agent that has died may still work there.
+    pub(crate) fn prepare(&self, app: &Account, checker: &Account) -> Result<(), Failure> {
+        create_private_folder(&self.folder).map_err(|error| on_disk(&error))?;
+        for (folder, owner) in [(self.take(), app), (self.place(), checker)] {
+            create_private_folder(&folder).map_err(|error| on_disk(&error))?;
+            own(&folder, Some(owner), Some(owner)).map_err(|e| io_failure("give away", &folder, &e))?;
+        }
+        Ok(())
+    }
+
+    /// What a script wrote, though its user may have put anything there.
+    pub(crate) fn read<T: serde::de::DeserializeOwned>(&self, path: &Path) -> Result<T, Failure> {
+        let file = open_regular(path)?;
+        let mut bytes = Vec::new();
+        file.take(FACTS_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|e| io_failure("read", path, &e))?;
+        if bytes.len() as u64 > FACTS_BYTES_MAX {
+            return Err(senseless(path, &format!("it is larger than {FACTS_BYTES_MAX} bytes")));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| senseless(path, &error.to_string()))
+    }
+
+    /// Takes a backup, and what was seen of the database, out of the hands of the app's user. First the folder: from then on nobody but root
+    /// can put anything else under its names.
+    pub(crate) fn take_over(&self) -> Result<(), Failure> {
+        let (from, to) = (self.fresh(), self.unfinished());
+        take_back(&self.take())?;
+        let file = open_regular(&from)?;
+        let doing = |doing: &'static str| move |error| io_failure(doing, &from.clone(), &error);
+        if nix::unistd::Uid::effective().is_root() {
+            std::os::unix::fs::fchown(&file, Some(0), Some(0)).map_err(doing.clone()("take over"))?;
+        }
+        // The one that looks at it may be let in by a bind of its own; nobody comes by its path.
+        file.set_permissions(fs::Permissions::from_mode(0o444)).map_err(doing.clone()("protect"))?;
+        file.sync_all().map_err(doing("sync"))?;
+        let taken = open_regular(&self.taken())?;
+        taken.set_permissions(fs::Permissions::from_mode(0o444)).map_err(|e| io_failure("protect", &self.taken(), &e))?;
+        fs::rename(self.fresh(), &to).map_err(|e| io_failure("take over", &to, &e))
+    }
+
+    /// All finished backups.
+    pub(crate) fn all(&self) -> Vec<Backup> {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
+        let files = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+        files.filter_map(|path| read_evidence(&path)).collect()
+    }
+
+    /// Puts a backup on the shelf: first what is kept, then its evidence.
+    pub(crate) fn put(&self, from: &Path, backup: &Backup) -> Result<(), Failure> {
+        let to = Path::new(&backup.place);
+        let file = open_regular(from)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(|e| io_failure("protect", from, &e))?;
+        file.sync_all().map_err(|e| io_failure("sync", from, &e))?;
+        fs::rename(from, to).map_err(|e| io_failure("keep", to, &e))?;
+        sync_folder(&self.folder).map_err(|error| on_disk(&error))?;
+        self.note(backup)
+    }
+
+    /// Writes the evidence of a backup.
+    pub(crate) fn note(&self, backup: &Backup) -> Result<(), Failure> {
+        let path = self.evidence(&backup.name);
+        let text = serde_json::to_vec_pretty(backup).map_err(|error| senseless(&path, &error.to_string()))?;
+        write_atomically(&path, &text, 0o600).map_err(|error| on_disk(&error))
+    }
+
+    /// Removes a backup: its evidence first, so that what is left counts for nothing.
+    pub(crate) fn remove(&self, backup: &Backup) -> Result<(), Failure> {
+        let path = self.evidence(&backup.name);
+        fs::remove_file(&path).map_err(|e| io_failure("remove", &path, &e))?;
+        let kept = Path::new(&backup.place);
+        // What an operator's command made lies elsewhere, and is theirs to remove.
+        if kept.parent() != Some(&self.folder) {
+            return Ok(());
+        }
+        match fs::remove_file(kept) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_failure("remove", kept, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes files that no evidence speaks of: a crash came between the two. How many those were.
+    pub(crate) fn sweep(&self) -> usize {
+        let places: Vec<PathBuf> = self.all().iter().map(|backup| PathBuf::from(&backup.place)).collect();
+        let Ok(entries) = fs::read_dir(&self.folder) else { return 0 };
+        let files = entries.flatten().map(|entry| entry.path());
+        let stray = |path: &PathBuf| {
+            path.extension().is_some_and(|ending| ["dump", "sqlite", "age"].iter().any(|known| ending == *known)) && !places.contains(path)
+        };
+        files.filter(stray).filter(|path| fs::remove_file(path).is_ok()).count()
+    }
+
+    /// Takes what a check told out of the hands of whoever made it.
+    pub(crate) fn take_check_over(&self) -> Result<(), Failure> {
+        take_back(&self.place())
+    }
+
+    /// Clears away what is not finished: what is in clear, what was restored.
+    pub(crate) fn clear(&self) -> Result<(), Failure> {
+        match fs::remove_dir_all(&self.work) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_failure("clear", &self.work, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A folder that was given away is root's again.
+fn take_back(folder: &Path) -> Result<(), Failure> {
+    own(folder, None, None).map_err(|e| io_failure("take back", folder, &e))
+}
+
+/// The size and the BLAKE3 digest of a file.
+pub(crate) fn weigh(path: &Path) -> Result<(u64, String), Failure> {
+    let doing = |error: std::io::Error| io_failure("read", path, &error);
+    let mut file = open_regular(path)?;
+    let mut hasher = DigestHasher::default();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut bytes = 0_u64;
+    loop {
+        match file.read(&mut buffer).map_err(doing)? {
+            0 => return Ok((bytes, hasher.finish().to_string())),
+            count => {
+                hasher.update(&buffer[..count]);
+                bytes += count as u64;
+            }
+        }
+    }
+}
+
+fn read_evidence(path: &Path) -> Option<Backup> {
+    let backup: Backup = serde_json::from_slice(&read_bounded(path, EVIDENCE_BYTES_MAX).ok()?).ok()?;
+    let named = path.file_stem().is_some_and(|stem| stem == backup.name.as_str());
+    (named && backup.name.len() <= limits::BACKUP_TEXT_BYTES_MAX).then_some(backup)
+}
+
+/// A plain file, and no link to another one.
+fn open_regular(path: &Path) -> Result<File, Failure> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|e| io_failure("open", path, &e))?;
+    let found = file.metadata().map_err(|e| io_failure("look at", path, &e))?;
+    if found.is_file() && found.nlink() == 1 { Ok(file) } else { Err(senseless(path, "it is no plain file of its own")) }
+}
+
+fn senseless(path: &Path, why: &str) -> Failure {
+    let hint = "see the output of the step; nothing was migrated";
+    Failure::new(FailureKind::Host, format!("{} cannot be used: {why}", path.display()), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::retention::sample;
+    use roadstead_model::BackupCheck;
+
+    fn shelf() -> (tempfile::TempDir, Shelf) {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::of(root.path(), &AppName::parse("erp").unwrap());
+        for folder in [&shelf.folder, &shelf.take(), &shelf.place()] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        (root, shelf)
+    }
+
+    #[test]
+    fn what_has_no_evidence_counts_for_nothing() {
+        let (_root, shelf) = shelf();
+        let mut backup = sample("erp-r1", 5, BackupCheck::Restored);
+        backup.place = shelf.finished("erp-r1", "dump").display().to_string();
+        fs::write(shelf.unfinished(), "rows").unwrap();
+        assert!(shelf.all().is_empty());
+        shelf.put(&shelf.unfinished(), &backup).unwrap();
+        assert_eq!(shelf.all(), [backup.clone()]);
+        fs::write(shelf.finished("erp-r9", "dump.age"), "a crash came before its evidence").unwrap();
+        assert_eq!(shelf.sweep(), 1);
+        assert_eq!(fs::metadata(&backup.place).unwrap().mode() & 0o777, 0o600);
+        fs::write(shelf.folder.join("erp-r2.json"), fs::read(shelf.evidence("erp-r1")).unwrap()).unwrap();
+        fs::write(shelf.folder.join("erp-r3.json"), "{").unwrap();
+        assert_eq!(shelf.all().len(), 1, "evidence is that of the backup that it names");
+        shelf.remove(&backup).unwrap();
+        assert!(shelf.all().is_empty() && !Path::new(&backup.place).exists());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_backup_is_refused() {
+        let (root, shelf) = shelf();
+        let secret = root.path().join("secret");
+        fs::write(&secret, "{}").unwrap();
+        std::os::unix::fs::symlink(&secret, shelf.fresh()).unwrap();
+        assert!(shelf.take_over().unwrap_err().summary.contains("open"));
+        fs::remove_file(shelf.fresh()).unwrap();
+        fs::hard_link(&secret, shelf.fresh()).unwrap();
+        assert!(shelf.take_over().unwrap_err().summary.contains("no plain file"));
+        std::os::unix::fs::symlink(&secret, shelf.taken()).unwrap();
+        assert!(shelf.read::<serde_json::Value>(&shelf.taken()).is_err());
+    }
+
+    #[test]
+    fn what_a_command_made_is_not_removed_with_its_evidence() {
+        let (root, shelf) = shelf();
+        let mut backup = sample("erp-r1", 5, BackupCheck::Taken);
+        let elsewhere = root.path().join("snapshot");
+        fs::write(&elsewhere, "theirs").unwrap();
+        backup.place = elsewhere.display().to_string();
+        shelf.note(&backup).unwrap();
+        shelf.remove(&backup).unwrap();
+        assert!(elsewhere.exists());
+    }
+}

@@ -1,0 +1,251 @@
+# Takes a backup of the application's own database, as the application's user and over the connection that its settings name. What the
+# database holds is looked at in the very snapshot that is dumped, while others go on writing. Runs in place of a command of manage.py,
+# changes nothing in the database, and writes the backup and what it saw into the folder that it is given.
+import glob
+import json
+import os
+import re
+import runpy
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+# Words and no variables: files of variables are the app's, and win over the unit's own.
+FOLDER, NAME, WAY = sys.argv[1:4]
+RESTORES, LOOKS = WAY == "restores", WAY == "looks"
+SLACK = 64 * 1024 * 1024
+# What of a connection is handed on. The driver may bring a newer libpq than pg_dump has, with words that this one does not know.
+WORDS = {
+    "host", "hostaddr", "port", "dbname", "user", "passfile", "options", "connect_timeout", "keepalives", "keepalives_idle",
+    "keepalives_interval", "keepalives_count", "target_session_attrs", "channel_binding", "gssencmode", "krbsrvname", "sslmode", "sslcert",
+    "sslkey", "sslrootcert", "sslcrl",
+}
+
+
+class Refused(Exception):
+    """No backup can be made: what is in the way, what to do, and the last output that tells."""
+
+
+def tell(done, total, what):
+    print(f"roadstead-progress {done} {total} {what}", flush=True)
+
+
+def write(outcome, **told):
+    """Tells what came of it. The name is that of this very run: what another one left behind is not taken for its word."""
+    path = os.path.join(FOLDER, "taken.json")
+    with open(path + ".new", "w") as file:
+        json.dump({outcome: {"name": NAME, **told}}, file)
+    os.rename(path + ".new", path)
+
+
+def unapplied(connection):
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    return [f"{m.app_label}.{m.name}" for m, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+
+
+def room(dump, restored):
+    """Refuses to begin where the disk would be full before the end: with the dump, and with the cluster that it is restored into and its log."""
+    size, needed = restored, dump + (restored + restored // 4 if RESTORES else 0) + SLACK
+    free = shutil.disk_usage(FOLDER).free
+    if free < needed:
+        raise Refused(f"{free >> 20} MiB are free where backups are made, and a database of {size >> 20} MiB may need {needed >> 20} MiB",
+                      "make room, or give backups a larger disk with `directory` under [backup.APP] in agent.toml")
+
+
+def newest_tools(server):
+    """The folder of the PostgreSQL programs to use: those of the server's own major version, else newer ones."""
+    found = {}
+    for path in glob.glob("/usr/lib/postgresql/*/bin/pg_dump") + glob.glob("/usr/pgsql-*/bin/pg_dump") + glob.glob("/usr/bin/pg_dump"):
+        try:
+            said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20).stdout
+        except (OSError, subprocess.SubprocessError):
+            continue
+        version = re.search(r"\) (\d+)", said)
+        if version:
+            found.setdefault(int(version.group(1)), os.path.dirname(path))
+    fit = sorted(major for major in found if major >= server)
+    if not fit:
+        there = f"only of version {', '.join(map(str, sorted(found)))}" if found else "not here"
+        raise Refused(f"the server is PostgreSQL {server}, and pg_dump is {there}: an older one does not know all that it holds",
+                      f"install postgresql-client-{server} or newer")
+    return found[fit[0]]
+
+
+def conninfo(raw):
+    """The connection as words of libpq, without the password."""
+    info = raw.info.get_parameters() if hasattr(raw.info, "get_parameters") else raw.get_dsn_parameters()
+    kept = {key: value for key, value in info.items() if key in WORDS}
+    escaped = lambda value: "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return " ".join(f"{key}={escaped(value)}" for key, value in kept.items())
+
+
+def postgresql(connection):
+    raw = connection.connection
+    cursor = connection.cursor()
+
+    def ask(sql):
+        cursor.execute(sql)
+        return [row[0] for row in cursor.fetchall()]
+
+    def first(sql, default=None):
+        try:
+            return ask(sql)[0]
+        except Exception:
+            if default is None:
+                raise
+            return default
+
+    refuse_pooler(connection, raw, int(first("SELECT pg_catalog.pg_backend_pid()")))
+    version = first("SELECT current_setting('server_version')")
+    major = int(first("SELECT current_setting('server_version_num')")) // 10000
+    system = str(first("SELECT system_identifier::text FROM pg_catalog.pg_control_system()", "unknown"))
+    name = first("SELECT current_database()::text")
+    size = int(first("SELECT pg_catalog.pg_database_size(current_database())"))
+    tools = newest_tools(major)
+    if first("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
+        print("the application's role is a superuser: a role of its own that owns its tables alone is safer", flush=True)
+    cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    for setting in SAME_TEXT:
+        cursor.execute(setting)
+    snapshot = first("SELECT pg_catalog.pg_export_snapshot()")
+    tables = postgresql_tables(ask)
+    for table in tables:
+        # what is emptied or written anew in between would be seen by the dump, and not by us
+        cursor.execute(f"LOCK TABLE ONLY {table['name']} IN ACCESS SHARE MODE")
+    room(sum(table["bytes"] for table in tables), size)
+    every = {table["name"]: max(1, max(table["estimate"], table["bytes"] // 200) // SAMPLE) for table in tables}
+    sequences = postgresql_sequences(ask)
+    dump = dumping(connection, raw, tools, snapshot, {table["name"]: table["bytes"] for table in tables})
+    try:
+        facts = postgresql_facts(ask, tables, every)
+    except BaseException:
+        dump.kill()
+        raise
+    roles = [json.loads(text) for text in ask(ROLES)]
+    of_database = "FROM pg_catalog.pg_database WHERE datname = current_database()"
+    encoding, collate, ctype = (first(f"SELECT {what}::text {of_database}") for what in ("pg_catalog.pg_encoding_to_char(encoding)", "datcollate", "datctype"))
+    finish(dump)
+    host = raw.info.host if "/" not in (raw.info.host or "/") else "a socket"
+    return {
+        "format": "postgresql", "tools": tools, "major": major, "database": f"PostgreSQL {version}, database {name} on {host}:{raw.info.port}",
+        "identity": f"{system}/{name}", "encoding": encoding, "collate": collate, "ctype": ctype,
+        "listed": {table["listed"]: table["name"] for table in tables}, "roles": roles, "every": every, "sequences": sequences, "facts": facts,
+    }
+
+
+def refuse_pooler(connection, raw, pid):
+    """Behind a pooler that lends a server process for a transaction, what pg_dump sets would stay with whoever has it next."""
+    if getattr(raw.info, "backend_pid", pid) == pid:
+        return
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_catalog.pg_backend_pid()")
+            shared = cursor.fetchone()[0] == pid
+    finally:
+        other.close()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.pg_backend_pid()")
+        shared = shared or cursor.fetchone()[0] != pid
+    if shared:
+        raise Refused("the database is reached through a pooler that lends its sessions for a transaction",
+                      "let the settings of the migrating host name the database itself, or a pool with pool_mode = session")
+
+
+def dumping(connection, raw, tools, snapshot, sizes):
+    words = [os.path.join(tools, "pg_dump"), "--format=custom", "--no-password", "--verbose", f"--snapshot={snapshot}",
+             "--lock-wait-timeout=60s", f"--file={os.path.join(FOLDER, 'backup')}", f"--dbname={conninfo(raw)}"]
+    role = connection.settings_dict.get("OPTIONS", {}).get("assume_role")
+    if role:
+        words.append(f"--role={role}")
+    environment = {**os.environ, "PGAPPNAME": "roadstead-backup"}
+    if raw.info.password:
+        environment["PGPASSWORD"] = raw.info.password
+    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", env=environment)
+    child.sizes = sizes
+    return child
+
+
+def finish(child):
+    """Follows the dump to its end: how far it is shows from the tables that it has begun with."""
+    total, done, last = sum(child.sizes.values()), 0, None
+    kept = []
+    for line in child.stderr:
+        begun = re.search(r'dumping contents of table "(.*)"$', line.rstrip())
+        if begun:
+            done += child.sizes.get(last, 0)
+            last = begun.group(1)
+            tell(done, total, f"dumping {last}")
+        kept = (kept + [line.rstrip()])[-20:]
+    if child.wait() != 0:
+        raise Refused(f"pg_dump ended with exit status {child.returncode}", "see its last output; nothing was migrated", "\n".join(kept))
+    tell(total, total, "dumped")
+
+
+def sqlite(connection):
+    path = str(connection.settings_dict["NAME"])
+    # a connection of its own: Django's makes other values of what is in the file
+    raw = sqlite3.connect(path, uri=path.startswith("file:"), isolation_level=None, timeout=60)
+    raw.execute("BEGIN")
+    try:
+        pages, size = (raw.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
+        room(pages * size, 0)
+        facts = sqlite_facts(raw, {})
+        copy = sqlite3.connect(os.path.join(FOLDER, "backup"))
+        with copy:
+            raw.backup(copy, pages=4096, progress=lambda status, left, total: tell((total - left) * size, total * size, "copying"))
+        copy.close()
+    finally:
+        raw.execute("ROLLBACK")
+    return {
+        "format": "sqlite", "tools": "", "major": sqlite3.sqlite_version_info[0], "database": f"SQLite {sqlite3.sqlite_version}, {path}",
+        "identity": path, "encoding": "UTF8", "listed": {}, "roles": [], "every": {}, "sequences": {}, "facts": facts,
+    }
+
+
+def take():
+    from django.db import connections
+
+    for name in ("backup", "taken.json"):
+        if os.path.exists(os.path.join(FOLDER, name)):
+            os.remove(os.path.join(FOLDER, name))
+    connection = connections["default"]
+    ways = {"postgresql": postgresql, "sqlite": sqlite}
+    connection.ensure_connection()
+    waiting = unapplied(connection)
+    if not waiting:
+        return write("not-needed", why="no migration is to be applied")
+    connection.ensure_connection()
+    if not connection.introspection.table_names():
+        return write("not-needed", why="the database has no tables yet")
+    if LOOKS:
+        settings = connection.settings_dict
+        where = f" on {settings['HOST']}" if settings.get("HOST") else ""
+        return write("waiting", database=f"{connection.display_name}, database {settings['NAME']}{where}")
+    if connection.vendor not in ways:
+        raise Refused(f"backups of {connection.vendor} are not built in",
+                      "name a `command` under [backup.APP] in agent.toml that makes them")
+    write("taken", **ways[connection.vendor](connection))
+
+
+def main():
+    sys.argv = sys.argv[4:]
+    sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+    from django.core.management.base import BaseCommand
+
+    def instead(self, *args, **options):
+        os.umask(0o077)
+        try:
+            take()
+        except Refused as refused:
+            write("refused", what=refused.args[0], next=refused.args[1], detail="".join(refused.args[2:]))
+        os._exit(0)
+
+    BaseCommand.execute = instead
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+main()

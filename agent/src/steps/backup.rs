@@ -1,0 +1,437 @@
+//! Backup: before migrations are applied, the database is backed up and the backup is checked. Whoever demands one gets it or no migration.
+
+use roadstead_model::{
+    Backup, BackupCheck, BackupDemand, Failure, FailureKind, Millis, OrderKind, Safeguard, StepDone, StepName, Timestamp, limits,
+};
+use roadstead_worker::clock;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::StepContext;
+use super::commands::{self, Task, expect_success};
+use super::release::{Release, below};
+use super::util::{disk, io_failure};
+use crate::backup::compare::{CheckOutcome, Refusal, TakeOutcome, Taken, compare};
+use crate::backup::shelf::{Shelf, weigh};
+use crate::backup::{CHECK, TAKE, command as told, retention};
+use crate::host::command::{self, Bind, Command};
+use crate::host::user::{self, Account};
+use crate::settings::{BackupSettings, CommandSettings};
+
+/// As whom backups are looked at: a user that owns nothing, made by the agent's package.
+const CHECKER: &str = "roadstead-restore";
+/// Where a unit that takes a backup sees its folder.
+const TAKE_AT: &str = "/run/roadstead-backup";
+/// Where a unit that looks at a backup sees all that it needs.
+const CHECK_AT: &str = "/run/roadstead-check";
+const CHECK_MEMORY: u64 = 1 << 30;
+/// Lines of an operator's command that count.
+const COMMAND_LINES_MAX: usize = 100;
+const AGE: &str = "/usr/bin/age";
+static CHECKING: Mutex<()> = Mutex::const_new(());
+const STEP: StepName = StepName::Backup;
+
+/// Runs the step.
+pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
+    let OrderKind::Migrate { release, backup: Some(demand), .. } = &context.order.kind else {
+        return Ok("nothing to do".to_owned().into());
+    };
+    let release = context.release(release)?;
+    let settings = context.settings.backups.get(&context.order.app).cloned().unwrap_or_default();
+    let demand = (*demand).max(settings.at_least);
+    let BackupDemand::AtLeast(least) = demand else { return Ok(not_needed("the environment wants none")) };
+    if release.manifest.spec.django.as_ref().is_none_or(|django| !django.migrate) {
+        return Ok(not_needed("the release has no migrations"));
+    }
+    let work = Work { context, release: &release, shelf: Shelf::of(&settings.folder, &context.order.app), settings: &settings, least };
+    work.run().await
+}
+
+fn not_needed(why: &str) -> StepDone {
+    StepDone { note: format!("none needed: {why}"), safeguard: Some(Safeguard::NotNeeded { why: why.to_owned() }) }
+}
+
+/// One backup that is made.
+struct Work<'a> {
+    context: &'a StepContext,
+    release: &'a Release,
+    shelf: Shelf,
+    settings: &'a BackupSettings,
+    least: BackupCheck,
+}
+
+impl Work<'_> {
+    /// Whatever becomes of it, nothing in clear is left behind but what is kept.
+    async fn run(&self) -> Result<StepDone, Failure> {
+        for what in ["", "-check", "-encrypt"] {
+            // An agent before this one may have begun: what its units did is looked at by nobody any more.
+            command::clear(&self.context.host, &self.unit(what)).await.map_err(|error| error.failure())?;
+        }
+        let (app, checker) = self.accounts()?;
+        let shelf = self.shelf.clone();
+        disk(move || shelf.clear().and_then(|()| shelf.prepare(&app, &checker))).await?;
+        let made = self.make().await;
+        let shelf = self.shelf.clone();
+        let cleared = disk(move || shelf.clear()).await;
+        let done = made?;
+        cleared?;
+        if let Some(Safeguard::Made(backup)) = &done.safeguard {
+            let (shelf, fresh, settings) = (self.shelf.clone(), backup.name.clone(), self.settings.clone());
+            let notes = disk(move || Ok(tidy(&shelf, &fresh, &settings))).await?;
+            notes.iter().for_each(|note| self.context.say(STEP, note));
+        }
+        Ok(done)
+    }
+
+    async fn make(&self) -> Result<StepDone, Failure> {
+        let (taken_at, began) = (clock::now(), Instant::now());
+        let name = self.name(taken_at);
+        let outcome = self.take(&name).await?;
+        if outcome.name() != name {
+            return Err(not_of_this_run("taking the backup"));
+        }
+        match outcome {
+            TakeOutcome::NotNeeded { why, .. } => Ok(not_needed(&bounded(&why))),
+            TakeOutcome::Refused(refusal) => Err(refused(FailureKind::Unfit, &refusal)),
+            TakeOutcome::Waiting { database, .. } => self.by_command(&name, taken_at, &database).await.map(made),
+            TakeOutcome::Taken(taken) => self.built_in(&name, taken_at, clock::whole_millis(began.elapsed()), &taken).await.map(made),
+        }
+    }
+
+    /// It tells the app, the rollout and when: no two have one name, whatever a controller counts from.
+    fn name(&self, at: Timestamp) -> String {
+        let order = &self.context.order;
+        format!("{}-{}-{}", order.app, order.fence.rollout, at.0 / 1000)
+    }
+
+    fn accounts(&self) -> Result<(Account, Account), Failure> {
+        let app = super::account::of(&self.context.layout, &self.context.order.app)?;
+        let missing = || {
+            let hint = "run `systemd-sysusers` on the host, which makes it as the agent's package does, then deploy again";
+            Failure::new(FailureKind::Unfit, format!("the user {CHECKER}, as whom backups are checked, is missing"), hint)
+        };
+        Ok((app, user::find(CHECKER).ok().flatten().ok_or_else(missing)?))
+    }
+
+    /// Takes the backup in the app's own environment, or only looks whether one is needed.
+    async fn take(&self, name: &str) -> Result<TakeOutcome, Failure> {
+        let (context, release) = (self.context, self.release);
+        let Some(django) = &release.manifest.spec.django else {
+            return Ok(TakeOutcome::NotNeeded { name: name.to_owned(), why: "it is no Django app".to_owned() });
+        };
+        let manage = below(&release.root(&context.layout), &django.manage).display().to_string();
+        let way = match (&self.settings.command, self.least) {
+            (Some(_), _) => "looks",
+            (None, BackupCheck::Restored) => "restores",
+            (None, BackupCheck::Listed | BackupCheck::Taken) => "takes",
+        };
+        let words = ["python", "-c", TAKE, TAKE_AT, name, way, &manage, "migrate", "--noinput"].map(str::to_owned);
+        let task = Task {
+            step: STEP,
+            name: "backup".to_owned(),
+            within: release.manifest.spec.steps.migrate_timeout,
+            writable: Vec::new(),
+            binds: vec![Bind { from: self.shelf.take(), to: TAKE_AT.into(), writable: true }],
+            anew: true,
+        };
+        let mut progress = Progress::new(context);
+        let finished = commands::run(context, release, &words, &task, |line| progress.read(line)).await?;
+        expect_success(&finished, "taking the backup")?;
+        let shelf = self.shelf.clone();
+        disk(move || shelf.read(&shelf.taken())).await
+    }
+
+    async fn built_in(&self, name: &str, taken_at: Timestamp, took: Millis, taken: &Taken) -> Result<Backup, Failure> {
+        let shelf = self.shelf.clone();
+        disk(move || shelf.take_over()).await?;
+        let began = Instant::now();
+        let seen = self.check(taken).await?;
+        let checked_in = clock::whole_millis(began.elapsed());
+        let (from, encrypted) = self.encrypt().await?;
+        let kind = if taken.format == "sqlite" { "sqlite" } else { "dump" };
+        let place = self.shelf.finished(name, if encrypted { format!("{kind}.age") } else { kind.to_owned() }.as_str());
+        let mut backup = Backup {
+            name: name.to_owned(),
+            taken_at,
+            database: bounded(&taken.database),
+            identity: bounded(&taken.identity),
+            place: place.display().to_string(),
+            bytes: 0,
+            digest: String::new(),
+            encrypted,
+            check: self.least,
+            seen,
+            took,
+            checked_in,
+        };
+        let shelf = self.shelf.clone();
+        disk(move || {
+            (backup.bytes, backup.digest) = weigh(&from)?;
+            shelf.put(&from, &backup)?;
+            Ok(backup)
+        })
+        .await
+    }
+
+    /// Looks at the backup as it is demanded. What was seen, in words.
+    async fn check(&self, taken: &Taken) -> Result<String, Failure> {
+        if self.least == BackupCheck::Taken {
+            return Ok(String::new());
+        }
+        // They all run as one user: of two at a time, one could see what the other has.
+        let _one_at_a_time = CHECKING.lock().await;
+        let interpreter = interpreter(&self.release.bin(&self.context.layout))?;
+        let at = |name: &str| PathBuf::from(format!("{CHECK_AT}/{name}"));
+        let bind = |from: PathBuf, name: &str, writable| Bind { from, to: at(name), writable };
+        let command = Command {
+            argv: vec![interpreter, "-I".into(), "-c".into(), CHECK.to_owned(), self.least.to_string()],
+            user: Some(CHECKER.to_owned()),
+            offline: true,
+            memory_max: Some(CHECK_MEMORY),
+            hidden: vec![self.context.layout.agent_state(), self.context.layout.configuration()],
+            writable: vec![at("place")],
+            binds: vec![
+                bind(self.shelf.unfinished(), "backup", false),
+                bind(self.shelf.taken(), "taken.json", false),
+                bind(self.shelf.place(), "place", true),
+            ],
+            ..self.command("check", "a backup is restored and compared")
+        };
+        let mut progress = Progress::new(self.context);
+        self.finish(&command, "checking the backup", |line| progress.read(line)).await?;
+        let shelf = self.shelf.clone();
+        let checked: CheckOutcome = disk(move || shelf.take_check_over().and_then(|()| shelf.read(&shelf.checked()))).await?;
+        if checked.name() != taken.name {
+            return Err(not_of_this_run("checking the backup"));
+        }
+        if let CheckOutcome::Refused(refusal) = &checked {
+            return Err(refused(FailureKind::Check, refusal));
+        }
+        compare(taken, &checked).map_err(|differs| {
+            let hint = "look at what it says below, at the backup's own tools and at the host's disk; nothing was migrated";
+            let summary = format!("the backup is not what the database was: {}", differs.first().map_or("", String::as_str));
+            Failure::new(FailureKind::Check, summary, hint).with_detail(&differs.join("\n"))
+        })
+    }
+
+    /// What is to be kept: the backup as it is, or encrypted to the team's keys.
+    async fn encrypt(&self) -> Result<(PathBuf, bool), Failure> {
+        if self.settings.recipients.is_empty() {
+            return Ok((self.shelf.unfinished(), false));
+        }
+        if !Path::new(AGE).exists() {
+            let summary = format!("backups are to be encrypted, and {AGE} is not here");
+            return Err(Failure::new(FailureKind::Unfit, summary, "install the package age on this host, then deploy again"));
+        }
+        let (list, shelf) = (self.settings.recipients.join("\n") + "\n", self.shelf.clone());
+        let recipients = shelf.recipients();
+        std::fs::write(&recipients, list).map_err(|error| io_failure("write", &recipients, &error))?;
+        let words = [AGE, "--encrypt", "--recipients-file"].map(str::to_owned).into_iter();
+        let paths = [recipients, PathBuf::from("--output"), shelf.encrypted(), shelf.unfinished()];
+        let command = Command {
+            argv: words.chain(paths.iter().map(|path| path.display().to_string())).collect(),
+            offline: true,
+            ..self.command("encrypt", "a backup is encrypted")
+        };
+        let encrypted = shelf.encrypted();
+        // age refuses to write over what an attempt before this one left
+        disk(move || match std::fs::remove_file(&encrypted) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_failure("remove", &encrypted, &error)),
+            _ => Ok(()),
+        })
+        .await?;
+        self.finish(&command, "encrypting the backup with age", |_| {}).await?;
+        Ok((self.shelf.encrypted(), true))
+    }
+
+    /// The operator's command makes the backup.
+    async fn by_command(&self, name: &str, taken_at: Timestamp, database: &str) -> Result<Backup, Failure> {
+        let Some(CommandSettings { words, within, user }) = &self.settings.command else {
+            return Err(Failure::new(FailureKind::Host, "no command makes backups here any more", "deploy again"));
+        };
+        let order = &self.context.order;
+        let command = Command {
+            argv: words.clone(),
+            user: user.clone(),
+            within: *within,
+            environment: [("APP", order.app.as_str()), ("ENVIRONMENT", order.environment.as_str()), ("BACKUP", name)]
+                .map(|(key, value)| format!("ROADSTEAD_{key}={value}"))
+                .to_vec(),
+            hidden: vec![self.context.layout.agent_state()],
+            ..self.command("command", "a backup by the operator's command")
+        };
+        let began = Instant::now();
+        let mut lines = Vec::new();
+        self.finish(&command, &words.join(" "), |line| {
+            if told::counts(line) {
+                lines.push(line.to_owned());
+                lines.drain(..lines.len().saturating_sub(COMMAND_LINES_MAX));
+            }
+        })
+        .await?;
+        let wrong =
+            |what: String| Failure::new(FailureKind::Command, format!("the backup command of agent.toml: {what}"), "correct the command");
+        let told = told::read(lines.iter().map(String::as_str)).map_err(wrong)?;
+        if told.check < self.least {
+            let what = format!("its backup was {}, and one that was {} is demanded", told.check.words(), self.least.words());
+            return Err(wrong(what));
+        }
+        let backup = Backup {
+            name: name.to_owned(),
+            taken_at,
+            database: bounded(database),
+            identity: String::new(),
+            place: told.place,
+            bytes: told.bytes,
+            digest: String::new(),
+            encrypted: false,
+            check: told.check,
+            seen: if told.seen.is_empty() {
+                "as the command says".to_owned()
+            } else {
+                bounded(&format!("as the command says: {}", told.seen))
+            },
+            took: clock::whole_millis(began.elapsed()),
+            checked_in: Millis(0),
+        };
+        let (shelf, noted) = (self.shelf.clone(), backup.clone());
+        disk(move || shelf.note(&noted)).await?;
+        Ok(backup)
+    }
+
+    /// A unit of the step; the first, without more to its name, takes the backup.
+    fn unit(&self, what: &str) -> String {
+        let order = &self.context.order;
+        format!("roadstead-{}-backup{what}-{}-{}.service", order.app, order.fence.rollout, order.fence.sequence)
+    }
+
+    fn command(&self, what: &str, description: &str) -> Command {
+        let order = &self.context.order;
+        Command {
+            unit: self.unit(&format!("-{what}")),
+            description: format!("{}: {description}", order.app),
+            argv: Vec::new(),
+            user: None,
+            working_directory: "/".into(),
+            environment: Vec::new(),
+            environment_files: Vec::new(),
+            writable: Vec::new(),
+            hidden: Vec::new(),
+            within: Duration::from_millis(order.deadline.0),
+            memory_max: None,
+            offline: false,
+            binds: Vec::new(),
+        }
+    }
+
+    async fn finish(&self, command: &Command, what: &str, mut line: impl FnMut(&str)) -> Result<(), Failure> {
+        let context = self.context;
+        let finished = command::run_anew(&context.host, command, &context.cancelled, |text| {
+            if !text.starts_with(PROGRESS) {
+                context.say(STEP, text);
+            }
+            line(text);
+        });
+        expect_success(&finished.await.map_err(|error| error.failure())?, what)
+    }
+}
+
+fn made(backup: Backup) -> StepDone {
+    StepDone { note: backup.words(), safeguard: Some(Safeguard::Made(Box::new(backup))) }
+}
+
+/// Removes backups that need not stay, and files that belong to none. What cannot be removed is no reason not to deploy.
+fn tidy(shelf: &Shelf, fresh: &str, settings: &BackupSettings) -> Vec<String> {
+    let all = shelf.all();
+    let expired = retention::expired(&all, fresh, settings.keep, settings.keep_for, clock::now());
+    let gone = all.iter().filter(|backup| expired.contains(&backup.name));
+    let mut notes: Vec<String> = gone
+        .map(|backup| match shelf.remove(backup) {
+            Ok(()) => format!("the backup {} has had its time and is removed", backup.name),
+            Err(failure) => format!("the backup {} has had its time and stays: {failure}", backup.name),
+        })
+        .collect();
+    let strays = shelf.sweep();
+    if strays > 0 {
+        notes.push(format!("{strays} files that no evidence speaks of are removed"));
+    }
+    notes
+}
+
+fn refused(kind: FailureKind, refusal: &Refusal) -> Failure {
+    Failure::new(kind, bounded(&refusal.what), bounded(&refusal.next)).with_detail(&refusal.detail)
+}
+
+fn not_of_this_run(what: &str) -> Failure {
+    let hint = "see the output of the step: the app's manage.py ended without doing what it was called for; nothing was migrated";
+    Failure::new(FailureKind::Command, format!("{what} ended well and told nothing of this run"), hint)
+}
+
+/// The interpreter behind a virtual environment: who looks at a backup is to run nothing of the app's.
+fn interpreter(bin: &Path) -> Result<String, Failure> {
+    let python = bin.join("python");
+    let found = std::fs::canonicalize(&python).map_err(|error| io_failure("find", &python, &error))?;
+    Ok(found.display().to_string())
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(limits::BACKUP_TEXT_BYTES_MAX / 4).collect()
+}
+
+pub(super) const PROGRESS: &str = "roadstead-progress ";
+
+/// How far a script is, by its lines `roadstead-progress DONE TOTAL WHAT`.
+struct Progress<'a> {
+    context: &'a StepContext,
+    began: Instant,
+}
+
+impl<'a> Progress<'a> {
+    fn new(context: &'a StepContext) -> Self {
+        Self { context, began: Instant::now() }
+    }
+
+    fn read(&mut self, line: &str) {
+        let Some((done, total, what)) = progress(line) else { return };
+        self.context.progress.report(done, total);
+        self.context.progress.say(&self.context.secrets.hide(&noted(done, total, what, self.began.elapsed())));
+    }
+}
+
+fn progress(line: &str) -> Option<(u64, u64, &str)> {
+    let mut words = line.strip_prefix(PROGRESS)?.splitn(3, ' ');
+    let done = words.next()?.parse().ok()?;
+    let total: u64 = words.next()?.parse().ok()?;
+    Some((done, total, words.next().unwrap_or_default()))
+}
+
+/// What is done now, and how long it may still take, once enough is done to say so.
+fn noted(done: u64, total: u64, what: &str, since: Duration) -> String {
+    if since < Duration::from_secs(5) || done == 0 || done >= total || done.saturating_mul(20) < total {
+        return what.to_owned();
+    }
+    let left = since.as_secs().saturating_mul(total - done) / done;
+    format!("{what}, about {} left", Millis::from_secs(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_it_is_is_read_from_a_line() {
+        assert_eq!(progress("roadstead-progress 12 400 dumping public.orders"), Some((12, 400, "dumping public.orders")));
+        assert_eq!(progress("roadstead-progress 12 many x"), None);
+        assert_eq!(progress("12 400"), None);
+    }
+
+    #[test]
+    fn the_time_that_is_left_is_told_once_it_can_be_known() {
+        assert_eq!(noted(1, 400, "dumping x", Duration::from_secs(60)), "dumping x");
+        assert_eq!(noted(100, 400, "dumping x", Duration::from_secs(2)), "dumping x");
+        assert!(noted(100, 400, "dumping x", Duration::from_secs(10)).starts_with("dumping x, about 30"));
+        assert_eq!(noted(400, 400, "dumped", Duration::from_secs(10)), "dumped");
+    }
+}
