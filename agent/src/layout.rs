@@ -80,7 +80,7 @@ impl Layout {
         self.app_state(app).join("drift.json")
     }
 
-    /// Which checks passed before the database was migrated, while an order to migrate is carried out.
+    /// Which checks of the serving release passed before the migrations of the one that comes were first applied.
     pub(crate) fn checks_before(&self, app: &AppName) -> PathBuf {
         self.app_state(app).join("checks-before.json")
     }

@@ -13,10 +13,11 @@ pub(crate) const WAYS_OUT: &str = "release a correction of what serves; or take 
      missed; or restore the backup of the rollout that applied them (`roadstead db list`), which loses what was written since; or, if you \
      know that the older release gets along, ask again with --despite-schema";
 
-/// Why a release is below the floor, or nothing. `facts` are those of the release that serves.
-pub(crate) fn below(current: &Manifest, facts: Option<&MigrationFacts>, target: (&ReleaseId, &Manifest)) -> Option<String> {
+/// Why a release is below the floor, or nothing. `current` is the release whose migrations made the schema, `facts` are what it tells of them;
+/// `newer`: the other one was published later.
+pub(crate) fn below(current: &Manifest, facts: Option<&MigrationFacts>, target: (&ReleaseId, &Manifest), newer: bool) -> Option<String> {
     let (id, older) = target;
-    let lacks = |name: &&String| !older.migrations.contains(name);
+    let lacks = |name: &&String| !older.migrations.contains(name) && !(newer && leaves_behind(current, older, name));
     let names: Vec<String> = current.migrations.iter().filter(lacks).cloned().collect();
     let breaking: Vec<NewMigration> =
         told(&names, facts).into_iter().filter(|migration| migration.old_release == Some(OldRelease::Breaks)).collect();
@@ -32,6 +33,13 @@ pub(crate) fn below(current: &Manifest, facts: Option<&MigrationFacts>, target: 
         reasons.push(format!("and {} more", breaking.len() - NAMED_MAX));
     }
     Some(format!("{id} does not get along with the database as it is now: {}", reasons.join("; ")))
+}
+
+/// Whether a newer release lacks a migration since it is squashed by now, or its app is gone: it has others of that app, or none at all.
+fn leaves_behind(current: &Manifest, newer: &Manifest, name: &str) -> bool {
+    let label = |name: &str| name.split_once('.').map_or_else(|| name.to_owned(), |(label, _)| label.to_owned());
+    let mut of_app = newer.migrations.iter().filter(|other| label(other) == label(name)).peekable();
+    of_app.peek().is_none() || of_app.any(|other| !current.migrations.contains(other))
 }
 
 #[cfg(test)]
@@ -52,23 +60,32 @@ mod tests {
         MigrationFacts::decode(text.as_bytes()).unwrap()
     }
 
-    fn told_of(operations: &str, older: &[&str]) -> Option<String> {
+    fn told_of(operations: &str, other: &[&str], newer: bool) -> Option<String> {
         let id = samples::release("0.9").id();
-        below(&manifest(&["a.0001_first", "a.0002_next"]), Some(&facts(operations)), (&id, &manifest(older)))
+        below(&manifest(&["a.0001_first", "a.0002_next"]), Some(&facts(operations)), (&id, &manifest(other)), newer)
     }
 
     #[test]
     fn what_took_a_table_away_is_a_floor() {
         let drop = r#"{"kind":"DeleteModel","table":"t","reversible":true}"#;
-        let why = told_of(drop, &["a.0001_first"]).unwrap();
+        let why = told_of(drop, &["a.0001_first"], false).unwrap();
         assert!(why.contains("does not get along") && why.contains("a.0002_next: "), "{why}");
-        assert_eq!(told_of(drop, &["a.0001_first", "a.0002_next"]), None, "the older release has that migration, too");
+        assert_eq!(told_of(drop, &["a.0001_first", "a.0002_next"], false), None, "the older release has that migration, too");
+    }
+
+    #[test]
+    fn a_newer_release_is_below_it_only_where_it_comes_from_before() {
+        let drop = r#"{"kind":"DeleteModel","table":"t","reversible":true}"#;
+        assert!(told_of(drop, &["a.0001_first"], true).is_some(), "a correction that was made from the release before");
+        assert_eq!(told_of(drop, &["a.0001_squashed_0002_next"], true), None, "squashed");
+        assert_eq!(told_of(drop, &["b.0001_first"], true), None, "the app is gone");
+        assert!(told_of(drop, &["b.0001_first"], false).is_some());
     }
 
     #[test]
     fn what_only_adds_or_says_nothing_is_none() {
-        assert_eq!(told_of("", &["a.0001_first"]), None);
+        assert_eq!(told_of("", &["a.0001_first"], false), None);
         let id = samples::release("0.9").id();
-        assert_eq!(below(&manifest(&["a.0001_first"]), None, (&id, &manifest(&[]))), None);
+        assert_eq!(below(&manifest(&["a.0001_first"]), None, (&id, &manifest(&[])), false), None);
     }
 }

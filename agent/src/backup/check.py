@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 BACKUP, PLACE = "/run/roadstead-check/backup", "/run/roadstead-check/place"
+# A name that no role of an app has.
+OWNER = "roadstead_restores"
 SERVER = {
     "listen_addresses": "", "unix_socket_directories": PLACE, "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",
     "wal_level": "minimal", "max_wal_senders": "0", "autovacuum": "off", "jit": "off", "dynamic_shared_memory_type": "mmap",
@@ -64,7 +66,7 @@ def restored(taken):
     data = os.path.join(PLACE, "data")
     shutil.rmtree(data, ignore_errors=True)
     control = tool(taken, "pg_ctl")
-    run([tool(taken, "initdb"), "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"], "initdb")
+    run([tool(taken, "initdb"), "-D", data, "-U", OWNER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"], "initdb")
     with open(os.path.join(data, "postgresql.auto.conf"), "a") as file:
         file.writelines(f"{name} = '{value}'\n" for name, value in SERVER.items())
     run([control, "-D", data, "-l", os.path.join(PLACE, "log"), "-w", "-t", "120", "start"], "starting a server to restore into")
@@ -76,7 +78,7 @@ def restored(taken):
 
 
 def in_server(taken):
-    at = ["-h", PLACE, "-U", "postgres"]
+    at = ["-h", PLACE, "-U", OWNER]
     psql = [tool(taken, "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *at]
 
     def said(database, statements):
@@ -105,7 +107,7 @@ def create(said, encoding, taken):
         try:
             said("postgres", [words])
         except Refused:
-            if collate == "C":
+            if (collate, ctype) == ("C", "C"):
                 raise
             print(f"this host has no locale {ctype}: the backup is restored with another one", flush=True)
         else:

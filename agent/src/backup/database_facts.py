@@ -23,7 +23,8 @@ _CLASSES = _OURS.format(catalog="pg_catalog.pg_class", oid="c.oid")
 
 TABLES = f"""
 SELECT json_build_object('name', format('%I.%I', n.nspname, c.relname), 'listed', n.nspname || ' ' || c.relname, 'bytes', pg_catalog.pg_table_size(c.oid),
-    'estimate', c.reltuples::bigint, 'key', (
+    'estimate', c.reltuples::bigint, 'row', (SELECT string_agg(format('this_row.%I', a.attname), ', ' ORDER BY a.attname)
+        FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), 'key', (
         SELECT string_agg(format('this_row.%I::text', a.attname), ' || chr(31) || ' ORDER BY k.place)
         FROM pg_catalog.pg_index i CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(number, place)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
@@ -42,9 +43,9 @@ ORDER BY n.nspname, c.relname"""
 
 LARGE_OBJECTS = "SELECT json_build_object('count', count(*))::text FROM pg_catalog.pg_largeobject_metadata"
 
-# Roles that policies name: a backup that is restored elsewhere needs them.
-ROLES = """SELECT DISTINCT to_json(role)::text FROM (SELECT unnest(roles)::text AS role FROM pg_catalog.pg_policies) p
-WHERE role <> 'public' LIMIT 1000"""
+# Roles that policies and user mappings name: a backup that is restored elsewhere needs them.
+ROLES = """SELECT DISTINCT to_json(role)::text FROM (SELECT unnest(roles)::text FROM pg_catalog.pg_policies
+    UNION ALL SELECT usename::text FROM pg_catalog.pg_user_mappings) p(role) WHERE role <> 'public' AND role !~ '^pg_' LIMIT 1000"""
 
 # What is defined, by its structure. The text of an expression is no part of it: PostgreSQL words the same one otherwise once it was dumped
 # and restored (a list of strings, a BETWEEN, parentheses).
@@ -87,11 +88,13 @@ OBJECTS = "SELECT json_build_object('kind', kind, 'name', name, 'is', md5(coales
 def rows_of(table, every):
     """How many rows a table has, and a sum over one in `every` of them, chosen by what identifies them."""
     chosen = "true"
+    # columns by their names: those of a table that inherits may come back in another order
+    row = f"ROW({table['row'] or ''})::text"
     if every > 1:
-        chosen = f"('x' || substr(md5({table['key'] or '(this_row.*)::text'}), 1, 8))::bit(32)::bigint % {int(every)} = 0"
+        chosen = f"('x' || substr(md5({table['key'] or row}), 1, 8))::bit(32)::bigint % {int(every)} = 0"
     return f"""SELECT json_build_object('rows', count(*), 'compared', count(*) FILTER (WHERE chosen), 'sum', coalesce(sum(hash), 0)::text)::text
 FROM (SELECT chosen, CASE WHEN chosen THEN ('x' || substr(md5(line), 1, 15))::bit(60)::bigint END AS hash
-    FROM (SELECT (this_row.*)::text AS line, {chosen} AS chosen FROM ONLY {table['name']} this_row) r) h"""
+    FROM (SELECT {row} AS line, {chosen} AS chosen FROM ONLY {table['name']} this_row) r) h"""
 
 
 def postgresql_sequences(ask):
@@ -118,9 +121,10 @@ def sqlite_facts(connection, every):
     """The same of a file of SQLite."""
     quoted = lambda name: '"' + name.replace('"', '""') + '"'
     facts = {"tables": {}, "objects": {}, "large_objects": 0}
-    objects = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1, 2")
+    objects = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY 1, 2").fetchall()
+    # what is no UTF-8 is compared all the same
     connection.text_factory = bytes
-    for kind, name, sql in [[text.decode() for text in row] for row in objects.fetchall()]:
+    for kind, name, sql in objects:
         facts["objects"][f"{kind} {name}"] = hashlib.md5(sql.encode()).hexdigest()
         if kind != "table" or sql.upper().startswith("CREATE VIRTUAL"):
             continue

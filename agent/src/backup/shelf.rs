@@ -19,7 +19,7 @@ use crate::host::user::{Account, own};
 use crate::steps::util::{io_failure, on_disk};
 
 /// What a script tells of a database; that of one with ten thousand tables is no larger, and the agent has little memory.
-const FACTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const FACTS_BYTES_MAX: u64 = 9 * 1024 * 1024;
 const EVIDENCE_BYTES_MAX: u64 = 16 * 1024;
 
 /// The backups of one app on this host.
@@ -152,26 +152,33 @@ impl Shelf {
     pub(crate) fn remove(&self, backup: &Backup) -> Result<(), Failure> {
         let path = self.evidence(&backup.name);
         fs::remove_file(&path).map_err(|e| io_failure("remove", &path, &e))?;
-        let kept = Path::new(&backup.place);
-        // What an operator's command made lies elsewhere, and is theirs to remove.
-        if kept.parent() != Some(&self.folder) {
+        // It lies beside its evidence, wherever the folder was when it was made. What an operator's command made is theirs to remove.
+        let Some(kept) = Path::new(&backup.place).file_name().map(|name| self.folder.join(name)) else { return Ok(()) };
+        if self.name_of(&kept).as_ref() != Some(&backup.name) {
             return Ok(());
         }
-        match fs::remove_file(kept) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_failure("remove", kept, &error)),
+        match fs::remove_file(&kept) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_failure("remove", &kept, &error)),
             _ => Ok(()),
         }
     }
 
-    /// Removes files that no evidence speaks of: a crash came between the two. How many those were.
+    /// Removes files of ours that no evidence speaks of: a crash came between the two. How many those were. What is named otherwise is
+    /// somebody else's, and evidence that cannot be read is evidence all the same.
     pub(crate) fn sweep(&self) -> usize {
-        let places: Vec<PathBuf> = self.all().iter().map(|backup| PathBuf::from(&backup.place)).collect();
         let Ok(entries) = fs::read_dir(&self.folder) else { return 0 };
-        let files = entries.flatten().map(|entry| entry.path());
-        let stray = |path: &PathBuf| {
-            path.extension().is_some_and(|ending| ["dump", "sqlite", "age"].iter().any(|known| ending == *known)) && !places.contains(path)
-        };
-        files.filter(stray).filter(|path| fs::remove_file(path).is_ok()).count()
+        let stray = |path: &PathBuf| self.name_of(path).is_some_and(|name| !self.evidence(&name).exists());
+        entries.flatten().map(|entry| entry.path()).filter(stray).filter(|path| fs::remove_file(path).is_ok()).count()
+    }
+
+    /// The name of the backup that a file is, if it is called as ours are: `APP-r-ROLLOUT-SECONDS` and an ending.
+    fn name_of(&self, path: &Path) -> Option<String> {
+        let (name, ending) = path.file_name()?.to_str()?.split_once('.')?;
+        let app = self.folder.file_name()?.to_str()?;
+        let (rollout, seconds) = name.strip_prefix(app)?.strip_prefix("-r-")?.split_once('-')?;
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let ours = number(rollout) && number(seconds) && ["dump", "dump.age", "sqlite", "sqlite.age"].contains(&ending);
+        ours.then(|| name.to_owned())
     }
 
     /// Takes what a check told out of the hands of whoever made it.
@@ -248,17 +255,22 @@ mod tests {
     #[test]
     fn what_has_no_evidence_counts_for_nothing() {
         let (_root, shelf) = shelf();
-        let mut backup = sample("erp-r1", 5, BackupCheck::Restored);
-        backup.place = shelf.finished("erp-r1", "dump").display().to_string();
+        let mut backup = sample("erp-r-1-5", 5, BackupCheck::Restored);
+        backup.place = shelf.finished("erp-r-1-5", "dump").display().to_string();
         fs::write(shelf.unfinished(), "rows").unwrap();
         assert!(shelf.all().is_empty());
         shelf.put(&shelf.unfinished(), &backup).unwrap();
         assert_eq!(shelf.all(), [backup.clone()]);
-        fs::write(shelf.finished("erp-r9", "dump.age"), "a crash came before its evidence").unwrap();
-        assert_eq!(shelf.sweep(), 1);
+        for (name, ending) in
+            [("erp-r-9-7", "dump.age"), ("erp-r-8-7", "dump"), ("erp", "dump"), ("blog-r-1-5", "dump"), ("erp-r-x-5", "dump")]
+        {
+            fs::write(shelf.finished(name, ending), "rows").unwrap();
+        }
+        fs::write(shelf.evidence("erp-r-8-7"), "of a newer agent").unwrap();
+        assert_eq!(shelf.sweep(), 1, "a crash came before the evidence of one; the others are somebody's");
         assert_eq!(fs::metadata(&backup.place).unwrap().mode() & 0o777, 0o600);
-        fs::write(shelf.folder.join("erp-r2.json"), fs::read(shelf.evidence("erp-r1")).unwrap()).unwrap();
-        fs::write(shelf.folder.join("erp-r3.json"), "{").unwrap();
+        fs::write(shelf.evidence("erp-r-2-5"), fs::read(shelf.evidence("erp-r-1-5")).unwrap()).unwrap();
+        fs::write(shelf.evidence("erp-r-3-5"), "{").unwrap();
         assert_eq!(shelf.all().len(), 1, "evidence is that of the backup that it names");
         shelf.remove(&backup).unwrap();
         assert!(shelf.all().is_empty() && !Path::new(&backup.place).exists());

@@ -10,11 +10,15 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 
 # Words and no variables: files of variables are the app's, and win over the unit's own.
 FOLDER, NAME, WAY = sys.argv[1:4]
 RESTORES, LOOKS = WAY == "restores", WAY == "looks"
 SLACK = 64 * 1024 * 1024
+# What is told of a database has to fit the memory of who compares it.
+TOLD_BYTES_MAX = 8 * 1024 * 1024
+OLDEST = 12
 # What of a connection is handed on. The driver may bring a newer libpq than pg_dump has, with words that this one does not know.
 WORDS = {
     "host", "hostaddr", "port", "dbname", "user", "passfile", "options", "connect_timeout", "keepalives", "keepalives_idle",
@@ -33,9 +37,12 @@ def tell(done, total, what):
 
 def write(outcome, **told):
     """Tells what came of it. The name is that of this very run: what another one left behind is not taken for its word."""
-    path = os.path.join(FOLDER, "taken.json")
+    path, text = os.path.join(FOLDER, "taken.json"), json.dumps({outcome: {"name": NAME, **told}})
+    if len(text) > TOLD_BYTES_MAX:
+        return write("refused", what=f"the database has more tables and definitions than can be compared ({len(text) >> 20} MiB of them)",
+                     next="name a `command` under [backup.APP] in agent.toml that makes and checks its backups")
     with open(path + ".new", "w") as file:
-        json.dump({outcome: {"name": NAME, **told}}, file)
+        file.write(text)
     os.rename(path + ".new", path)
 
 
@@ -83,57 +90,96 @@ def conninfo(raw):
 
 
 def postgresql(connection):
+    from django.db import Error
+
+    try:
+        return of_postgresql(connection)
+    except Error as error:
+        raise Refused(f"the database does not let it be backed up: {str(error).strip().splitlines()[0]}",
+                      "let the app's role read all of the database (GRANT USAGE ON SCHEMA, SELECT ON ALL TABLES, ALL SEQUENCES), or name a "
+                      "`command` under [backup.APP] in agent.toml")
+
+
+def of_postgresql(connection):
     raw = connection.connection
-    cursor = connection.cursor()
-
-    def ask(sql):
-        cursor.execute(sql)
-        return [row[0] for row in cursor.fetchall()]
-
-    def first(sql, default=None):
-        try:
-            return ask(sql)[0]
-        except Exception:
-            if default is None:
-                raise
-            return default
-
+    ask = asking(connection.cursor())
+    first = lambda sql: ask(sql)[0]
     refuse_pooler(connection, raw, int(first("SELECT pg_catalog.pg_backend_pid()")))
     version = first("SELECT current_setting('server_version')")
     major = int(first("SELECT current_setting('server_version_num')")) // 10000
-    system = str(first("SELECT system_identifier::text FROM pg_catalog.pg_control_system()", "unknown"))
-    name = first("SELECT current_database()::text")
-    size = int(first("SELECT pg_catalog.pg_database_size(current_database())"))
-    tools = newest_tools(major)
+    if major < OLDEST:
+        raise Refused(f"the server is PostgreSQL {version}, and backups are built in from {OLDEST} on",
+                      "name a `command` under [backup.APP] in agent.toml")
     if first("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"):
         print("the application's role is a superuser: a role of its own that owns its tables alone is safer", flush=True)
-    cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    for setting in SAME_TEXT:
-        cursor.execute(setting)
+    tools, identity = newest_tools(major), identity_of(ask)
+    name, size = first("SELECT current_database()::text"), int(first("SELECT pg_catalog.pg_database_size(current_database())"))
+    begin(ask, major)
     snapshot = first("SELECT pg_catalog.pg_export_snapshot()")
     tables = postgresql_tables(ask)
-    for table in tables:
-        # what is emptied or written anew in between would be seen by the dump, and not by us
-        cursor.execute(f"LOCK TABLE ONLY {table['name']} IN ACCESS SHARE MODE")
+    if not tables:
+        return None
     room(sum(table["bytes"] for table in tables), size)
     every = {table["name"]: max(1, max(table["estimate"], table["bytes"] // 200) // SAMPLE) for table in tables}
-    sequences = postgresql_sequences(ask)
-    dump = dumping(connection, raw, tools, snapshot, {table["name"]: table["bytes"] for table in tables})
-    try:
-        facts = postgresql_facts(ask, tables, every)
-    except BaseException:
-        dump.kill()
-        raise
-    roles = [json.loads(text) for text in ask(ROLES)]
+    sequences, roles = postgresql_sequences(ask), [json.loads(text) for text in ask(ROLES)]
     of_database = "FROM pg_catalog.pg_database WHERE datname = current_database()"
-    encoding, collate, ctype = (first(f"SELECT {what}::text {of_database}") for what in ("pg_catalog.pg_encoding_to_char(encoding)", "datcollate", "datctype"))
-    finish(dump)
+    encoding, collate, ctype = (
+        first(f"SELECT {what}::text {of_database}") for what in ("pg_catalog.pg_encoding_to_char(encoding)", "datcollate", "datctype")
+    )
+    dump = Dump(connection, raw, tools, snapshot, {table["name"]: table["bytes"] for table in tables})
+    try:
+        facts = postgresql_facts(in_snapshot(connection, snapshot, major), tables, every)
+    except BaseException:
+        dump.child.kill()
+        raise
+    dump.finish()
     host = raw.info.host if "/" not in (raw.info.host or "/") else "a socket"
     return {
         "format": "postgresql", "tools": tools, "major": major, "database": f"PostgreSQL {version}, database {name} on {host}:{raw.info.port}",
-        "identity": f"{system}/{name}", "encoding": encoding, "collate": collate, "ctype": ctype,
+        "identity": f"{identity}/{name}", "encoding": encoding, "collate": collate, "ctype": ctype,
         "listed": {table["listed"]: table["name"] for table in tables}, "roles": roles, "every": every, "sequences": sequences, "facts": facts,
     }
+
+
+def asking(cursor):
+    def ask(sql):
+        cursor.execute(sql)
+        return [row[0] for row in cursor.fetchall()] if cursor.description else []
+
+    return ask
+
+
+def begin(ask, major):
+    ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    for setting in SAME_TEXT + (["SET LOCAL transaction_timeout TO 0"] if major >= 17 else []):
+        ask(setting)
+
+
+def in_snapshot(connection, snapshot, major):
+    """Asks on a connection of its own, each question in a transaction of its own: one that looks at thousands of tables at once would take the
+    server's room for locks."""
+    other = connection.copy()
+    own = asking(other.cursor())
+
+    def ask(sql):
+        own("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        own(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        for setting in SAME_TEXT + (["SET LOCAL transaction_timeout TO 0"] if major >= 17 else []):
+            own(setting)
+        answer = own(sql)
+        own("COMMIT")
+        return answer
+
+    return ask
+
+
+def identity_of(ask):
+    from django.db import Error
+
+    try:
+        return ask("SELECT system_identifier::text FROM pg_catalog.pg_control_system()")[0]
+    except Error:
+        return "unknown"
 
 
 def refuse_pooler(connection, raw, pid):
@@ -142,47 +188,50 @@ def refuse_pooler(connection, raw, pid):
         return
     other = connection.copy()
     try:
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_catalog.pg_backend_pid()")
-            shared = cursor.fetchone()[0] == pid
+        mine, others = asking(connection.cursor()), asking(other.cursor())
+        for _ in range(10):
+            # others may come in between: it is asked again
+            if others("SELECT pg_catalog.pg_backend_pid()")[0] == pid or mine("SELECT pg_catalog.pg_backend_pid()")[0] != pid:
+                raise Refused("the database is reached through a pooler that lends its sessions for a transaction",
+                              "let the settings of the migrating host name the database itself, or a pool with pool_mode = session")
     finally:
         other.close()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_catalog.pg_backend_pid()")
-        shared = shared or cursor.fetchone()[0] != pid
-    if shared:
-        raise Refused("the database is reached through a pooler that lends its sessions for a transaction",
-                      "let the settings of the migrating host name the database itself, or a pool with pool_mode = session")
 
 
-def dumping(connection, raw, tools, snapshot, sizes):
-    words = [os.path.join(tools, "pg_dump"), "--format=custom", "--no-password", "--verbose", f"--snapshot={snapshot}",
-             "--lock-wait-timeout=60s", f"--file={os.path.join(FOLDER, 'backup')}", f"--dbname={conninfo(raw)}"]
-    role = connection.settings_dict.get("OPTIONS", {}).get("assume_role")
-    if role:
-        words.append(f"--role={role}")
-    environment = {**os.environ, "PGAPPNAME": "roadstead-backup"}
-    if raw.info.password:
-        environment["PGPASSWORD"] = raw.info.password
-    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", env=environment)
-    child.sizes = sizes
-    return child
+class Dump:
+    """pg_dump at work. What it says is read all the time; how far it is shows from the tables that it has begun with."""
 
+    def __init__(self, connection, raw, tools, snapshot, sizes):
+        words = [os.path.join(tools, "pg_dump"), "--format=custom", "--no-password", "--verbose", f"--snapshot={snapshot}",
+                 "--lock-wait-timeout=60s", f"--file={os.path.join(FOLDER, 'backup')}", f"--dbname={conninfo(raw)}"]
+        role = connection.settings_dict.get("OPTIONS", {}).get("assume_role")
+        if role:
+            words.append(f"--role={role}")
+        environment = {**os.environ, "PGAPPNAME": "roadstead-backup"}
+        if raw.info.password:
+            environment["PGPASSWORD"] = raw.info.password
+        self.sizes, self.kept = sizes, []
+        self.child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", env=environment)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
 
-def finish(child):
-    """Follows the dump to its end: how far it is shows from the tables that it has begun with."""
-    total, done, last = sum(child.sizes.values()), 0, None
-    kept = []
-    for line in child.stderr:
-        begun = re.search(r'dumping contents of table "(.*)"$', line.rstrip())
-        if begun:
-            done += child.sizes.get(last, 0)
-            last = begun.group(1)
-            tell(done, total, f"dumping {last}")
-        kept = (kept + [line.rstrip()])[-20:]
-    if child.wait() != 0:
-        raise Refused(f"pg_dump ended with exit status {child.returncode}", "see its last output; nothing was migrated", "\n".join(kept))
-    tell(total, total, "dumped")
+    def read(self):
+        total, done, last = sum(self.sizes.values()), 0, None
+        for line in self.child.stderr:
+            begun = re.search(r'dumping contents of table "(.*)"$', line.rstrip())
+            if begun:
+                done += self.sizes.get(last, 0)
+                last = begun.group(1)
+                tell(done, total, f"dumping {last}")
+            self.kept = (self.kept + [line.rstrip()])[-20:]
+
+    def finish(self):
+        code = self.child.wait()
+        self.reader.join()
+        if code != 0:
+            raise Refused(f"pg_dump ended with exit status {code}", "see its last output; nothing was migrated", "\n".join(self.kept))
+        total = sum(self.sizes.values())
+        tell(total, total, "dumped")
 
 
 def sqlite(connection):
@@ -191,6 +240,8 @@ def sqlite(connection):
     raw = sqlite3.connect(path, uri=path.startswith("file:"), isolation_level=None, timeout=60)
     raw.execute("BEGIN")
     try:
+        if not raw.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]:
+            return None
         pages, size = (raw.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
         room(pages * size, 0)
         facts = sqlite_facts(raw, {})
@@ -219,16 +270,19 @@ def take():
     if not waiting:
         return write("not-needed", why="no migration is to be applied")
     connection.ensure_connection()
-    if not connection.introspection.table_names():
-        return write("not-needed", why="the database has no tables yet")
     if LOOKS:
         settings = connection.settings_dict
         where = f" on {settings['HOST']}" if settings.get("HOST") else ""
         return write("waiting", database=f"{connection.display_name}, database {settings['NAME']}{where}")
     if connection.vendor not in ways:
+        if not connection.introspection.table_names():
+            return write("not-needed", why="the database has no tables yet")
         raise Refused(f"backups of {connection.vendor} are not built in",
                       "name a `command` under [backup.APP] in agent.toml that makes them")
-    write("taken", **ways[connection.vendor](connection))
+    taken = ways[connection.vendor](connection)
+    if taken is None:
+        return write("not-needed", why="the database has no tables yet")
+    write("taken", **taken)
 
 
 def main():

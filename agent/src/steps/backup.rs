@@ -49,6 +49,29 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
     work.run().await
 }
 
+/// Ends whatever still works on a backup of the app: an agent before this one may have begun it, for an order that was called off since. What it
+/// did is looked at by nobody any more.
+pub(super) async fn end_all(context: &StepContext) -> Result<(), Failure> {
+    let app = &context.order.app;
+    let units = context.host.systemd.units(&format!("roadstead-{app}-backup*.service")).await.map_err(|error| error.failure())?;
+    for unit in units.iter().filter(|unit| is_of(unit, app.as_str())) {
+        command::clear(&context.host, unit).await.map_err(|error| error.failure())?;
+    }
+    Ok(())
+}
+
+/// Whether a unit works on a backup of the app, and not of one whose name goes on where this one's ends.
+fn is_of(unit: &str, app: &str) -> bool {
+    let rest = unit.strip_prefix("roadstead-").and_then(|rest| rest.strip_prefix(app)).and_then(|rest| rest.strip_prefix("-backup"));
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    rest.and_then(|rest| rest.strip_suffix(".service")).is_some_and(|rest| {
+        ["", "-check", "-encrypt", "-command"]
+            .iter()
+            .filter_map(|what| rest.strip_prefix(what)?.strip_prefix("-r-"))
+            .any(|order| order.split_once('-').is_some_and(|(rollout, sequence)| number(rollout) && number(sequence)))
+    })
+}
+
 fn not_needed(why: &str) -> StepDone {
     StepDone { note: format!("none needed: {why}"), safeguard: Some(Safeguard::NotNeeded { why: why.to_owned() }) }
 }
@@ -65,10 +88,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Whatever becomes of it, nothing in clear is left behind but what is kept.
     async fn run(&self) -> Result<StepDone, Failure> {
-        for what in ["", "-check", "-encrypt"] {
-            // An agent before this one may have begun: what its units did is looked at by nobody any more.
-            command::clear(&self.context.host, &self.unit(what)).await.map_err(|error| error.failure())?;
-        }
+        end_all(self.context).await?;
         let (app, checker) = self.accounts()?;
         let shelf = self.shelf.clone();
         disk(move || shelf.clear().and_then(|()| shelf.prepare(&app, &checker))).await?;
@@ -419,6 +439,19 @@ fn noted(done: u64, total: u64, what: &str, since: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_of_an_app_are_told_from_those_of_others() {
+        assert!(is_of("roadstead-erp-backup-r-7-2.service", "erp") && is_of("roadstead-erp-backup-check-r-7-2.service", "erp"));
+        for other in
+            ["roadstead-erp-backup-migrate-r-7-2.service", "roadstead-erp-migrate-r-7-2.service", "roadstead-erp-backup-r-x-2.service"]
+        {
+            assert!(!is_of(other, "erp"), "{other}");
+        }
+        assert!(
+            is_of("roadstead-erp-backup-backup-r-7-2.service", "erp-backup") && !is_of("roadstead-erp-backup-backup-r-7-2.service", "erp")
+        );
+    }
 
     #[test]
     fn how_far_it_is_is_read_from_a_line() {

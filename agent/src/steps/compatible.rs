@@ -2,7 +2,7 @@
 //! has moved, and when it does not pass, nothing will. What failed before is no reason: the release that comes may be the one that mends it.
 
 use roadstead_bundle::spec::HttpCheck;
-use roadstead_model::{Failure, OrderKey, OrderKind, ReleaseId};
+use roadstead_model::{Failure, OrderKind, ReleaseId};
 use roadstead_worker::files::{read_bounded, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -19,18 +19,19 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 const LOOKED_AT_FOR: Duration = Duration::from_secs(3);
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
-/// Which checks passed before an order migrated: by their service and path.
+/// Which checks of a release passed before another one's migrations were first applied: by their service and path.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Before {
-    order: OrderKey,
-    release: ReleaseId,
+    serving: ReleaseId,
+    comes: ReleaseId,
     passed: BTreeSet<String>,
 }
 
-/// Looks which checks pass before anything is changed. What an earlier start of the same order saw holds: the schema may have moved since.
+/// Looks which checks pass before anything is changed. What was seen before the same release was first tried holds: the schema may have moved
+/// since. Another release begins anew: it may be the one that mends what its predecessor broke.
 pub(super) async fn look_before(context: &StepContext) -> Result<(), Failure> {
     let Some(serving) = serving(context)? else { return Ok(()) };
-    if before(context).await.is_some_and(|before| before.order == context.order.key()) {
+    if before(context, &serving).await.is_some() {
         return Ok(());
     }
     let mut passed = BTreeSet::new();
@@ -40,7 +41,8 @@ pub(super) async fn look_before(context: &StepContext) -> Result<(), Failure> {
             passed.insert(one.key());
         }
     }
-    let text = serde_json::to_vec(&Before { order: context.order.key(), release: serving.id.clone(), passed }).unwrap_or_default();
+    let text = serde_json::to_vec(&Before { serving: serving.id.clone(), comes: context.order.kind.release().id.clone(), passed })
+        .unwrap_or_default();
     let path = context.layout.checks_before(&context.order.app);
     disk(move || write_atomically(&path, &text, 0o600).map_err(|error| on_disk(&error))).await
 }
@@ -48,7 +50,7 @@ pub(super) async fn look_before(context: &StepContext) -> Result<(), Failure> {
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let Some(serving) = serving(context)? else { return Ok(not_looked_at(context).to_owned()) };
-    let Some(before) = before(context).await.filter(|before| before.order == context.order.key() && before.release == serving.id) else {
+    let Some(before) = before(context, &serving).await else {
         return Ok("what serves was not looked at before the migration".to_owned());
     };
     let (checks, mut passed) = (checks_of(context, &serving), 0);
@@ -81,12 +83,11 @@ const fn not_looked_at(context: &StepContext) -> &'static str {
     }
 }
 
-async fn before(context: &StepContext) -> Option<Before> {
+async fn before(context: &StepContext, serving: &Release) -> Option<Before> {
     let path = context.layout.checks_before(&context.order.app);
-    disk(move || read_bounded(&path, FILE_BYTES_MAX).map_err(|error| on_disk(&error)))
-        .await
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
+    let text = disk(move || read_bounded(&path, FILE_BYTES_MAX).map_err(|error| on_disk(&error))).await.ok()?;
+    let before: Before = serde_json::from_slice(&text).ok()?;
+    (before.serving == serving.id && before.comes == context.order.kind.release().id).then_some(before)
 }
 
 /// One health or smoke check of what serves.

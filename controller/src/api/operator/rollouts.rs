@@ -17,7 +17,7 @@ use roadstead_driver::{ReleaseRecord, RolloutRecord, StartRequest, Verb};
 use roadstead_rollout::{Phase, Plan, PlannedHost, Steer};
 
 /// Rollouts whose migrations may still be what the schema is.
-const LOOKED_BACK: u32 = 20;
+const LOOKED_BACK: u32 = 50;
 /// Rollouts that one answer shows.
 const SHOWN_MAX: u32 = 200;
 /// A key of a request.
@@ -98,28 +98,35 @@ pub(super) async fn floor_of(
         None => None,
     };
     let Some(target) = target else { return Ok(None) };
+    if record.current == Some(target.digest) {
+        // It serves: it has passed its checks with whatever was done to the schema since.
+        return Ok(None);
+    }
     let mut made = current.map(|current| BTreeMap::from([(current.digest, current)])).unwrap_or_default();
     made.append(&mut that_migrated(context, environment, app).await?);
-    // A release that came later knows what was done before, whatever of it is still listed.
-    made.retain(|digest, release| *digest != target.digest && release.published_at > target.published_at);
+    made.remove(&target.digest);
     let blobs = context.blobs.clone();
     let reading = tokio::task::spawn_blocking(move || {
         made.values().find_map(|release| {
             // What cannot be read tells nothing: going back is not refused for that.
             let facts = migration_facts(&blobs, &release.manifest).ok().flatten();
-            below(&release.manifest, facts.as_ref(), (&target.id(), &target.manifest))
+            below(&release.manifest, facts.as_ref(), (&target.id(), &target.manifest), target.published_at > release.published_at)
         })
     });
     reading.await.map_err(internal)
 }
 
-/// Releases whose migrations were run by the newest rollouts of an environment, the ones that went back among them: the schema stayed.
+/// Releases whose migrations were begun by the newest rollouts of an environment, the ones that went back among them: the schema stayed.
 async fn that_migrated(context: &Context, environment: &EnvironmentName, app: &AppName) -> Result<BTreeMap<Digest, ReleaseRecord>, Status> {
     let mut releases = BTreeMap::new();
     let removed = context.store.removed_up_to(environment, app).await.map_err(stored)?;
     for record in context.store.rollouts(environment.as_str(), LOOKED_BACK).await.map_err(stored)? {
         let plan = &record.state.plan;
-        let migrated = record.state.hosts.values().any(|host| host.times.iter().any(|(step, ..)| *step == StepName::Migrate));
+        let migrated = record
+            .state
+            .hosts
+            .values()
+            .any(|host| host.times.iter().any(|(step, ..)| matches!(step, StepName::Backup | StepName::Migrate)));
         let of_place = plan.app == *app && plan.rollout > removed;
         if of_place
             && migrated
