@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: bench check crash-image crash-images deb demo deny docs fuzz help image kill-matrix lab-down lab-status lab-up lint mutants
-.PHONY: returns setup sim test
+.PHONY: machine returns setup sim test
 
 lab := cargo run --quiet --bin roadstead-lab --
 N ?= 3
@@ -37,10 +37,13 @@ deny: ## licences, bans and sources of dependencies (builds cargo-deny once wher
 setup: ## install what the lab needs, make its disk image once (Debian 12, as root)
 	tests/lab/setup
 
+machine:
+	tests/lab/setup --machine
+
 image: ## make the disk image of lab hosts anew (as root)
 	tests/lab/setup --fresh
 
-test: setup check deny ## everything, real systemd hosts included (as root)
+test: machine check deny setup ## everything, real systemd hosts included (as root)
 	cargo test --workspace --test seeds --test lab --test load
 	cargo test --workspace --test stories -- --test-threads=3
 
