@@ -128,7 +128,9 @@ fn the_schema_is_a_floor(fleet: &Fleet) {
         assert!(done.stderr.contains("1.1.0") && done.stderr.contains("customers.0004_newsletter"), "{}", done.stderr);
         assert!(done.stderr.contains("roadstead db list") && done.stderr.contains("--despite-schema"), "{}", done.stderr);
     }
-    let plan = fleet.desk.json(&["plan", "staging", "1.1.0"]).unwrap();
+    let plan = fleet.desk.try_roadstead(&["plan", "staging", "1.1.0", "--output", "json"]).unwrap();
+    assert_eq!(plan.code, Some(3), "{}", plan.stdout);
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert!(plan["obstacles"].as_array().unwrap().iter().any(|obstacle| obstacle["kind"] == "below-floor"), "{plan}");
     assert_eq!(fleet.serving().unwrap(), ["1.4.0"]);
     fleet.desk.roadstead(&["rollback", "staging", "--despite-schema"]).unwrap();
