@@ -56,6 +56,8 @@ class Runner:
                 self.refuse_invalid(attempt, migration)
                 return after
             except Exception as error:
+                if self.session.state() in (IN_TRANSACTION, IN_ERROR) and not self.connection.in_atomic_block:
+                    attempt.partly = "; a transaction that it had opened by itself is rolled back"
                 is_lost = attempt.is_lost = self.is_lost(attempt, error)
                 if is_lost:
                     told.say(f"the connection was lost during {migration}: {first_line(list(chain(error))[-1])}")
