@@ -25,6 +25,8 @@ class Runner:
         # Whose plan is carried out, and what was recorded when it was made or when its last migration was through.
         self.executor = None
         self.known = set()
+        # Where that is recorded: packages for tenants have a schema and an executor for each.
+        self.schema = None
         # What may be recorded besides, by the attempt that is under way.
         self.underway = set()
         session.reopened = self.refuse_newer
@@ -33,7 +35,7 @@ class Runner:
         if self.migration is not None or self.session.orders.is_child():
             return original(executor, state, migration, *arguments, **options)
         if executor is not self.executor:
-            self.executor, self.known = executor, set(executor.loader.applied_migrations)
+            self.executor, self.known, self.schema = executor, set(executor.loader.applied_migrations), self.current_schema()
         self.attempt, self.migration, self.underway = None, migration, set()
         try:
             return self.until_known(original, state, migration, arguments, options)
@@ -152,6 +154,9 @@ class Runner:
         with self.session.asking():
             return set(self.executor.recorder.applied_migrations())
 
+    def current_schema(self):
+        return self.session.ask_one("SELECT current_schema()")
+
     def rest(self, error, migration, tries):
         pause = min(2.0 ** (tries - 1), PAUSE_MAX)
         why = "a deadlock" if sqlstate(error) == DEADLOCK else "the lock timeout"
@@ -212,7 +217,7 @@ class Runner:
     def refuse_newer(self):
         """Somebody who migrated while this run was away is over, but what was recorded stays. A squashed migration is recorded by the
         way, when all that it replaces is."""
-        if self.executor is None:
+        if self.executor is None or self.current_schema() != self.schema:
             return
         recorded, squashed = self.recorded(), set(self.executor.loader.replacements)
         gone, more = self.known - recorded - squashed, recorded - self.known - self.underway - squashed
