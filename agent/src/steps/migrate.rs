@@ -19,6 +19,7 @@ const RUNNER: &str = concat!(
     include_str!("migrate/session.py"),
     include_str!("migrate/watch.py"),
     include_str!("migrate/marks.py"),
+    include_str!("migrate/attempt.py"),
     include_str!("migrate/runner.py"),
     include_str!("migrate/main.py"),
 );
@@ -80,7 +81,7 @@ async fn migrate(context: &StepContext, release: &Release) -> Result<String, Fai
         told.explain(&mut failure);
         failure
     })?;
-    Ok(match told.applied {
+    Ok(match told.applied() {
         0 => "nothing to migrate".to_owned(),
         1 => "1 migration applied".to_owned(),
         count => format!("{count} migrations applied"),

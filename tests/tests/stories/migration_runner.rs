@@ -1,6 +1,7 @@
 //! One runner changes the database, and its end is known: a reader who never ends holds up neither the app nor, once it is gone, the
 //! migration; who holds it up is named; a session of an older order is dead before anything is changed; a server that goes down in the
-//! middle of it leaves every migration done once; and what a migration that is not atomic left behind is told with what removes it.
+//! middle of it leaves every migration done once; what was committed is not repeated, whatever fails behind it, and not by a run whose
+//! place another one took; and what a migration that is not atomic left behind is told with what removes it.
 
 use crate::SOON;
 use roadstead_tests::fleet::{Fleet, FleetOptions, PASSWORD, Project};
@@ -27,6 +28,11 @@ const HALF: &str = "migrations.RunSQL('CREATE TABLE story_half (name text)', mig
                     migrations.RunSQL(\"INSERT INTO story_half VALUES ('twice'), ('twice')\", migrations.RunSQL.noop), \
                     migrations.RunSQL('CREATE UNIQUE INDEX CONCURRENTLY story_names ON story_half (name)', migrations.RunSQL.noop)";
 
+const COMMITTED: &str = "migrations.RunSQL('BEGIN; CREATE TABLE story_own (id serial); INSERT INTO story_own DEFAULT VALUES; COMMIT', \
+                         migrations.RunSQL.noop), \
+                         migrations.RunPython(lambda apps, editor: transaction.on_commit(lambda: 1 / 0), migrations.RunPython.noop)";
+const LATE: &str = "migrations.RunSQL('ALTER TABLE catalog_product ADD COLUMN late integer', migrations.RunSQL.noop)";
+
 #[test]
 fn a_migration_has_one_runner_and_a_known_end() {
     let fleet = Fleet::new("runner", &FleetOptions::default()).unwrap();
@@ -35,6 +41,7 @@ fn a_migration_has_one_runner_and_a_known_end() {
     a_reader_holds_it_up(&fleet, &project);
     an_older_session_ends_and_the_server_goes_down(&fleet, &project);
     what_is_half_done_is_told(&fleet, &project);
+    what_was_committed_is_not_repeated(&fleet, &project);
     one_is_killed_and_one_is_called_off(&fleet, &project);
 }
 
@@ -127,18 +134,56 @@ fn what_is_half_done_is_told(fleet: &Fleet, project: &Project) {
     assert_eq!(fleet.data.sql("erp", "SELECT count(*) FROM roadstead_migrating").unwrap(), "0");
 }
 
+/// One with a transaction of its own is applied as Django does it; when a function for after its commit fails, it stays committed. A run
+/// that another one came and went by does nothing more.
+fn what_was_committed_is_not_repeated(fleet: &Fleet, project: &Project) {
+    release(fleet, project, "2.3.0", "0007_committed", "0006_half", COMMITTED, true);
+    let told = deploy(fleet, "2.3.0");
+    let said = format!("{}{}", told.stdout, told.stderr);
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        told.code == Some(1) && words.contains("customers.0007_committed is committed and recorded, but what is done behind"),
+        "{said}"
+    );
+    assert_eq!(fleet.data.sql("erp", "SELECT count(*) FROM story_own").unwrap(), "1");
+    assert_eq!(applied(fleet), ["0004_column", "0005_slow", "0006_half", "0007_committed"]);
+
+    release(fleet, project, "2.3.1", "0008_late", "0007_committed", LATE, true);
+    let reader = session(&fleet.data, "BEGIN; SELECT count(*) FROM catalog_product;");
+    let rollout = fleet.begin(&["deploy", "staging", "2.3.1"]).unwrap();
+    wait_until("a lock timeout", SOON * 2, || fleet.desk.roadstead(&["rollout", "show", &rollout]).unwrap().contains("(try 1 of 20)"))
+        .unwrap();
+    // As another run would leave it that ended this one's session, migrated, and is over.
+    for sql in [
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('customers', '0009_newer', now())",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'roadstead-migrate %'",
+    ] {
+        fleet.data.sql("erp", sql).unwrap();
+    }
+    let watched = fleet.watch(&rollout).unwrap();
+    let said = format!("{}{}", watched.stdout, watched.stderr);
+    let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(watched.code == Some(1) && words.contains("is superseded: meanwhile another run recorded customers.0009_newer"), "{said}");
+    end(reader);
+
+    fleet.data.sql("erp", "DELETE FROM django_migrations WHERE name = '0009_newer'").unwrap();
+    let done = deploy(fleet, "2.3.1");
+    assert!(done.success(), "{}{}", done.stdout, done.stderr);
+    assert_eq!(applied(fleet), ["0004_column", "0005_slow", "0006_half", "0007_committed", "0008_late"]);
+}
+
 /// A run that is killed leaves its session in the database; the next one ends it. One that is told to end cancels what runs.
 fn one_is_killed_and_one_is_called_off(fleet: &Fleet, project: &Project) {
-    release(fleet, project, "2.3.0", "0007_endless", "0006_half", ENDLESS, true);
+    release(fleet, project, "2.4.0", "0009_endless", "0008_late", ENDLESS, true);
     let mut seen = String::new();
     for (act, told) in [
         (&["kill", "-s", "KILL", "roadstead-erp-migrate-*"][..], "was killed by signal"),
         (
             &["stop", "roadstead-erp-migrate-*"],
-            "called off during customers.0007_endless: its statement was cancelled and it was rolled back",
+            "called off during customers.0009_endless: its statement was cancelled and it was rolled back",
         ),
     ] {
-        let rollout = fleet.begin(&["deploy", "staging", "2.3.0"]).unwrap();
+        let rollout = fleet.begin(&["deploy", "staging", "2.4.0"]).unwrap();
         seen = sleeper(fleet, &seen);
         fleet.hosts[0].systemctl(act).unwrap();
         let watched = fleet.watch(&rollout).unwrap();
@@ -151,7 +196,7 @@ fn one_is_killed_and_one_is_called_off(fleet: &Fleet, project: &Project) {
     assert_eq!(fleet.data.sql("erp", "SELECT count(*) FROM pg_tables WHERE tablename = 'story_never'").unwrap(), "0");
     let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'roadstead-%'";
     wait_until("all sessions to be gone", SOON, || fleet.data.sql("erp", left).is_ok_and(|count| count == "0")).unwrap();
-    assert_eq!(fleet.serving().unwrap(), ["2.2.1"]);
+    assert_eq!(fleet.serving().unwrap(), ["2.3.1"]);
 }
 
 /// Waits until a migration sleeps in another session than the one that was seen.
@@ -175,7 +220,7 @@ fn deploy(fleet: &Fleet, version: &str) -> Execution {
 fn release(fleet: &Fleet, project: &Project, version: &str, name: &str, after: &str, operations: &str, atomic: bool) {
     let atomic = if atomic { "True" } else { "False" };
     let text = format!(
-        "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n    atomic = {atomic}\n    \
+        "from django.db import migrations, transaction\n\n\nclass Migration(migrations.Migration):\n    atomic = {atomic}\n    \
          dependencies = [(\"customers\", \"{after}\")]\n    operations = [{operations}]\n"
     );
     project.write(&format!("customers/migrations/{name}.py"), &text).unwrap();

@@ -19,10 +19,21 @@ class Orders:
         self.app, self.fence = app, fence
         self.lock_timeout_ms, self.statement_timeout_ms = int(lock_timeout_ms), int(statement_timeout_ms)
         self.is_called_off = False
+        self.is_listening = False
+        self.process = os.getpid()
+        # Whose statement is cancelled when it is called off.
+        self.session = None
+
+    def is_child(self):
+        """Whether this is a process that was forked from the one that migrates."""
+        return os.getpid() != self.process
 
 
-def end_at_sigterm(orders, session):
+def end_at_sigterm(orders):
     """A statement that runs is cancelled from a thread: a driver that waits for its answer in C sees no signal until then."""
+    if orders.is_listening or threading.current_thread() is not threading.main_thread():
+        return
+    orders.is_listening = True
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -32,24 +43,28 @@ def end_at_sigterm(orders, session):
             orders.is_called_off = True
             raise CalledOff
 
+    def as_ever():
+        # A child's signals are its own: its parent would take them for its end.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     def cancel():
         while os.read(reading, 1) != bytes([signal.SIGTERM]):
             pass
-        raw = session.connection.connection if session else None
+        raw = orders.session.connection.connection if orders.session else None
         with contextlib.suppress(Exception):
             raw.cancel()
 
     signal.signal(signal.SIGTERM, called_off)
+    os.register_at_fork(after_in_child=as_ever)
     threading.Thread(target=cancel, name="roadstead-cancel", daemon=True).start()
 
 
-def patch_executor(runner):
+@contextlib.contextmanager
+def patched_executor(runner):
     from django.db.migrations.executor import MigrationExecutor
 
-    original = getattr(MigrationExecutor, "apply_migration", None)
-    if original is None:
-        told.say("this Django has no MigrationExecutor.apply_migration: what fails is not tried again")
-        return
+    original = MigrationExecutor.apply_migration
 
     def apply_migration(executor, state, migration, *arguments, **options):
         if executor.connection is not runner.connection:
@@ -57,22 +72,27 @@ def patch_executor(runner):
         return runner.apply(original, executor, state, migration, *arguments, **options)
 
     MigrationExecutor.apply_migration = apply_migration
+    try:
+        yield
+    finally:
+        MigrationExecutor.apply_migration = original
 
 
 @contextlib.contextmanager
 def on_postgresql(connection, orders):
-    session = Session(connection, orders)
-    end_at_sigterm(orders, session)
-    session.open()
+    session = orders.session = Session(connection, orders)
+    end_at_sigterm(orders)
     watch = Watch(session)
     runner = Runner(session, watch)
-    patch_executor(runner)
-    watch.start()
     try:
-        with connection.execute_wrapper(runner.statement):
+        session.open()
+        watch.start()
+        with patched_executor(runner), connection.execute_wrapper(runner.statements.pass_by):
             yield
     finally:
         watch.end()
+        orders.session = None
+        session.end()
 
 
 @contextlib.contextmanager
@@ -85,8 +105,11 @@ def on_mysql(connection, orders):
         while True:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT GET_LOCK('roadstead-migrate', 0)")
-                if cursor.fetchone()[0] == 1:
-                    break
+                has = cursor.fetchone()[0]
+            if has == 1:
+                break
+            if has is None:
+                stop("the database does not give its migration lock: GET_LOCK failed", "see the database's log, then deploy again")
             if not waited:
                 told.waits("for another migration on this database server")
             waited = True
@@ -94,18 +117,21 @@ def on_mysql(connection, orders):
         told.goes_on("the other migration is over")
 
     def opened(connection, **_):
-        if connection is ours:
+        if connection is ours and not orders.is_child():
             lock(connection)
 
     ours = connection
-    end_at_sigterm(orders, None)
+    end_at_sigterm(orders)
     connection_created.connect(opened, weak=False)
     connection.close()
-    connection.ensure_connection()
     try:
+        connection.ensure_connection()
         yield
     except CalledOff:
         stop("called off; this database takes back no change of a table", "look what the last migration has done before you deploy again")
+    finally:
+        connection_created.disconnect(opened)
+        connection.close()
 
 
 @contextlib.contextmanager
@@ -119,21 +145,29 @@ def one_runner(alias, orders):
         yield
 
 
-def hold_during(command, orders):
-    execute = command.execute
-    state = {"outermost": True}
+def hold_migrate(command, orders):
+    """Whichever class the project's `migrate` is, and also where its manage.py calls it by itself; what runs before and within is not held."""
+    run_from_argv, execute = command.run_from_argv, command.execute
+    state = {"is_held": False}
+
+    def told_by_argv(self, argv):
+        self.is_migrate = argv[1:2] == ["migrate"]
+        return run_from_argv(self, argv)
 
     def held(self, *args, **options):
-        if not state["outermost"]:
+        modules = {each.__module__.rpartition(".")[2] for each in type(self).__mro__}
+        if state["is_held"] or not (getattr(self, "is_migrate", False) or modules & {"migrate", "migrate_schemas"}):
             return execute(self, *args, **options)
-        state["outermost"] = False
+        state["is_held"] = True
         try:
             with one_runner(options.get("database") or "default", orders):
                 return execute(self, *args, **options)
         except CalledOff:
             stop("called off while no migration was under way", "deploy again")
+        finally:
+            state["is_held"] = False
 
-    command.execute = held
+    command.run_from_argv, command.execute = told_by_argv, held
 
 
 def main():
@@ -142,7 +176,7 @@ def main():
     sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
     from django.core.management.base import BaseCommand
 
-    hold_during(BaseCommand, orders)
+    hold_migrate(BaseCommand, orders)
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 

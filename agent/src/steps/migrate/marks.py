@@ -11,38 +11,38 @@ class Marks:
     def __init__(self, session):
         self.session = session
 
-    def exists(self):
-        return self.session.ask_one("SELECT to_regclass('roadstead_migrating') IS NOT NULL")
-
-    def begin(self, migration):
+    def ask(self, migration, sql, *parameters):
+        """Its rows; none where the table is not there, or is not for this role: then the run goes on without."""
         from django.db import DatabaseError
 
         try:
-            if not self.exists():
+            if not self.session.ask_one("SELECT to_regclass('roadstead_migrating') IS NOT NULL"):
+                if not sql.startswith("INSERT"):
+                    return []
                 self.session.ask(MAKE)
+            return self.session.ask(sql, parameters)
         except DatabaseError as error:
-            told.say(f"that {migration} begins cannot be written down: {first_line(error)}. If this run is killed, look yourself")
-            return
+            if not self.session.is_there():
+                raise
+            told.say(f"what became of {migration} cannot be written down: {first_line(error)}. If a run of it was killed, look yourself")
+            return []
+
+    def begin(self, migration):
         self.end(migration)
-        values = [migration.app_label, migration.name, self.session.orders.fence]
-        self.session.ask("INSERT INTO roadstead_migrating (app, name, fence) VALUES (%s, %s, %s)", values)
+        sql = "INSERT INTO roadstead_migrating (app, name, fence) VALUES (%s, %s, %s)"
+        self.ask(migration, sql, migration.app_label, migration.name, self.session.orders.fence)
 
     def end(self, migration):
-        if self.exists():
-            self.session.ask("DELETE FROM roadstead_migrating WHERE app = %s AND name = %s", [migration.app_label, migration.name])
+        self.ask(migration, "DELETE FROM roadstead_migrating WHERE app = %s AND name = %s", migration.app_label, migration.name)
 
     def left_by(self, migration):
         """When an earlier run began it and nobody knows how that ended; None when there was none, or a newer order follows one that told."""
-        if not self.exists():
-            return None
         sql = "SELECT fence, began::text, told FROM roadstead_migrating WHERE app = %s AND name = %s"
-        for fence, began, told_by in self.session.ask(sql, [migration.app_label, migration.name]):
+        for fence, began, told_by in self.ask(migration, sql, migration.app_label, migration.name):
             if told_by is None or fence_of(told_by) == self.session.own:
                 return fence, began
         return None
 
     def is_told(self, migration):
-        if not self.exists():
-            return
         sql = "UPDATE roadstead_migrating SET told = %s WHERE app = %s AND name = %s"
-        self.session.ask(sql, [self.session.orders.fence, migration.app_label, migration.name])
+        self.ask(migration, sql, self.session.orders.fence, migration.app_label, migration.name)

@@ -4,8 +4,13 @@
 import contextlib
 import time
 
+CANCELLED, IN_THE_FUTURE = "57014", "22023"
 KEY = 0x524F414453544541
 TAG = "roadstead-migrate"
+# As libpq numbers the states of a transaction.
+IDLE, IN_TRANSACTION, IN_ERROR, NO_CONNECTION = 0, 2, 3, 4
+# So that a server that is away is known to be within the runner's patience; the app's settings win.
+NETWORK = {"connect_timeout": 10, "keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 # How long a session that was told to end may take: what it did is rolled back first.
 GONE_WITHIN = 60.0
 
@@ -19,6 +24,12 @@ HOLDER = """
     SELECT a.pid, a.application_name, a.usename FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND a.datname = current_database()
           AND l.classid::bigint = %s AND l.objid::bigint = %s LIMIT 1"""
+INVALID = """
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), t.relname, c.relname
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname <> 'pg_toast'"""
+# One that somebody builds at this moment is not left behind. (PostgreSQL 12 and newer tell.)
+NOT_BEING_BUILT = " AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)"
 
 
 def halves():
@@ -41,6 +52,8 @@ class Session:
         self.is_asking = False
         self.is_claiming = False
         self.pid = None
+        # What is looked at when a connection was opened anew.
+        self.reopened = lambda: None
 
     @contextlib.contextmanager
     def asking(self):
@@ -62,13 +75,65 @@ class Session:
         from django.db.backends.signals import connection_created
 
         # A pool of Django's would keep the session, and its lock, when the connection is closed.
-        self.connection.settings_dict.get("OPTIONS", {}).pop("pool", None)
+        options = self.connection.settings_dict.setdefault("OPTIONS", {})
+        options.pop("pool", None)
+        for key, value in NETWORK.items():
+            options.setdefault(key, value)
         connection_created.connect(self.opened, weak=False)
         self.connection.close()
         self.connection.ensure_connection()
 
+    def end(self):
+        """Whatever the process does afterwards is no migration: the lock and the fence go with the connection."""
+        from django.db.backends.signals import connection_created
+
+        connection_created.disconnect(self.opened)
+        if not self.orders.is_child():
+            with contextlib.suppress(Exception):
+                self.connection.close()
+
+    def state(self):
+        """Of its transaction, as the driver knows it without asking."""
+        raw = self.connection.connection
+        return NO_CONNECTION if raw is None else int(raw.info.transaction_status)
+
+    def is_there(self):
+        """Whether the session answers; a transaction that a migration opened by itself and left is rolled back first."""
+        from django.db import Error
+
+        if self.connection.in_atomic_block or self.connection.connection is None:
+            return self.state() != NO_CONNECTION
+        if self.state() in (IN_TRANSACTION, IN_ERROR):
+            with contextlib.suppress(Error):
+                self.ask("ROLLBACK")
+        return self.connection.connection is not None and self.connection.is_usable()
+
+    def status_of(self, xid):
+        """What became of a transaction; None when this database cannot say."""
+        from django.db import DatabaseError
+
+        try:
+            return self.ask_one("SELECT txid_status(%s)", [xid])
+        except DatabaseError as error:
+            if sqlstate(error) == CANCELLED or not self.is_there():
+                raise
+            # After a crash, of a number that it has not given away yet: of that transaction nothing has survived.
+            return "aborted" if sqlstate(error) == IN_THE_FUTURE else None
+
+    def invalid(self):
+        """Indexes that do not work: full name, table, name."""
+        from django.db import DatabaseError
+
+        try:
+            is_told = self.ask_one("SELECT current_setting('server_version_num')::int >= 120000")
+            return self.ask(INVALID + (NOT_BEING_BUILT if is_told else "") + " ORDER BY 1, 2 LIMIT 10")
+        except DatabaseError as error:
+            told.say(f"whether an index is INVALID could not be asked: {first_line(error)}")
+            return []
+
     def opened(self, connection, **_):
-        if connection is not self.connection or self.is_claiming:
+        # A child that was forked has its parent's connection and no right to it; what it opens itself is its own.
+        if connection is not self.connection or self.is_claiming or self.orders.is_child():
             return
         self.is_claiming = True
         try:
@@ -94,6 +159,7 @@ class Session:
         self.take_lock()
         # One that was asked to begin meanwhile has its name there by now.
         self.end_older()
+        self.reopened()
         if not is_first:
             told.say(f"the connection was opened anew: pid {self.pid} has the lock and the fence {self.orders.fence}")
 
@@ -158,8 +224,12 @@ class Session:
     def terminate(self, pid):
         from django.db import DatabaseError
 
+        # With OPTIONS assume_role the sessions belong to the role that logs in.
+        role = self.ask_one("SELECT current_setting('role')")
         try:
+            self.ask("SELECT set_config('role', 'none', false)")
             self.ask("SELECT pg_terminate_backend(%s)", [pid])
+            self.ask("SELECT set_config('role', %s, false)", [role])
         except DatabaseError as error:
             stop(
                 f"the session of an older run, pid {pid}, cannot be terminated: {first_line(error)}",
@@ -174,6 +244,7 @@ class Session:
             return
         # Something stands in between. A second client beside this one tells whether it lends.
         other = self.connection.copy()
+        other.is_roadsteads = True
         try:
             with other.cursor() as cursor:
                 cursor.execute("SELECT pg_backend_pid()")

@@ -1,5 +1,6 @@
 # What the runner tells. Its lines begin with `roadstead`; of some the agent makes what a rollout shows, and the failure (`told.rs` reads
-# them): `waits` is what is waited for now, `goes on` ends that, `failed` and `next` are the failure and what helps.
+# them): `waits` is what is waited for now, `goes on` ends that, `applied` is one that is through, `failed` and `next` are the
+# failure and what helps.
 import re
 import sys
 import threading

@@ -8,8 +8,11 @@ const WORDS_BYTES_MAX: usize = 4096;
 /// What was told so far.
 #[derive(Debug, Default)]
 pub(super) struct Told {
-    /// Migrations that were applied.
-    pub(super) applied: u64,
+    /// Migrations that were applied, as the runner tells it.
+    applied: u64,
+    /// The same, by Django's own lines: what a migration prints may stand within them, but there is nothing else for databases that the
+    /// runner does not follow.
+    ended: u64,
     /// The one that is being applied.
     last: Option<String>,
     /// What it waits for.
@@ -31,6 +34,11 @@ pub(super) enum Shown<'a> {
 }
 
 impl Told {
+    /// How many migrations were applied.
+    pub(super) fn applied(&self) -> u64 {
+        self.applied.max(self.ended)
+    }
+
     /// Takes the next line.
     pub(super) fn read<'a>(&mut self, line: &'a str) -> Shown<'a> {
         if let Some((kind, text)) = line.strip_prefix("roadstead ").and_then(|rest| rest.split_once(": ")) {
@@ -38,15 +46,19 @@ impl Told {
         }
         if let Some((name, end)) = line.trim().strip_prefix("Applying ").and_then(|rest| rest.split_once("...")) {
             if end.trim_start().starts_with("OK") {
-                self.applied += 1;
+                self.ended += 1;
                 self.last = None;
             } else {
                 // The same one is told again when it is tried again.
                 self.last = Some(name.to_owned());
             }
         }
-        // A number would take the place of what is waited for.
-        if self.waits.is_some() { Shown::Nothing } else { Shown::Applied(self.applied) }
+        self.count()
+    }
+
+    /// A number would take the place of what is waited for.
+    fn count(&self) -> Shown<'static> {
+        if self.waits.is_some() { Shown::Nothing } else { Shown::Applied(self.applied()) }
     }
 
     fn read_own<'a>(&mut self, kind: &str, text: &'a str) -> Shown<'a> {
@@ -59,6 +71,11 @@ impl Told {
                 self.waits = None;
                 return Shown::Waits("");
             }
+            "applied" => {
+                self.applied += 1;
+                self.last = None;
+                return self.count();
+            }
             "failed" => self.failed = Some(cut(text)),
             "next" => self.next = Some(cut(text)),
             _ => {}
@@ -69,8 +86,8 @@ impl Told {
     /// Adds to a failure where it stopped and what the runner says of it.
     pub(super) fn explain(&self, failure: &mut Failure) {
         failure.summary.push_str(&match &self.last {
-            Some(name) => format!(" while applying {name}, after {} migrations", self.applied),
-            None if self.applied > 0 => format!(" after {} migrations", self.applied),
+            Some(name) => format!(" while applying {name}, after {} migrations", self.applied()),
+            None if self.applied() > 0 => format!(" after {} migrations", self.applied()),
             None => String::new(),
         });
         // One that was killed in the middle could not say why; what it waited for is what is known.
@@ -127,7 +144,20 @@ mod tests {
             "  Applying sales.0001_initial... OK",
         ];
         let (told, failure) = told(&lines);
-        assert_eq!((told.applied, failure.summary.as_str()), (1, "'migrate' ended with exit status 1 after 1 migrations"));
+        assert_eq!((told.applied(), failure.summary.as_str()), (1, "'migrate' ended with exit status 1 after 1 migrations"));
+    }
+
+    #[test]
+    fn what_a_migration_prints_hides_no_end() {
+        let lines = [
+            "  Applying sales.0001_initial... OK",
+            "roadstead applied: sales.0001_initial",
+            "  Applying sales.0002_more...copied 7 rows",
+            " OK",
+            "roadstead applied: sales.0002_more",
+        ];
+        let (told, failure) = told(&lines);
+        assert_eq!((told.applied(), failure.summary.as_str()), (2, "'migrate' ended with exit status 1 after 2 migrations"));
     }
 
     #[test]
@@ -171,7 +201,7 @@ mod tests {
             "\u{fffd}",
         ] {
             let (told, _) = told(&[line]);
-            assert!(told.failed.is_none() && told.waits.is_none() && told.applied == 0, "{line}");
+            assert!(told.failed.is_none() && told.waits.is_none() && told.applied() == 0, "{line}");
         }
         let (_, failure) = told(&[&format!("roadstead failed: {}", "ä".repeat(9000))]);
         assert!(failure.summary.len() < WORDS_BYTES_MAX + 100);

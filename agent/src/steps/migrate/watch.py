@@ -36,6 +36,7 @@ class Watch(threading.Thread):
     def run(self):
         # In this thread: Django's connections belong to the thread that makes them.
         connection = self.session.connection.copy()
+        connection.is_roadsteads = True
         while not self.over.wait(LOOK_EVERY):
             since = self.since
             if since is None or time.monotonic() - since < LOOK_EVERY / 2:
