@@ -7,6 +7,7 @@ use roadstead_model::limits::FAILURE_DETAIL_BYTES_MAX;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zbus::Variant;
 
@@ -257,6 +258,7 @@ async fn wait(
             () = output.step(host, &command.unit, line) => {}
         }
     };
+    last_words(host, &command.unit).await?;
     if let Output::Followed(follower) = output {
         host.journal.finish(*follower, &mut *line).await;
     } else if let Ok(follower) = host.journal.follow(&command.unit, &host.systemd.unit(&command.unit).await?.invocation) {
@@ -268,6 +270,15 @@ async fn wait(
         Ok(()) | Err(SystemdError::Job { .. }) => Ok(stopped),
         Err(error) => Err(error),
     }
+}
+
+/// The start job ends as soon as somebody else stops the unit: what runs in it may still tell why, until it is down.
+async fn last_words(host: &Host, unit: &str) -> Result<(), SystemdError> {
+    let end = Instant::now() + STOP_GRACE;
+    while Instant::now() < end && host.systemd.unit(unit).await?.is_stopping() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 /// The output of a unit whose run is not known at first.
