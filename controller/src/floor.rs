@@ -17,7 +17,7 @@ pub(crate) const WAYS_OUT: &str = "release a correction of what serves; or take 
 /// `newer`: the other one was published later.
 pub(crate) fn below(current: &Manifest, facts: Option<&MigrationFacts>, target: (&ReleaseId, &Manifest), newer: bool) -> Option<String> {
     let (id, older) = target;
-    let lacks = |name: &&String| !older.migrations.contains(name) && !(newer && leaves_behind(current, older, name));
+    let lacks = |name: &&String| !(older.migrations.contains(name) || newer && leaves_behind(current, older, name));
     let names: Vec<String> = current.migrations.iter().filter(lacks).cloned().collect();
     let breaking: Vec<NewMigration> =
         told(&names, facts).into_iter().filter(|migration| migration.old_release == Some(OldRelease::Breaks)).collect();
