@@ -185,9 +185,7 @@ pub(crate) fn policy(before: &EnvironmentSpec, chance: &mut Chance) -> Environme
         // Nobody shares out traffic any more, until the next policy.
         (spec.traffic, spec.strategy.sets) = (None, None);
     }
-    if chance.percent(20) {
-        spec.database.backup = BackupDemand::None;
-    }
+    spec.database.backup = if chance.percent(20) { BackupDemand::None } else { BackupDemand::default() };
     let span = Millis(chance.number(30, 600) * 1_000);
     spec.failover = if chance.percent(60) { LeaseSpan::try_from(span).ok() } else { None };
     if spec.strategy.sets.is_some() {
