@@ -86,6 +86,11 @@ struct Fragment {
 }
 
 impl Settings {
+    /// How backups of an app's database are made and kept here, where nothing is said too.
+    pub(crate) fn backup(&self, app: &AppName) -> BackupSettings {
+        self.backups.get(app).cloned().unwrap_or_default()
+    }
+
     /// Reads the settings.
     pub(crate) fn read(path: &Path) -> Result<Self, SettingsError> {
         let bytes = match read_bounded(path, limits::CONFIG_FILE_BYTES_MAX) {

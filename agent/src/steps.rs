@@ -124,7 +124,9 @@ impl StepContext {
 
     /// Tells a line of a step's output.
     fn say(&self, step: StepName, line: &str) {
-        self.output.line(step, &self.secrets.hide(line));
+        if !line.starts_with(commands::PROGRESS) {
+            self.output.line(step, &self.secrets.hide(line));
+        }
     }
 
     /// Ends a step early when it was called off.

@@ -13,14 +13,22 @@ pub(crate) const WAYS_OUT: &str = "release a correction of what serves; or take 
      missed; or restore the backup of the rollout that applied them (`roadstead db list`), which loses what was written since; or, if you \
      know that the older release gets along, ask again with --despite-schema";
 
-/// Why a release is below the floor, or nothing. `current` is the release whose migrations made the schema, `facts` are what it tells of them;
-/// `newer`: the other one was published later.
-pub(crate) fn below(current: &Manifest, facts: Option<&MigrationFacts>, target: (&ReleaseId, &Manifest), newer: bool) -> Option<String> {
+/// Why a release is below the floor, or nothing. `current` is the release whose migrations made the schema, `facts` are what it tells of them,
+/// asked for where it has some that the other one lacks; `newer`: the other one was published later.
+pub(crate) fn below(
+    current: &Manifest,
+    facts: impl FnOnce() -> Option<MigrationFacts>,
+    target: (&ReleaseId, &Manifest),
+    newer: bool,
+) -> Option<String> {
     let (id, older) = target;
     let lacks = |name: &&String| !(older.migrations.contains(name) || newer && leaves_behind(current, older, name));
     let names: Vec<String> = current.migrations.iter().filter(lacks).cloned().collect();
+    if names.is_empty() {
+        return None;
+    }
     let breaking: Vec<NewMigration> =
-        told(&names, facts).into_iter().filter(|migration| migration.old_release == Some(OldRelease::Breaks)).collect();
+        told(&names, facts().as_ref()).into_iter().filter(|migration| migration.old_release == Some(OldRelease::Breaks)).collect();
     if breaking.is_empty() {
         return None;
     }
@@ -62,7 +70,7 @@ mod tests {
 
     fn told_of(operations: &str, other: &[&str], newer: bool) -> Option<String> {
         let id = samples::release("0.9").id();
-        below(&manifest(&["a.0001_first", "a.0002_next"]), Some(&facts(operations)), (&id, &manifest(other)), newer)
+        below(&manifest(&["a.0001_first", "a.0002_next"]), || Some(facts(operations)), (&id, &manifest(other)), newer)
     }
 
     #[test]
@@ -86,6 +94,6 @@ mod tests {
     fn what_only_adds_or_says_nothing_is_none() {
         assert_eq!(told_of("", &["a.0001_first"], false), None);
         let id = samples::release("0.9").id();
-        assert_eq!(below(&manifest(&["a.0001_first"]), None, (&id, &manifest(&[])), false), None);
+        assert_eq!(below(&manifest(&["a.0001_first"]), || None, (&id, &manifest(&[])), false), None);
     }
 }

@@ -56,7 +56,7 @@ def sqlite_copy():
     found = connection.execute("PRAGMA integrity_check(5)").fetchall()
     if found != [("ok",)]:
         raise Refused(f"the copy is damaged: {found[0][0]}", "look at the disk of the host; nothing was migrated")
-    return "restored", {"facts": sqlite_facts(connection, {}), "sequences": {}, "major": None}
+    return "restored", {"facts": sqlite_facts(connection), "sequences": {}, "major": None}
 
 
 def restored(taken):

@@ -4,8 +4,9 @@ use roadstead_model::{Backup, BackupCheck, Timestamp};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The names of those that go. The one that was just made stays, whatever a clock said when others were, and the newest whatever its age, and of those that were checked best, the newest, too: while a lighter check
-/// is all that newer ones had, the last one that was restored is what a restore can be trusted to.
+/// The names of those that go. The one that was just made stays, whatever a clock said when others were, and the newest whatever its age. Of
+/// those that were checked best the newest stays, too: while a lighter check is all that newer ones had, the last one that was restored is
+/// what a restore can be trusted to.
 pub(crate) fn expired(backups: &[Backup], fresh: &str, keep: u32, keep_for: Option<Duration>, now: Timestamp) -> BTreeSet<String> {
     let mut newest: Vec<&Backup> = backups.iter().collect();
     newest.sort_by(|a, b| (b.taken_at, &b.name).cmp(&(a.taken_at, &a.name)));

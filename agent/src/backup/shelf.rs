@@ -84,7 +84,7 @@ impl Shelf {
         self.folder.join(format!("{name}.json"))
     }
 
-    /// Makes the folders. What is in them stays: a unit of an agent that has died may still work there.
+    /// Makes the folders, and gives those in which others work to them.
     pub(crate) fn prepare(&self, app: &Account, checker: &Account) -> Result<(), Failure> {
         create_private_folder(&self.folder).map_err(|error| on_disk(&error))?;
         for (folder, owner) in [(self.take(), app), (self.place(), checker)] {

@@ -149,8 +149,10 @@ def asking(cursor):
     return ask
 
 
-def begin(ask, major):
+def begin(ask, major, snapshot=None):
     ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    if snapshot:
+        ask(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
     for setting in SAME_TEXT + (["SET LOCAL transaction_timeout TO 0"] if major >= 17 else []):
         ask(setting)
 
@@ -162,10 +164,7 @@ def in_snapshot(connection, snapshot, major):
     own = asking(other.cursor())
 
     def ask(sql):
-        own("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        own(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-        for setting in SAME_TEXT + (["SET LOCAL transaction_timeout TO 0"] if major >= 17 else []):
-            own(setting)
+        begin(own, major, snapshot)
         answer = own(sql)
         own("COMMIT")
         return answer
@@ -244,7 +243,7 @@ def sqlite(connection):
             return None
         pages, size = (raw.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
         room(pages * size, 0)
-        facts = sqlite_facts(raw, {})
+        facts = sqlite_facts(raw)
         copy = sqlite3.connect(os.path.join(FOLDER, "backup"))
         with copy:
             raw.backup(copy, pages=4096, progress=lambda status, left, total: tell((total - left) * size, total * size, "copying"))
@@ -260,16 +259,12 @@ def sqlite(connection):
 def take():
     from django.db import connections
 
-    for name in ("backup", "taken.json"):
-        if os.path.exists(os.path.join(FOLDER, name)):
-            os.remove(os.path.join(FOLDER, name))
     connection = connections["default"]
     ways = {"postgresql": postgresql, "sqlite": sqlite}
     connection.ensure_connection()
     waiting = unapplied(connection)
     if not waiting:
         return write("not-needed", why="no migration is to be applied")
-    connection.ensure_connection()
     if LOOKS:
         settings = connection.settings_dict
         where = f" on {settings['HOST']}" if settings.get("HOST") else ""

@@ -107,6 +107,25 @@ impl Finished {
 }
 
 impl Command {
+    /// A command of root's with nothing but its words: in `/`, without variables, without limits but its time.
+    pub(crate) fn bare(unit: String, description: String, argv: Vec<String>, within: Duration) -> Self {
+        Self {
+            unit,
+            description,
+            argv,
+            user: None,
+            working_directory: "/".into(),
+            environment: Vec::new(),
+            environment_files: Vec::new(),
+            writable: Vec::new(),
+            hidden: Vec::new(),
+            within,
+            memory_max: None,
+            offline: false,
+            binds: Vec::new(),
+        }
+    }
+
     /// The unit's properties. Everything that the release's code may do is here.
     fn properties(&self, systemd: u32) -> Vec<Property> {
         let text = |value: &str| Variant::from(value.to_owned());

@@ -75,22 +75,13 @@ async fn make(context: &StepContext, name: &str) -> Result<(), Failure> {
     let description = context.layout.user_description(&context.order.app);
     let text = user::description(name, &context.layout.home(&context.order.app));
     std::fs::write(&description, text).map_err(|error| io_failure("write", &description, &error))?;
-    let command = Command {
-        unit: format!("roadstead-{name}-user-{}-{}.service", context.order.fence.rollout, context.order.fence.sequence),
-        description: format!("Make the user {name}"),
+    let command = Command::bare(
+        format!("roadstead-{name}-user-{}-{}.service", context.order.fence.rollout, context.order.fence.sequence),
+        format!("Make the user {name}"),
         // The agent's own sandbox does not let it write /etc/passwd; this fixed command runs outside of it.
-        argv: vec!["/usr/bin/systemd-sysusers".into(), description.display().to_string()],
-        user: None,
-        working_directory: "/".into(),
-        environment: Vec::new(),
-        environment_files: Vec::new(),
-        writable: Vec::new(),
-        hidden: Vec::new(),
-        within: Duration::from_secs(60),
-        memory_max: None,
-        offline: false,
-        binds: Vec::new(),
-    };
+        vec!["/usr/bin/systemd-sysusers".into(), description.display().to_string()],
+        Duration::from_secs(60),
+    );
     let finished = command::run(&context.host, &command, &context.cancelled, |line| context.say(StepName::Preflight, line)).await;
     let finished = finished.map_err(|error| error.failure())?;
     if finished.is_success() {

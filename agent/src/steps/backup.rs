@@ -1,5 +1,6 @@
 //! Backup: before migrations are applied, the database is backed up and the backup is checked. Whoever demands one gets it or no migration.
 
+use roadstead_bundle::spec::Django;
 use roadstead_model::{
     Backup, BackupCheck, BackupDemand, Failure, FailureKind, Millis, OrderKind, Safeguard, StepDone, StepName, Timestamp, limits,
 };
@@ -10,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::StepContext;
-use super::commands::{self, Task, expect_success};
+use super::commands::{self, PROGRESS, Task, expect_success};
 use super::release::{Release, below};
 use super::util::{disk, io_failure};
 use crate::backup::compare::{CheckOutcome, Refusal, TakeOutcome, Taken, compare};
@@ -39,14 +40,14 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
         return Ok("nothing to do".to_owned().into());
     };
     let release = context.release(release)?;
-    let settings = context.settings.backups.get(&context.order.app).cloned().unwrap_or_default();
+    let settings = context.settings.backup(&context.order.app);
     let demand = (*demand).max(settings.at_least);
     let BackupDemand::AtLeast(least) = demand else { return Ok(not_needed("the environment wants none")) };
-    if release.manifest.spec.django.as_ref().is_none_or(|django| !django.migrate) {
+    let Some(django) = release.manifest.spec.django.as_ref().filter(|django| django.migrate) else {
         return Ok(not_needed("the release has no migrations"));
-    }
-    let work = Work { context, release: &release, shelf: Shelf::of(&settings.folder, &context.order.app), settings: &settings, least };
-    work.run().await
+    };
+    let shelf = Shelf::of(&settings.folder, &context.order.app);
+    Work { context, release: &release, django, shelf, settings: &settings, least }.run().await
 }
 
 /// Ends whatever still works on a backup of the app: an agent before this one may have begun it, for an order that was called off since. What it
@@ -73,13 +74,22 @@ fn is_of(unit: &str, app: &str) -> bool {
 }
 
 fn not_needed(why: &str) -> StepDone {
-    StepDone { note: format!("none needed: {why}"), safeguard: Some(Safeguard::NotNeeded { why: why.to_owned() }) }
+    done(Safeguard::NotNeeded { why: why.to_owned() })
+}
+
+fn made(backup: Backup) -> StepDone {
+    done(Safeguard::Made(Box::new(backup)))
+}
+
+fn done(safeguard: Safeguard) -> StepDone {
+    StepDone { note: safeguard.words(), safeguard: Some(safeguard) }
 }
 
 /// One backup that is made.
 struct Work<'a> {
     context: &'a StepContext,
     release: &'a Release,
+    django: &'a Django,
     shelf: Shelf,
     settings: &'a BackupSettings,
     least: BackupCheck,
@@ -138,10 +148,7 @@ impl Work<'_> {
     /// Takes the backup in the app's own environment, or only looks whether one is needed.
     async fn take(&self, name: &str) -> Result<TakeOutcome, Failure> {
         let (context, release) = (self.context, self.release);
-        let Some(django) = &release.manifest.spec.django else {
-            return Ok(TakeOutcome::NotNeeded { name: name.to_owned(), why: "it is no Django app".to_owned() });
-        };
-        let manage = below(&release.root(&context.layout), &django.manage).display().to_string();
+        let manage = below(&release.root(&context.layout), &self.django.manage).display().to_string();
         let way = match (&self.settings.command, self.least) {
             (Some(_), _) => "looks",
             (None, BackupCheck::Restored) => "restores",
@@ -205,8 +212,8 @@ impl Work<'_> {
         let interpreter = interpreter(&self.release.bin(&self.context.layout))?;
         let at = |name: &str| PathBuf::from(format!("{CHECK_AT}/{name}"));
         let bind = |from: PathBuf, name: &str, writable| Bind { from, to: at(name), writable };
+        let argv = vec![interpreter, "-I".into(), "-c".into(), CHECK.to_owned(), self.least.to_string()];
         let command = Command {
-            argv: vec![interpreter, "-I".into(), "-c".into(), CHECK.to_owned(), self.least.to_string()],
             user: Some(CHECKER.to_owned()),
             offline: true,
             memory_max: Some(CHECK_MEMORY),
@@ -217,7 +224,7 @@ impl Work<'_> {
                 bind(self.shelf.taken(), "taken.json", false),
                 bind(self.shelf.place(), "place", true),
             ],
-            ..self.command("check", "a backup is restored and compared")
+            ..self.command("check", "a backup is restored and compared", argv)
         };
         let mut progress = Progress::new(self.context);
         self.finish(&command, "checking the backup", |line| progress.read(line)).await?;
@@ -250,11 +257,8 @@ impl Work<'_> {
         std::fs::write(&recipients, list).map_err(|error| io_failure("write", &recipients, &error))?;
         let words = [AGE, "--encrypt", "--recipients-file"].map(str::to_owned).into_iter();
         let paths = [recipients, PathBuf::from("--output"), shelf.encrypted(), shelf.unfinished()];
-        let command = Command {
-            argv: words.chain(paths.iter().map(|path| path.display().to_string())).collect(),
-            offline: true,
-            ..self.command("encrypt", "a backup is encrypted")
-        };
+        let argv = words.chain(paths.iter().map(|path| path.display().to_string())).collect();
+        let command = Command { offline: true, ..self.command("encrypt", "a backup is encrypted", argv) };
         let encrypted = shelf.encrypted();
         // age refuses to write over what an attempt before this one left
         disk(move || match std::fs::remove_file(&encrypted) {
@@ -273,14 +277,13 @@ impl Work<'_> {
         };
         let order = &self.context.order;
         let command = Command {
-            argv: words.clone(),
             user: user.clone(),
             within: *within,
             environment: [("APP", order.app.as_str()), ("ENVIRONMENT", order.environment.as_str()), ("BACKUP", name)]
                 .map(|(key, value)| format!("ROADSTEAD_{key}={value}"))
                 .to_vec(),
             hidden: vec![self.context.layout.agent_state()],
-            ..self.command("command", "a backup by the operator's command")
+            ..self.command("command", "a backup by the operator's command", words.clone())
         };
         let began = Instant::now();
         let mut lines = Vec::new();
@@ -327,39 +330,20 @@ impl Work<'_> {
         format!("roadstead-{}-backup{what}-{}-{}.service", order.app, order.fence.rollout, order.fence.sequence)
     }
 
-    fn command(&self, what: &str, description: &str) -> Command {
+    fn command(&self, what: &str, description: &str, argv: Vec<String>) -> Command {
         let order = &self.context.order;
-        Command {
-            unit: self.unit(&format!("-{what}")),
-            description: format!("{}: {description}", order.app),
-            argv: Vec::new(),
-            user: None,
-            working_directory: "/".into(),
-            environment: Vec::new(),
-            environment_files: Vec::new(),
-            writable: Vec::new(),
-            hidden: Vec::new(),
-            within: Duration::from_millis(order.deadline.0),
-            memory_max: None,
-            offline: false,
-            binds: Vec::new(),
-        }
+        let description = format!("{}: {description}", order.app);
+        Command::bare(self.unit(&format!("-{what}")), description, argv, Duration::from_millis(order.deadline.0))
     }
 
     async fn finish(&self, command: &Command, what: &str, mut line: impl FnMut(&str)) -> Result<(), Failure> {
         let context = self.context;
         let finished = command::run_anew(&context.host, command, &context.cancelled, |text| {
-            if !text.starts_with(PROGRESS) {
-                context.say(STEP, text);
-            }
+            context.say(STEP, text);
             line(text);
         });
         expect_success(&finished.await.map_err(|error| error.failure())?, what)
     }
-}
-
-fn made(backup: Backup) -> StepDone {
-    StepDone { note: backup.words(), safeguard: Some(Safeguard::Made(Box::new(backup))) }
 }
 
 /// Removes backups that need not stay, and files that belong to none. What cannot be removed is no reason not to deploy.
@@ -399,8 +383,6 @@ fn interpreter(bin: &Path) -> Result<String, Failure> {
 fn bounded(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(limits::BACKUP_TEXT_BYTES_MAX / 4).collect()
 }
-
-pub(super) const PROGRESS: &str = "roadstead-progress ";
 
 /// How far a script is, by its lines `roadstead-progress DONE TOTAL WHAT`.
 struct Progress<'a> {

@@ -9,6 +9,9 @@ use super::release::{Release, below};
 use crate::host::argv::program;
 use crate::host::command::{self, Bind, Command, Finished};
 
+/// How lines begin by which a script of the agent's own tells how far it is: they are no output.
+pub(super) const PROGRESS: &str = "roadstead-progress ";
+
 /// What is particular to one command.
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -58,9 +61,7 @@ pub(crate) async fn run(
         binds: task.binds.clone(),
     };
     let take = |text: &str| {
-        if !text.starts_with(super::backup::PROGRESS) {
-            context.say(task.step, text);
-        }
+        context.say(task.step, text);
         line(text);
     };
     let finished = match task.anew {

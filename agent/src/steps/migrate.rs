@@ -29,8 +29,7 @@ const _: () = assert!(RUNNER.len() < 100 * 1024, "it is one word of a command li
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Migrate { release, backup, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
-    let insists = context.settings.backups.get(&context.order.app).is_some_and(|settings| settings.at_least.wants_one());
-    if insists && backup.is_none() {
+    if backup.is_none() && context.settings.backup(&context.order.app).at_least.wants_one() {
         let hint = "upgrade the controller: one that knows of backups says with each order which one it demands";
         return Err(Failure::new(FailureKind::Unfit, "this host insists on a backup, and the order knows of none", hint));
     }

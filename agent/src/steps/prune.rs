@@ -34,7 +34,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         }
         _ => return Ok("nothing to do".to_owned()),
     };
-    let shelf = Shelf::of(&context.settings.backups.get(&context.order.app).cloned().unwrap_or_default().folder, &context.order.app);
+    let shelf = Shelf::of(&context.settings.backup(&context.order.app).folder, &context.order.app);
     super::backup::end_all(context).await?;
     // What an order that was cut off left of a backup lies there in clear, and takes room.
     disk(move || shelf.clear()).await?;

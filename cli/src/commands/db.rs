@@ -4,7 +4,7 @@ use clap::Subcommand;
 use roadstead_proto::v1::{ListRolloutsRequest, Rollout};
 
 use crate::failure::Result;
-use crate::output::{Output, size, table};
+use crate::output::{Output, table};
 use crate::remote::{Controller, backup_view, moment};
 
 /// Looks at the backups of an environment's database.
@@ -46,13 +46,12 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
 
 fn row(rollout: &Rollout) -> Option<[String; 6]> {
     let (backup, host) = backup_view::made(rollout)?;
-    let encrypted = if backup.encrypted { ", encrypted" } else { "" };
     Some([
         backup.name.clone(),
         moment(backup.taken_at_ms),
         format!("r-{}", rollout.id),
         host.to_owned(),
-        format!("{}{encrypted}", size(backup.bytes)),
+        backup_view::kept(backup),
         backup_view::checked(backup),
     ])
 }

@@ -24,11 +24,16 @@ pub(crate) fn line(rollout: &Rollout) -> Option<String> {
     match rollout.safeguard.as_ref()?.kind.as_ref()? {
         safeguard::Kind::NotNeeded(why) => Some(format!("none needed: {why}")),
         safeguard::Kind::Made(backup) => {
-            let encrypted = if backup.encrypted { ", encrypted" } else { "" };
-            let Backup { name, bytes, place, .. } = backup;
-            Some(format!("{name}: {}{encrypted}, {}; {place} on {}", size(*bytes), checked(backup), keeper(rollout)))
+            let Backup { name, place, .. } = backup;
+            Some(format!("{name}: {}, {}; {place} on {}", kept(backup), checked(backup), keeper(rollout)))
         }
     }
+}
+
+/// How large it is, and whether it can be read by everybody who has it.
+pub(crate) fn kept(backup: &Backup) -> String {
+    let encrypted = if backup.encrypted { ", encrypted" } else { "" };
+    format!("{}{encrypted}", size(backup.bytes))
 }
 
 /// How it was checked, and what that saw.

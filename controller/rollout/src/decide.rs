@@ -389,13 +389,14 @@ fn order_ended(
             }
             let stage = host_stage(state, id).unwrap_or(stage);
             notes.push(Note { host: Some(id.clone()), kind: "host", text: stage.word().to_owned() });
-            match (verb, without_backup(state)) {
-                (Verb::Migrate, None) => migrated(state, now, notes),
-                (Verb::Migrate, Some(failure)) => {
-                    lose(state, id, Stage::Failed, failure.clone(), now, notes)?;
-                    go_back(state, failure, now, notes);
+            if verb == Verb::Migrate {
+                match without_backup(state) {
+                    None => migrated(state, now, notes),
+                    Some(failure) => {
+                        lose(state, id, Stage::Failed, failure.clone(), now, notes)?;
+                        go_back(state, failure, now, notes);
+                    }
                 }
-                _ => {}
             }
             Ok(())
         }

@@ -37,20 +37,12 @@ impl OnHost {
 
     fn command(&self, more: &[String]) -> Command {
         let words = self.settings.words.iter().chain(more).cloned();
+        let unit = format!("roadstead-traffic-{}-command.service", self.app);
+        let description = format!("traffic of {}: {}", self.app, more.join(" "));
         Command {
-            unit: format!("roadstead-traffic-{}-command.service", self.app),
-            description: format!("traffic of {}: {}", self.app, more.join(" ")),
-            argv: words.collect(),
             user: self.settings.user.clone(),
-            working_directory: PathBuf::from("/"),
-            environment: Vec::new(),
-            environment_files: Vec::new(),
-            writable: Vec::new(),
             hidden: self.hidden.clone(),
-            within: self.settings.within,
-            memory_max: None,
-            offline: false,
-            binds: Vec::new(),
+            ..Command::bare(unit, description, words.collect(), self.settings.within)
         }
     }
 }

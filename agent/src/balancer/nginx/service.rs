@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use roadstead_model::{AppName, Failure, FailureKind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,21 +49,12 @@ impl Service for OfHost {
 
     /// In a unit of its own: nginx opens its logs for that, which the agent's sandbox does not let it.
     async fn test(&self) -> Result<(), Failure> {
-        let command = Command {
-            unit: format!("roadstead-traffic-{}-test.service", self.app),
-            description: format!("nginx configuration with the traffic of {}", self.app),
-            argv: vec![PROGRAM.into(), "-t".into(), "-q".into()],
-            user: None,
-            working_directory: PathBuf::from("/"),
-            environment: Vec::new(),
-            environment_files: Vec::new(),
-            writable: Vec::new(),
-            hidden: Vec::new(),
-            within: TEST_AT_MOST,
-            memory_max: None,
-            offline: false,
-            binds: Vec::new(),
-        };
+        let command = Command::bare(
+            format!("roadstead-traffic-{}-test.service", self.app),
+            format!("nginx configuration with the traffic of {}", self.app),
+            vec![PROGRAM.into(), "-t".into(), "-q".into()],
+            TEST_AT_MOST,
+        );
         let finished = command::run_anew(&self.host, &command, &tokio_util::sync::CancellationToken::new(), |_| {})
             .await
             .map_err(|error| error.failure())?;

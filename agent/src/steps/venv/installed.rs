@@ -83,20 +83,16 @@ fn command(
     let mut argv = vec![interpreter.path.display().to_string()];
     argv.extend(words);
     argv.push(job.to_string());
+    let unit = format!("roadstead-{}-venv-{}-{}.service", release.app(), fence.rollout, fence.sequence);
+    let description = format!("{} packages of {}", release.app(), release.id);
+    let steps = &release.manifest.spec.steps;
     Ok(Command {
-        unit: format!("roadstead-{}-venv-{}-{}.service", release.app(), fence.rollout, fence.sequence),
-        description: format!("{} packages of {}", release.app(), release.id),
-        argv,
         user: Some(account.name),
-        working_directory: "/".into(),
-        environment: Vec::new(),
-        environment_files: Vec::new(),
         writable: vec![places.fresh.clone()],
         hidden: vec![layout.agent_state(), layout.configuration()],
-        within: release.manifest.spec.steps.command_timeout.to_duration(),
-        memory_max: release.manifest.spec.steps.memory_max,
+        memory_max: steps.memory_max,
         offline: true,
-        binds: Vec::new(),
+        ..Command::bare(unit, description, argv, steps.command_timeout.to_duration())
     })
 }
 

@@ -109,8 +109,8 @@ pub(super) async fn floor_of(
     let reading = tokio::task::spawn_blocking(move || {
         made.values().find_map(|release| {
             // What cannot be read tells nothing: going back is not refused for that.
-            let facts = migration_facts(&blobs, &release.manifest).ok().flatten();
-            below(&release.manifest, facts.as_ref(), (&target.id(), &target.manifest), target.published_at > release.published_at)
+            let facts = || migration_facts(&blobs, &release.manifest).ok().flatten();
+            below(&release.manifest, facts, (&target.id(), &target.manifest), target.published_at > release.published_at)
         })
     });
     reading.await.map_err(internal)
