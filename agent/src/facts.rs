@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::layout::Layout;
-use crate::steps::trusted_keys;
+use crate::steps::{local_variables, trusted_keys};
 
 /// Folders where interpreters are looked for.
 const PYTHON_FOLDERS: [&str; 2] = ["usr/local/bin", "usr/bin"];
@@ -56,6 +56,8 @@ pub(crate) fn look(layout: &Layout, states: &States, app: &AppName) -> AppState 
         highest: None,
         unconfirmed: false,
         drift: None,
+        // A file that is not in order sets nothing that anybody knows of.
+        set: local_variables(layout, app).ok().map(|set| set.into_keys().collect()),
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) mod util;
 pub(crate) mod venv;
 mod verify;
 
+pub(crate) use configure::local_variables;
 pub(crate) use verify::trusted_keys;
 
 use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, ServiceName, StepDone, StepName};

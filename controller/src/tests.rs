@@ -1,5 +1,6 @@
 //! The driver with fake hosts: a rollout to its end, one that goes back, a restart in the middle, a rollback, one that comes level.
 
+mod configuration;
 mod drift;
 mod gates;
 mod planning;
@@ -212,7 +213,7 @@ impl Rig {
     }
 
     async fn current(&self) -> Option<roadstead_model::Digest> {
-        self.store.environment(&environment().name, &app()).await.unwrap().unwrap().current
+        self.store.environment(&environment().name, &app()).await.unwrap().unwrap().current.map(|current| current.manifest)
     }
 }
 

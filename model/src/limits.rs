@@ -74,6 +74,12 @@ pub const SERVICES_MAX: usize = 32;
 pub const VARIABLES_MAX: usize = 256;
 /// The value of one variable.
 pub const VARIABLE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// All that an environment's configuration says: it stands in every plan, and travels in one message.
+pub const CONFIGURATION_BYTES_MAX: usize = 256 * 1024;
+/// Values of an environment's configuration.
+pub const CONFIGURATION_ENTRIES_MAX: usize = 512;
+/// Files that an app takes from its configuration.
+pub const CONFIGURED_FILES_MAX: usize = 64;
 /// One gRPC message.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// One part of a blob on the wire.

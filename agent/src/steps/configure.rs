@@ -1,9 +1,9 @@
 //! Configure: the release's environment file, its units and the folders of its sockets. Nothing that serves is touched.
 
 use roadstead_bundle::spec::Service;
-use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId, ServiceName, VariableName, limits};
+use roadstead_model::{AppName, Failure, FailureKind, OrderKind, ReleaseId, ServiceName, VariableName, limits};
 use roadstead_worker::files::{create_private_folder, read_bounded, write_atomically};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::StepContext;
@@ -25,16 +25,16 @@ const SEES_NEW_UNITS_SINCE: u32 = 246;
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Prepare { release, variables, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let OrderKind::Prepare { release, variables, files, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     let release = context.whole_release(release)?;
     fitness::check(&context.stage(), &release).await?;
-    let (layout, variables, app) = (context.layout.clone(), variables.clone(), context.order.app.clone());
+    let (layout, variables, files, app) = (context.layout.clone(), variables.clone(), files.clone(), context.order.app.clone());
     let (release_id, units) = (release.id.clone(), units_that_start(&release));
     let written = disk(move || {
         let account = account::of(&layout, &app)?;
         let variables = write_environment(&layout, &release, &variables)?;
         make_folders(&layout, &release, &account)?;
-        placed::place(&layout, &release, &account)?;
+        placed::place(&layout, &release, &files, &account)?;
         let units = write_units(&layout, &release, &account)?;
         Ok(Written { variables, units })
     })
@@ -98,8 +98,8 @@ struct WrittenUnit {
 }
 
 /// What the host's operator set for the app; nothing when there is no file.
-pub(crate) fn local_variables(layout: &Layout, release: &Release) -> Result<BTreeMap<VariableName, String>, Failure> {
-    let path = layout.host_variables(release.app());
+pub(crate) fn local_variables(layout: &Layout, app: &AppName) -> Result<BTreeMap<VariableName, String>, Failure> {
+    let path = layout.host_variables(app);
     let hint = format!("correct {} on the host, as root", path.display());
     let bytes = match read_bounded(&path, limits::CONFIG_FILE_BYTES_MAX) {
         Err(error) if error.is_missing() => return Ok(BTreeMap::new()),
@@ -117,9 +117,10 @@ pub(crate) fn variables(
     ordered: &BTreeMap<VariableName, String>,
 ) -> Result<BTreeMap<VariableName, String>, Failure> {
     let spec = &release.manifest.spec;
-    let local = local_variables(layout, release)?;
+    let local = local_variables(layout, release.app())?;
     let local_file = layout.host_variables(release.app());
-    let declared = declared(&Sources { spec, ordered, local: &local, local_file: &local_file })?;
+    let runs: BTreeSet<&ServiceName> = release.services().map(|(name, _)| name).collect();
+    let declared = declared(&Sources { spec, ordered, local: &local, local_file: &local_file, runs: &runs })?;
     let mut overridable = vec![
         ("LANG", "C.UTF-8".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),

@@ -2,7 +2,8 @@
 
 use roadstead_model::mistake;
 use roadstead_model::{
-    AppName, DatabasePolicy, DriftPolicy, EnvironmentName, EnvironmentSpec, LeaseSpan, Millis, Selector, Timeouts, VariableName, limits,
+    AppName, Configuration, DatabasePolicy, DriftPolicy, EnvironmentName, EnvironmentSpec, Layer, LeaseSpan, Millis, RelativePath,
+    Selector, Timeouts, VariableName, limits,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -58,6 +59,21 @@ struct File {
     timeouts: FileTimeouts,
     #[serde(default)]
     env: BTreeMap<VariableName, String>,
+    #[serde(default)]
+    files: BTreeMap<RelativePath, String>,
+    #[serde(default)]
+    overrides: Vec<Override>,
+}
+
+/// What hosts with certain labels are told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Override {
+    hosts: Selector,
+    #[serde(default)]
+    env: BTreeMap<VariableName, String>,
+    #[serde(default)]
+    files: BTreeMap<RelativePath, String>,
 }
 
 #[derive(Deserialize)]
@@ -124,7 +140,8 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     let failover = file.environment.failover.map(lease).transpose().map_err(|(at, what)| wrong(at, &what))?;
     let given = |duration: Option<Span>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
-    Ok(EnvironmentSpec {
+    let overrides = file.overrides.into_iter().map(|over| Layer { hosts: over.hosts, variables: over.env, files: over.files }).collect();
+    let spec = EnvironmentSpec {
         name: file.environment.name,
         app: file.environment.app,
         hosts: file.environment.hosts,
@@ -147,7 +164,11 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
             gates: given(file.timeouts.gates, default.gates),
         },
         variables: file.env,
-    })
+        files: file.files,
+        overrides,
+    };
+    Configuration::new(&spec, Vec::new()).map_err(|error| wrong(0, &error.to_string()))?;
+    Ok(spec)
 }
 
 /// How long the host of what runs only once may be silent.

@@ -1,11 +1,13 @@
 //! What must not be forgotten, seen from the driver: everything is read from here, and nothing leaves before it is saved here.
 
 use async_trait::async_trait;
-use roadstead_model::{AppName, Digest, EnvironmentName, HostFacts, HostId, ReleaseId, RolloutId, ServiceName, Timestamp};
+use roadstead_model::{
+    AppName, ConfigurationId, Digest, EnvironmentName, HostFacts, HostId, ReleaseId, ReleaseRef, RolloutId, ServiceName, Timestamp,
+};
 use std::sync::Arc;
 
 use crate::gates::LockRecord;
-use crate::records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord};
+use crate::records::{ConfigurationRecord, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord};
 use crate::removal::{NotRemoved, Removal};
 
 /// Why the ledger does not do as told.
@@ -28,8 +30,17 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn environment(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<EnvironmentRecord>, LedgerError>;
     /// One release, by the digest of its manifest.
     async fn release(&self, digest: &Digest) -> Result<Option<ReleaseRecord>, LedgerError>;
-    /// One release, by its id.
+    /// One release, by its id; whatever configuration the id names.
     async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, LedgerError>;
+    /// The newest configuration of an environment; none where nothing was ever said.
+    async fn newest_configuration(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<ConfigurationRecord>, LedgerError>;
+    /// The newest configuration of an environment with this id; without one, the newest that says nothing, or had no id yet.
+    async fn configuration(
+        &self,
+        name: &EnvironmentName,
+        app: &AppName,
+        id: Option<&ConfigurationId>,
+    ) -> Result<Option<ConfigurationRecord>, LedgerError>;
     /// Every host, also those that were cut off, by name; of one environment, or of all.
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError>;
     /// The lock of an environment of an app, also one that has expired.
@@ -84,10 +95,10 @@ pub struct Serving {
     pub environment: EnvironmentName,
     /// Of which app.
     pub app: AppName,
-    /// The release.
-    pub current: Digest,
+    /// The release, with its configuration.
+    pub current: ReleaseRef,
     /// The good one before it.
-    pub previous: Option<Digest>,
+    pub previous: Option<ReleaseRef>,
     /// The set of hosts that has the traffic now, where it was switched.
     pub set: Option<String>,
 }

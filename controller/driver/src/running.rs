@@ -1,6 +1,6 @@
 //! One unfinished rollout in memory: what is saved of it, and deciding about it.
 
-use roadstead_model::{AppName, Digest, EnvironmentName, HostId, ReleaseRef, RolloutId, Timestamp};
+use roadstead_model::{AppName, EnvironmentName, HostId, ReleaseRef, RolloutId, Timestamp};
 use roadstead_rollout::{Event, Note, Outcome, Rejected, RolloutKind, Stage, State, decide};
 use std::sync::Arc;
 
@@ -95,7 +95,7 @@ impl Loop {
                 work.changes.serving.push(Serving {
                     environment: plan.environment.clone(),
                     app: plan.app.clone(),
-                    current: plan.release.manifest,
+                    current: plan.release.clone(),
                     previous,
                     set: switch_of(plan).map(|switch| switch.set.clone()),
                 });
@@ -110,7 +110,7 @@ impl Loop {
     }
 
     /// The good release before the one that serves now. After a rollback it is the one before that, not the one that was left.
-    async fn good_before(&self, state: &State) -> Result<Option<Digest>, LedgerError> {
+    async fn good_before(&self, state: &State) -> Result<Option<ReleaseRef>, LedgerError> {
         let plan = &state.plan;
         if plan.kind != RolloutKind::Rollback {
             let unchanged = plan.previous.as_ref() == Some(&plan.release);
@@ -118,12 +118,11 @@ impl Loop {
                 let environment = self.parts.ledger.environment(&plan.environment, &plan.app).await?;
                 return Ok(environment.and_then(|e| e.previous));
             }
-            return Ok(plan.previous.as_ref().map(|r| r.manifest));
+            return Ok(plan.previous.clone());
         }
         let brought = self.brought(&plan.environment, &plan.app, &plan.release).await?;
         // One that was brought where it ran already says nothing of what was before it.
-        let before = brought.and_then(|state| state.plan.previous).filter(|release| *release != plan.release);
-        Ok(before.map(|release| release.manifest))
+        Ok(brought.and_then(|state| state.plan.previous).filter(|release| *release != plan.release))
     }
 
     /// The newest rollout that brought a release to an environment and ended well.

@@ -130,6 +130,13 @@ pub(super) fn refused(refused: Refused) -> Status {
              belong to this fleet: `roadstead host revoke`",
         ),
         Refused::Made(_) => internal(text),
+        Refused::Lacking { environment, .. } => not_now(
+            text,
+            &format!(
+                "correct it with `roadstead config set {environment} NAME=VALUE`, or in the environment's file; secrets: as root, in /etc/roadstead/apps/ on the hosts"
+            ),
+        ),
+        Refused::Clash(_) => not_now(text, "see `roadstead config list`"),
         Refused::Plan(_) => not_now(text, "see `roadstead host list`"),
         Refused::OtherPlan(other) => {
             not_now(text, &format!("look at what would happen now: `roadstead plan {} {}`", other.environment, other.release))

@@ -179,14 +179,19 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             .await?;
     }
     for Serving { environment, app, current, previous, set } in &changes.serving {
-        sqlx::query("UPDATE environments SET current = ?, previous = ?, live_set = coalesce(?, live_set) WHERE name = ? AND app = ?")
-            .bind(current.as_bytes().as_slice())
-            .bind(previous.map(|p| p.as_bytes().to_vec()))
-            .bind(set.as_deref())
-            .bind(environment.as_str())
-            .bind(app.as_str())
-            .execute(batch.connection().await?)
-            .await?;
+        sqlx::query(
+            "UPDATE environments SET current = ?, current_id = ?, previous = ?, previous_id = ?, live_set = coalesce(?, live_set) \
+             WHERE name = ? AND app = ?",
+        )
+        .bind(current.manifest.as_bytes().as_slice())
+        .bind(current.id.as_str())
+        .bind(previous.as_ref().map(|previous| previous.manifest.as_bytes().to_vec()))
+        .bind(previous.as_ref().map(|previous| previous.id.as_str()))
+        .bind(set.as_deref())
+        .bind(environment.as_str())
+        .bind(app.as_str())
+        .execute(batch.connection().await?)
+        .await?;
     }
     for (digest, why) in &changes.bad {
         sqlx::query("UPDATE releases SET bad = ? WHERE manifest_digest = ?")

@@ -149,7 +149,9 @@ pub(super) async fn meant(context: &Context, app: Option<&AppName>, text: &str) 
 async fn shown(context: &Context, release: &ReleaseRecord) -> Result<v1::Release, Status> {
     let manifest = &release.manifest;
     let environments = context.store.environments("").await.map_err(stored)?;
-    let current = environments.iter().filter(|e| e.spec.app == manifest.app && e.current == Some(release.digest));
+    let current = environments
+        .iter()
+        .filter(|e| e.spec.app == manifest.app && e.current.as_ref().is_some_and(|current| current.manifest == release.digest));
     Ok(v1::Release {
         app: manifest.app.to_string(),
         id: release.id().to_string(),

@@ -110,7 +110,13 @@ pub(super) fn before(step: StepName) -> (&'static str, String) {
 fn orders() -> [OrderKind; 5] {
     let release = ReleaseRef { id: ReleaseId::parse("1.0.0-0123456789ab").unwrap(), manifest: Digest::of(b"any") };
     [
-        OrderKind::Prepare { release: release.clone(), variables: BTreeMap::new(), singletons: Vec::new(), keep: 0 },
+        OrderKind::Prepare {
+            release: release.clone(),
+            variables: BTreeMap::new(),
+            files: BTreeMap::new(),
+            singletons: Vec::new(),
+            keep: 0,
+        },
         OrderKind::Migrate { release: release.clone(), backup: Some(BackupDemand::default()), idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1) },
         OrderKind::Confirm { release: release.clone() },
