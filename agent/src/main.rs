@@ -16,6 +16,7 @@ mod link;
 mod logging;
 mod memory;
 mod notify;
+mod own_variables;
 mod remembered;
 mod run;
 mod secrets;

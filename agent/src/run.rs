@@ -23,6 +23,7 @@ use crate::identity::{Identity, IdentityError};
 use crate::layout::Layout;
 use crate::link::{ControllerSource, Link, Renewal, TlsDial};
 use crate::notify::{self, SystemdWatchdog};
+use crate::own_variables;
 use crate::remembered;
 use crate::settings::{Settings, SettingsError};
 
@@ -89,11 +90,13 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     tasks.spawn("traffic", balancer::run(desk, providers, Arc::clone(&outbox), tasks.clone()));
     let means = Means { hands, journals: remembered::journals(&layout), states, leases, outbox, contact, tasks: tasks.clone() };
     let (mut worker, events) = Worker::new(means);
+    let own = layout.clone();
     let on_disk = blocking(move || facts::apps_on_disk(&layout)).await;
     worker.start(on_disk).await;
     if let Some(every) = every {
         tasks.spawn("drift", Watcher::new(watch, eyes, every, events.clone()).run());
     }
+    tasks.spawn("own variables", own_variables::run(own, events.clone(), tasks.clone()));
     tasks.spawn("worker", worker.run(SystemdWatchdog::new()));
     tasks.spawn("link", link.run(events));
     tasks.spawn("renewal", Renewal::new(identity, channel, tasks.stopping().clone()).run());

@@ -164,10 +164,11 @@ fn variables(plan: &Plan, history: &[State]) -> Option<Vec<VariableDifference>> 
     Some(compared.collect())
 }
 
-/// What a plan says to its hosts of each thing: to all, and then by its overrides.
-fn said(plan: &Plan) -> BTreeMap<Key, Vec<Option<String>>> {
+/// What a plan says to its hosts of each thing: to all, and to some instead.
+fn said(plan: &Plan) -> BTreeMap<Key, (Option<String>, Vec<String>)> {
     let layers: Vec<&Values> = std::iter::once(&plan.values).chain(&plan.overrides).collect();
     let keys: BTreeSet<Key> = layers.iter().flat_map(|values| values.entries()).map(|(key, _)| key).collect();
-    let of = |key: &Key| layers.iter().map(|values| values.get(key).map(str::to_owned)).collect();
+    let text = |values: &Values, key: &Key| values.get(key).map(str::to_owned);
+    let of = |key: &Key| (text(&plan.values, key), plan.overrides.iter().filter_map(|values| text(values, key)).collect());
     keys.into_iter().map(|key| (key.clone(), of(&key))).collect()
 }

@@ -113,6 +113,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_controller_sends_is_read_or_told() {
+        let sent = |content: &[u8]| read(&v1::Configuration { content: content.to_vec(), ..v1::Configuration::default() });
+        assert_eq!(sent(b"{}").unwrap(), Configuration::default());
+        assert!(sent(b"{").unwrap_err().to_string().contains("cannot be read"));
+    }
+
+    #[test]
     fn versions_are_named_behind_the_environment() {
         let named = |text: &str| text.parse::<Named>().map(|named| (named.environment, named.version));
         assert_eq!(named("production"), Ok(("production".to_owned(), 0)));

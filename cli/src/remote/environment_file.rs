@@ -357,13 +357,13 @@ checks = [{ name = "front page", url = "http://$host/healthz", contains = "ok" }
         assert_eq!(parse(examples[1]).unwrap().strategy.sets.unwrap().as_str(), "color");
         assert_eq!(parse(examples[2]).unwrap().keep, all.keep, "the page shows the default");
         assert_eq!(all.timeouts.prepare, Timeouts::default().prepare);
-        for table in ["environment", "gates", "strategy", "traffic", "analysis", "timeouts"] {
-            let head = if table == "environment" { String::new() } else { "[environment]\nname = \"x\"\napp = \"x\"\n".to_owned() };
-            let error = parse(&format!("{head}[{table}]\nzzzzzzzz = 1\n")).unwrap_err();
+        for table in ["[environment]", "[gates]", "[strategy]", "[traffic]", "[analysis]", "[timeouts]", "[[overrides]]"] {
+            let head = if table == "[environment]" { "" } else { "[environment]\nname = \"x\"\napp = \"x\"\n" };
+            let error = parse(&format!("{head}{table}\nzzzzzzzz = 1\n")).unwrap_err();
             for key in error.split_once("known are ").unwrap().1.split(", ") {
-                assert!(section.contains(&format!("| `{key}` |")), "docs/configuration.md does not tell of {table}.{key}");
+                assert!(section.contains(&format!("| `{key}` |")), "docs/configuration.md does not tell of {key} of {table}");
                 let shown = examples.iter().any(|example| example.contains(&format!("\n{key} = ")));
-                assert!(shown, "no example shows {table}.{key}");
+                assert!(shown, "no example shows {key} of {table}");
             }
         }
     }

@@ -159,7 +159,8 @@ fn variables_are_compared_with_the_rollout_that_brought_what_runs() {
     other.overrides =
         vec![Values { files: BTreeMap::from([(RelativePath::parse("config/a.toml").unwrap(), "1".to_owned())]), ..Values::default() }];
     let told = variables(&other, &[ended(8, before.clone(), &[])]).unwrap();
-    assert!(told.iter().any(|one| one.name.to_string() == "file:config/a.toml" && one.change == VariableChange::Set), "{told:?}");
+    let told: Vec<_> = told.iter().map(|one| one.name.to_string()).collect();
+    assert_eq!(told, ["A", "C", "D", "file:config/a.toml"], "B says what it said");
     let first = Plan { previous: None, ..next };
     assert_eq!(variables(&first, &[]).unwrap().len(), 3);
 }

@@ -13,6 +13,7 @@ mod broken_releases;
 mod celery;
 mod celery_bad;
 mod cloned_host;
+mod configuration;
 mod controller_killed;
 mod damaged_state;
 mod disk_full;

@@ -4,7 +4,7 @@ use roadstead_model::configuration::{Change, compare};
 use roadstead_proto::v1;
 
 use super::show::shown;
-use super::{Named, name, read};
+use super::{Named, name};
 use crate::failure::{Failure, Result};
 use crate::output::{Output, table};
 use crate::remote::Controller;
@@ -87,10 +87,5 @@ mod tests {
         ];
         insta::assert_snapshot!(text(&side(6), &side(7), &changes));
         assert_eq!(text(&side(0), &side(7), &[]), "no configuration of production and configuration 7 of production say the same");
-    }
-
-    #[test]
-    fn what_the_controller_sends_is_read() {
-        assert!(read(&v1::Configuration { content: b"{".to_vec(), ..v1::Configuration::default() }).is_err());
     }
 }

@@ -5,7 +5,7 @@ use roadstead_model::{RelativePath, limits};
 use roadstead_proto::v1;
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::name;
 use crate::args::Wait;
@@ -188,7 +188,7 @@ mod tests {
             (why(&[], &texts(&["../a=x"])), "not a path below the app's root"),
             (why(&[], &file(&large)), "more than the 65536 bytes"),
             (why(&[], &file(&binary)), "it is not UTF-8"),
-            (why(&[], &file(&PathBuf::from("/nowhere/at/all"))), "cannot be read"),
+            (why(&[], &file(Path::new("/nowhere/at/all"))), "cannot be read"),
         ] {
             assert!(told.contains(part), "{told}");
         }
