@@ -136,10 +136,10 @@ name!(
 );
 name!(
     /// A release as a folder and instance name: `VERSION-` and the first twelve hex digits of the manifest's digest; where it runs with a
-    /// configuration, `.` and the name of that.
-    ReleaseId, "release id", "a version, '-', twelve hex digits, and perhaps '.' with the eight of a configuration",
+    /// configuration, `_` and the name of that.
+    ReleaseId, "release id", "a version, '-', twelve hex digits, and perhaps '_' with the eight of a configuration",
     |t| t.rsplit_once('-').is_some_and(|(version, rest)| {
-        let (digest, configuration) = rest.split_once('.').map_or((rest, None), |(digest, configuration)| (digest, Some(configuration)));
+        let (digest, configuration) = rest.split_once('_').map_or((rest, None), |(digest, configuration)| (digest, Some(configuration)));
         Version::parse(version).is_ok() && hex(digest, 12) && configuration.is_none_or(|configuration| hex(configuration, 8))
     })
 );
@@ -169,15 +169,15 @@ impl ReleaseId {
     #[must_use]
     pub fn with(&self, configuration: Option<&ConfigurationId>) -> Self {
         let digits = self.0.rfind('-').map_or(0, |dash| dash + 1);
-        let bare = self.0[digits..].find('.').map_or(self.0.as_str(), |dot| &self.0[..digits + dot]);
-        Self(configuration.map_or_else(|| bare.to_owned(), |configuration| format!("{bare}.{configuration}")))
+        let bare = self.0[digits..].find('_').map_or(self.0.as_str(), |end| &self.0[..digits + end]);
+        Self(configuration.map_or_else(|| bare.to_owned(), |configuration| format!("{bare}_{configuration}")))
     }
 
     /// The configuration that it runs with.
     #[must_use]
     pub fn configuration(&self) -> Option<ConfigurationId> {
         let (_, rest) = self.0.rsplit_once('-')?;
-        rest.split_once('.').map(|(_, configuration)| ConfigurationId(configuration.to_owned()))
+        rest.split_once('_').map(|(_, configuration)| ConfigurationId(configuration.to_owned()))
     }
 
     /// The version part.
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(id.version(), "1.1.0-3-gabc");
         assert_eq!(ReleaseId::parse(id.as_str()).unwrap(), id);
         let configured = id.with(Some(&ConfigurationId::parse("01234abc").unwrap()));
-        assert_eq!(configured.as_str(), format!("{id}.01234abc"));
+        assert_eq!(configured.as_str(), format!("{id}_01234abc"));
         assert_eq!(ReleaseId::parse(configured.as_str()).unwrap(), configured);
         assert_eq!((configured.bare(), configured.version()), (id.clone(), "1.1.0-3-gabc"));
         assert_eq!((configured.configuration().unwrap().as_str(), id.configuration()), ("01234abc", None));
@@ -247,10 +247,11 @@ mod tests {
             "1.0-0123456789AB",
             "1.0-0123",
             "-0123456789ab",
-            "1.0-0123456789ab.",
-            "1.0-0123456789ab.0123456",
-            "1.0-0123456789ab.0123456g",
-            "1.0-0123456789ab.01234567.01234567",
+            "1.0-0123456789ab_",
+            "1.0-0123456789ab.01234567",
+            "1.0-0123456789ab_0123456",
+            "1.0-0123456789ab_0123456g",
+            "1.0-0123456789ab_01234567_01234567",
         ] {
             assert!(ReleaseId::parse(bad).is_err(), "{bad}");
         }

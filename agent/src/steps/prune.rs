@@ -205,6 +205,8 @@ mod tests {
             fs::write(layout.manifest(&app, &id), manifest.encode()).unwrap();
             fs::create_dir_all(layout.environment_files(&app)).unwrap();
             fs::write(layout.environment_files(&app).join(format!("{id}.web.env")), "").unwrap();
+            // The same release with a configuration is another one.
+            fs::write(layout.environment_files(&app).join(format!("{id}_0123abcd.env")), "").unwrap();
         }
         fs::create_dir_all(layout.releases(&app).join(".new-3.0-000000000000")).unwrap();
         fs::create_dir_all(layout.venvs(&app).join("unused")).unwrap();

@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     /// The environment.
     environment: String,
     /// The release: its id, its version, or the beginning of its manifest's digest; `current` for the one that runs, with the newest
-    /// configuration. An id that names a configuration (`…-0123456789ab.9f3a21cc`) brings that one.
+    /// configuration. An id that names a configuration (`…-0123456789ab_9f3a21cc`) brings that one.
     release: String,
     /// The app, where an environment of this name exists for several.
     #[arg(long, default_value = "", hide_default_value = true)]

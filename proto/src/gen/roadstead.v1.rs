@@ -2121,7 +2121,7 @@ pub struct Configuration {
     /// Counted up with each change; 0: nothing was ever said.
     #[prost(uint64, tag = "3")]
     pub version: u64,
-    /// By its content: what follows the `.` in ids of releases that run with it. Empty: it says nothing.
+    /// By its content: what follows the `_` in ids of releases that run with it. Empty: it says nothing.
     #[prost(string, tag = "4")]
     pub id: ::prost::alloc::string::String,
     /// JSON: what the environment's file says, and what was set one by one. Empty in lists.
