@@ -24,6 +24,7 @@ mod order;
 pub mod outlook;
 mod report;
 pub mod root_cause;
+mod secret_ref;
 mod share;
 mod size;
 mod step;
@@ -42,7 +43,7 @@ pub use finding::{Finding, Verdict};
 pub use gates::{After, ApprovalRule, CivilTime, Freeze, Gates, InvalidCivilTime, InvalidGates, InvalidWindow, Window};
 pub use http_url::{HttpUrl, InvalidUrl};
 pub use ids::{
-    AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RoleName, RolloutId, ServiceName, VariableName, Version,
+    AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ProviderName, ReleaseId, RoleName, RolloutId, ServiceName, VariableName, Version,
 };
 pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
 pub use lease::{InvalidLease, LEASE_MAX, LEASE_MIN, LeaseAsk, LeaseSpan, LeaseTable};
@@ -50,6 +51,7 @@ pub use number::{NotFinite, Number};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
 pub use report::{Failure, FailureKind, OrderOutcome, Report, StepDone, StepReport, StepState};
 pub use root_cause::{Place, RootCause};
+pub use secret_ref::{InvalidSecretRef, SecretKey, SecretPath, SecretRef};
 pub use share::{InvalidShare, Share};
 pub use size::size;
 pub use step::{InvalidStep, StepName};
