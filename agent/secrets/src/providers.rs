@@ -1,6 +1,7 @@
 //! All sources of secrets of a host, and the one way to them.
 
 use roadstead_model::{AppName, ProviderName, SecretRef};
+use roadstead_pki::ClientFiles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,12 +55,13 @@ struct Entry {
 pub struct Providers(BTreeMap<ProviderName, Entry>);
 
 impl Providers {
-    /// Makes them by the settings. Nothing is asked or opened yet.
+    /// Makes them by the settings. Nothing is asked or opened yet. `own` is what this host shows where a login by certificate names no
+    /// files: the agent's own identity.
     #[must_use]
-    pub fn from_settings(settings: &BTreeMap<ProviderName, ProviderSettings>) -> Self {
+    pub fn from_settings(settings: &BTreeMap<ProviderName, ProviderSettings>, own: &ClientFiles) -> Self {
         let make = |(name, settings): (&ProviderName, &ProviderSettings)| {
             let provider: Arc<dyn Provider> = match &settings.kind {
-                KindSettings::Vault(vault) => Arc::new(Vault::new(name.clone(), (**vault).clone())),
+                KindSettings::Vault(vault) => Arc::new(Vault::new(name.clone(), (**vault).clone(), own)),
                 KindSettings::Credential(credential) => Arc::new(Credentials::new(credential.clone())),
                 KindSettings::Age(age) => Arc::new(Age(age.clone())),
                 KindSettings::Command(command) => Arc::new(CommandProvider(command.clone())),

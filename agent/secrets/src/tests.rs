@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    Asker, CommandSettings, Content, CredentialSettings, Document, Engine, Fault, Format, HostFile, KindSettings, Lease, Login, Pattern,
-    Place, Provider, ProviderSettings, Providers, Secret, SecretError, SecretPath, SecretRef, Value, VaultSettings,
+    Asker, ClientFiles, CommandSettings, Content, CredentialSettings, Document, Engine, Fault, Format, HostFile, KindSettings, Lease,
+    Login, Pattern, Place, Provider, ProviderSettings, Providers, Secret, SecretError, SecretPath, SecretRef, Value, VaultSettings,
 };
 use logs::Logs;
 use server::{Server, answer};
@@ -33,6 +33,11 @@ fn named(name: &str) -> ProviderName {
 
 fn patterns(texts: &[&str]) -> Vec<Pattern> {
     texts.iter().map(|text| Pattern::parse(text).unwrap()).collect()
+}
+
+fn of(name: ProviderName, settings: ProviderSettings) -> Providers {
+    let nothing = ClientFiles { certificate: "/nonexistent".into(), key: "/nonexistent".into() };
+    Providers::from_settings(&BTreeMap::from([(name, settings)]), &nothing)
 }
 
 fn soon() -> Instant {
@@ -116,7 +121,7 @@ async fn an_app_gets_nothing_of_another_and_nothing_that_nobody_allowed() {
     assert!(matches!(resolve(&providers, "erp", "other:erp#user").await.unwrap_err().fault, Fault::NoProvider(_)));
     let command = KindSettings::Command(printing("echo x", Format::Text));
     let only_shop = ProviderSettings { kind: command, apps: [app("shop")].into(), allow: patterns(&["*"]) };
-    let providers = Providers::from_settings(&BTreeMap::from([(named("cmd"), only_shop)]));
+    let providers = of(named("cmd"), only_shop);
     assert!(matches!(resolve(&providers, "erp", "cmd:x").await.unwrap_err().fault, Fault::NotAllowed { .. }));
     assert_eq!(text(&resolve(&providers, "shop", "cmd:x").await.unwrap()), "x");
 }
@@ -128,7 +133,7 @@ fn printing(script: &str, format: Format) -> CommandSettings {
 
 fn with_command(settings: CommandSettings) -> Providers {
     let settings = ProviderSettings { kind: KindSettings::Command(settings), apps: [].into(), allow: patterns(&["*"]) };
-    Providers::from_settings(&BTreeMap::from([(named("cmd"), settings)]))
+    of(named("cmd"), settings)
 }
 
 #[tokio::test]
@@ -166,7 +171,7 @@ async fn plain_credentials_are_root_only_files_of_their_folders() {
     write("erp.open", 0o644);
     let settings = CredentialSettings { plain: vec![folder.path().into()], encrypted: Vec::new(), format: Format::Text };
     let settings = ProviderSettings { kind: KindSettings::Credential(settings), apps: [].into(), allow: patterns(&["*"]) };
-    let providers = Providers::from_settings(&BTreeMap::from([(named("credential"), settings)]));
+    let providers = of(named("credential"), settings);
     assert_eq!(text(&resolve(&providers, "erp", "credential:erp.key").await.unwrap()), CANARY);
     assert!(matches!(resolve(&providers, "erp", "credential:erp.open").await.unwrap_err().fault, Fault::Exposed { .. }));
     assert!(matches!(resolve(&providers, "erp", "credential:none").await.unwrap_err().fault, Fault::Missing { .. }));
@@ -193,7 +198,7 @@ fn vault(addresses: &[&str], login: Login) -> Providers {
         login_mount: path("approle"),
     };
     let settings = ProviderSettings { kind: KindSettings::Vault(Box::new(vault)), apps: [].into(), allow: patterns(&["*"]) };
-    Providers::from_settings(&BTreeMap::from([(named("vault"), settings)]))
+    of(named("vault"), settings)
 }
 
 fn lookup() -> Vec<u8> {

@@ -8,6 +8,7 @@ mod settings;
 
 use async_trait::async_trait;
 use roadstead_model::{ProviderName, SecretPath};
+use roadstead_pki::ClientFiles;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,9 +46,9 @@ struct OfLease<'a> {
 }
 
 impl Vault {
-    pub(crate) fn new(name: ProviderName, settings: VaultSettings) -> Self {
+    pub(crate) fn new(name: ProviderName, settings: VaultSettings, own: &ClientFiles) -> Self {
         let cluster = Cluster::new(settings.addresses.clone(), settings.namespace.clone());
-        let sessions = Sessions::new(settings.login.clone(), settings.login_mount.clone(), settings.authorities.clone());
+        let sessions = Sessions::new(&settings, own.clone());
         Self { name, settings, sessions, cluster }
     }
 

@@ -4,8 +4,8 @@
 
 use roadstead_model::{AppName, ProviderName};
 use roadstead_secrets::{
-    AgeSettings, Asker, CredentialSettings, Fault, Format, KindSettings, Pattern, ProviderSettings, Providers, Secret, SecretError,
-    SecretRef,
+    AgeSettings, Asker, ClientFiles, CredentialSettings, Fault, Format, KindSettings, Pattern, ProviderSettings, Providers, Secret,
+    SecretError, SecretRef,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,8 @@ fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
 
 fn providers(name: &str, kind: KindSettings) -> Providers {
     let settings = ProviderSettings { kind, apps: [].into(), allow: vec![Pattern::parse("*").unwrap()] };
-    Providers::from_settings(&BTreeMap::from([(ProviderName::parse(name).unwrap(), settings)]))
+    let nothing = ClientFiles { certificate: "/nonexistent".into(), key: "/nonexistent".into() };
+    Providers::from_settings(&BTreeMap::from([(ProviderName::parse(name).unwrap(), settings)]), &nothing)
 }
 
 async fn resolve(providers: &Providers, tree: Option<&Path>, reference: &str) -> Result<Secret, SecretError> {

@@ -1,7 +1,7 @@
 //! The host's login: made when it is needed, kept alive while it is used, made anew when it ends.
 
 use roadstead_model::SecretPath;
-use roadstead_pki::OutsideTls;
+use roadstead_pki::{ClientFiles, OutsideTls};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::answer::{self, Auth};
 use super::ask::{Ask, Cluster};
 use super::http::Tls;
-use super::settings::Login;
+use super::settings::{Login, VaultSettings};
 use crate::fault::Fault;
 use crate::value::Value;
 
@@ -58,6 +58,7 @@ pub(super) struct Sessions {
     login: Login,
     mount: SecretPath,
     authorities: Option<PathBuf>,
+    own: ClientFiles,
     current: Mutex<Option<Arc<Session>>>,
 }
 
@@ -78,8 +79,9 @@ struct ByCertificate<'a> {
 struct Nothing {}
 
 impl Sessions {
-    pub(super) const fn new(login: Login, mount: SecretPath, authorities: Option<PathBuf>) -> Self {
-        Self { login, mount, authorities, current: Mutex::const_new(None) }
+    pub(super) fn new(settings: &VaultSettings, own: ClientFiles) -> Self {
+        let VaultSettings { login, login_mount, authorities, .. } = settings.clone();
+        Self { login, mount: login_mount, authorities, own, current: Mutex::const_new(None) }
     }
 
     /// How servers are spoken to, with what the files hold now.
@@ -88,7 +90,7 @@ impl Sessions {
             return Ok(None);
         }
         let files = match &self.login {
-            Login::Certificate { files, .. } => Some(files),
+            Login::Certificate { files, .. } => Some(files.as_ref().unwrap_or(&self.own)),
             Login::Token(_) | Login::AppRole { .. } => None,
         };
         let made = OutsideTls::new(self.authorities.as_deref(), files);

@@ -47,8 +47,8 @@ pub enum Login {
     },
     /// By a certificate of TLS.
     Certificate {
-        /// What is shown.
-        files: ClientFiles,
+        /// What is shown; the agent's own identity otherwise, which the controller issues: whoever takes that over could then be any host.
+        files: Option<ClientFiles>,
         /// The role; whichever fits otherwise.
         role: Option<String>,
     },

@@ -105,7 +105,7 @@ async fn a_host_logs_in_by_the_certificate_of_its_agent() {
     // The authority is the last of the three sections.
     let sections = fleet.issue_credentials(&host, Millis::from_secs(3600), now).unwrap().reveal();
     let trusted = server.private("fleet.pem", &sections[sections.rfind("-----BEGIN").unwrap()..]);
-    let login = |files, role: Option<&str>| Login::Certificate { files, role: role.map(str::to_owned) };
+    let login = |files, role: Option<&str>| Login::Certificate { files: Some(files), role: role.map(str::to_owned) };
     let certificate = format!("certificate=@{}", trusted.display());
     for (role, name) in [("hosts", "roadstead:host:*"), ("controllers", "roadstead:controller")] {
         let path = format!("auth/cert/certs/{role}");

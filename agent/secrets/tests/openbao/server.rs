@@ -1,7 +1,7 @@
 //! A real OpenBao in memory, on loopback with TLS, for one test.
 
 use roadstead_model::{HttpUrl, ProviderName};
-use roadstead_secrets::{Engine, KindSettings, Login, Pattern, ProviderSettings, Providers, SecretPath, VaultSettings};
+use roadstead_secrets::{ClientFiles, Engine, KindSettings, Login, Pattern, ProviderSettings, Providers, SecretPath, VaultSettings};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -132,5 +132,6 @@ pub(crate) fn vault() -> ProviderName {
 pub(crate) fn providers(settings: VaultSettings) -> Providers {
     let settings =
         ProviderSettings { kind: KindSettings::Vault(Box::new(settings)), apps: [].into(), allow: vec![Pattern::parse("*").unwrap()] };
-    Providers::from_settings(&BTreeMap::from([(vault(), settings)]))
+    let nothing = ClientFiles { certificate: "/nonexistent".into(), key: "/nonexistent".into() };
+    Providers::from_settings(&BTreeMap::from([(vault(), settings)]), &nothing)
 }
