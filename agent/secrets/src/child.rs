@@ -1,11 +1,16 @@
-//! A program that gives a secret: run with fixed words, an environment of its settings alone, in a process group of its own that ends with
-//! it, for so long and with so much output at most. What it writes to its standard error is read and thrown away.
+//! A program that gives a secret: run with fixed words, an environment of its settings alone, for so long and with so much output at most.
+//! It ends with all that it started. What it writes to its standard error is read and thrown away.
+//!
+//! Where systemd runs the host, the program is a transient unit of its own, whose standard input and output are our pipes: it has neither
+//! the agent's limits of memory and system calls nor any part in its cgroup. Elsewhere it is a child in a process group of its own.
 
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, User};
 use std::io;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -16,6 +21,15 @@ use crate::fault::Fault;
 use crate::private_file::FILE_BYTES_MAX;
 use crate::value::{Buffer, Value};
 
+/// That systemd runs the host.
+const SYSTEMD: &str = "/run/systemd/system";
+const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+/// What a unit of a program has. A core of it would hold the secret.
+const PROPERTIES: [&str; 6] =
+    ["MemoryMax=512M", "TasksMax=128", "LimitCORE=0", "NoNewPrivileges=yes", "PrivateTmp=yes", "KillMode=control-group"];
+/// What systemd grants a program beyond its time: it is killed here first.
+const UNIT_GRACE: Duration = Duration::from_secs(5);
 /// What a program sees where its settings say nothing else.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -34,19 +48,27 @@ pub(crate) struct Run<'a> {
     pub(crate) within: Duration,
 }
 
-/// Kills the whole group when it is dropped, however that comes about.
-struct Group(Child);
+/// Ends the program with all that it started when it is dropped, however that comes about.
+struct Running {
+    child: Child,
+    unit: Option<String>,
+}
 
-impl Drop for Group {
+impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+        let Some(unit) = self.unit.take() else { return };
+        let mut kill = Command::new(SYSTEMCTL);
+        kill.args(["--quiet", "--signal=KILL", "kill", &unit]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Nobody waits for it. Where it fails, the unit is gone, or ends at its own time.
+        kill.spawn().ok();
     }
 }
 
-impl Group {
+impl Running {
     /// The child's number, which nobody else has until the child is waited for.
     fn pid(&self) -> Option<Pid> {
-        self.0.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
+        self.child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
     }
 
     fn end(&self) {
@@ -62,7 +84,10 @@ impl Group {
             tokio::task::spawn_blocking(over).await.map_err(io::Error::other)??;
             self.end();
         }
-        self.0.wait().await
+        let status = self.child.wait().await?;
+        // Its unit was waited for, too, with its whole cgroup.
+        self.unit = None;
+        Ok(status)
     }
 }
 
@@ -71,8 +96,16 @@ pub(crate) async fn run(run: Run<'_>, until: Instant) -> Result<Value, Fault> {
     let until = until.min(Instant::now() + run.within);
     let program = run.words.first().cloned().unwrap_or_default();
     let fault = |how: String| Fault::Program { program: program.clone(), how };
-    let mut group = Group(command(&run)?.spawn().map_err(|error| fault(format!("cannot be run: {error}")))?);
-    let (input, output, errors) = (group.0.stdin.take(), group.0.stdout.take(), group.0.stderr.take());
+    let unit = Path::new(SYSTEMD).is_dir().then(unit_name);
+    let mut command = match &unit {
+        Some(unit) => in_unit(&run, unit),
+        None => as_child(&run)?,
+    };
+    command.stdin(if run.input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.current_dir("/").process_group(0).kill_on_drop(true);
+    let child = command.spawn().map_err(|error| fault(format!("cannot be run: {error}")))?;
+    let mut running = Running { child, unit };
+    let (input, output, errors) = (running.child.stdin.take(), running.child.stdout.take(), running.child.stderr.take());
     let feed = async {
         if let (Some(mut pipe), Some(value)) = (input, &run.input) {
             // A program that does not read to the end says so by how it ends.
@@ -83,18 +116,36 @@ pub(crate) async fn run(run: Run<'_>, until: Instant) -> Result<Value, Fault> {
     let outcome = timeout_at(until, async {
         let ((), printed, ()) = tokio::join!(feed, gather(output), discard(errors));
         let printed = printed.map_err(|()| Fault::TooLarge { from: program.clone(), max: FILE_BYTES_MAX })?;
-        let status = group.wait().await.map_err(|error| fault(format!("cannot be waited for: {error}")))?;
+        let status = running.wait().await.map_err(|error| fault(format!("cannot be waited for: {error}")))?;
         if status.success() { Ok(printed.into_value()) } else { Err(fault(ended(status))) }
     });
     outcome.await.unwrap_or_else(|_| Err(fault("took too long and was killed".to_owned())))
 }
 
-fn command(run: &Run<'_>) -> Result<Command, Fault> {
+fn unit_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("roadstead-secret-{}-{}.service", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The program as a unit, for which systemd's own program stands here.
+fn in_unit(run: &Run<'_>, unit: &str) -> Command {
+    let mut command = Command::new(SYSTEMD_RUN);
+    command.env_clear().env("PATH", PATH);
+    command.args(["--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]);
+    command.args([format!("--unit={unit}"), "--description=A program that gives Roadstead a secret".to_owned()]);
+    command.args(PROPERTIES.iter().flat_map(|property| ["-p", property]));
+    command.args(["-p".to_owned(), format!("RuntimeMaxSec={}", (run.within + UNIT_GRACE).as_secs())]);
+    command.args(run.user.map(|user| format!("--uid={user}")));
+    command.args(run.environment.iter().map(|(name, value)| format!("--setenv={name}={value}")));
+    // systemd would put variables in place of their names.
+    command.arg("--").args(run.words.iter().take(1)).args(run.words.iter().skip(1).map(|word| word.replace('$', "$$")));
+    command
+}
+
+fn as_child(run: &Run<'_>) -> Result<Command, Fault> {
     let mut command = Command::new(run.words.first().map_or("", String::as_str));
-    command.args(run.words.iter().skip(1)).current_dir("/").env_clear().env("PATH", PATH);
+    command.args(run.words.iter().skip(1)).env_clear().env("PATH", PATH);
     command.envs(run.environment.iter().map(|(name, value)| (name, value)));
-    command.stdin(if run.input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0).kill_on_drop(true);
     if let Some(name) = run.user {
         let user = User::from_name(name).ok().flatten().ok_or_else(|| Fault::NoUser(name.to_owned()))?;
         // Groups beyond its own are dropped with it.
