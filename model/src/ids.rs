@@ -144,6 +144,11 @@ name!(
     })
 );
 name!(
+    /// The name that a host gives to one of its sources of secrets, such as `vault`.
+    ProviderName, "name of a provider of secrets", "1 to 24 characters of lower-case letters, digits and '-', a letter or digit first",
+    |t| slug(t, 24, b"-")
+);
+name!(
     /// The name of an environment variable that a release declares.
     VariableName, "variable name", "1 to 128 characters of letters, digits and '_', no digit first",
     |t| (1..=128).contains(&t.len())

@@ -26,6 +26,7 @@ pub mod outlook;
 mod relative_path;
 mod report;
 pub mod root_cause;
+mod secret_ref;
 mod share;
 mod size;
 mod steers_code;
@@ -46,8 +47,8 @@ pub use finding::{Finding, Verdict};
 pub use gates::{After, ApprovalRule, CivilTime, Freeze, Gates, InvalidCivilTime, InvalidGates, InvalidWindow, Window};
 pub use http_url::{HttpUrl, InvalidUrl};
 pub use ids::{
-    AdminName, AppName, ConfigurationId, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RoleName, RolloutId, ServiceName,
-    VariableName, Version,
+    AdminName, AppName, ConfigurationId, EnvironmentName, HostId, HostName, InvalidName, ProviderName, ReleaseId, RoleName, RolloutId,
+    ServiceName, VariableName, Version,
 };
 pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
 pub use lease::{InvalidLease, LEASE_MAX, LEASE_MIN, LeaseAsk, LeaseSpan, LeaseTable};
@@ -56,6 +57,7 @@ pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
 pub use relative_path::{InvalidPath, RelativePath};
 pub use report::{Failure, FailureKind, OrderOutcome, Report, StepDone, StepReport, StepState};
 pub use root_cause::{Place, RootCause};
+pub use secret_ref::{InvalidSecretRef, SecretKey, SecretPath, SecretRef};
 pub use share::{InvalidShare, Share};
 pub use size::size;
 pub use steers_code::steers_code;
