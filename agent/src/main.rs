@@ -14,6 +14,7 @@ mod identity;
 mod layout;
 mod link;
 mod logging;
+mod logins;
 mod memory;
 mod notify;
 mod own_variables;

@@ -47,7 +47,8 @@ fn seen(folder: &Path) -> Seen {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let file = |entry: fs::DirEntry| {
         let name = entry.file_name().into_string().ok().filter(|name| name.ends_with(".env"))?;
-        let found = entry.metadata().ok()?;
+        // What a link leads to is what counts.
+        let found = fs::metadata(entry.path()).ok()?;
         Some((name, (found.mtime(), found.mtime_nsec(), found.size())))
     };
     entries.filter_map(file).collect()

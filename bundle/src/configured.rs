@@ -27,12 +27,14 @@ impl fmt::Display for Unfit {
 pub fn declared(spec: &AppSpec, values: Values) -> (Values, Vec<Key>) {
     let takes = |key: &Key| match key {
         Key::Variable(name) => spec.variables.get(name).is_some_and(|variable| !variable.fixed),
+        Key::Secret(name) => spec.variables.get(name).is_some_and(|variable| variable.secret),
         Key::File(path) => spec.configured.contains(path),
     };
     let (mut kept, mut others) = (Values::default(), Vec::new());
     for (key, value) in values.entries() {
         if takes(&key) {
-            kept.put(&key, Some(value.to_owned()));
+            // A place of a secret that was read once is one.
+            let _was_read_before = kept.put(&key, Some(value));
         } else {
             others.push(key);
         }
@@ -45,12 +47,18 @@ pub fn declared(spec: &AppSpec, values: Values) -> (Values, Vec<Key>) {
 pub fn wrong(spec: &AppSpec, values: &Values) -> Vec<Unfit> {
     let variable = |(name, value): (&VariableName, &String)| {
         let declared = spec.variables.get(name)?;
-        let in_clear = || declared.secret.then(|| "is a secret: its value stands in no configuration, but on the hosts".to_owned());
+        let in_clear = || declared.secret.then(|| "is a secret: a configuration says where it is, and never its value".to_owned());
         let not_here = may_not_set(name, declared).map(|why| format!("cannot be set here: {why}"));
         let why = not_here.or_else(in_clear).or_else(|| declared.mistake(value))?;
         Some(Unfit { key: Key::Variable(name.clone()), why })
     };
-    values.variables.iter().filter_map(variable).collect()
+    let secret = |name: &VariableName| {
+        let declared = spec.variables.get(name)?;
+        let open = || "is no secret by roadstead.toml of the release: say `secret = true` there, so that it is hidden".to_owned();
+        let why = may_not_set(name, declared).map(|why| format!("cannot be set here: {why}")).or_else(|| (!declared.secret).then(open))?;
+        Some(Unfit { key: Key::Secret(name.clone()), why })
+    };
+    values.variables.iter().filter_map(variable).chain(values.secrets.keys().filter_map(secret)).collect()
 }
 
 /// What a host lacks that runs these services. `local` are the variables that the host's own file sets; where nobody knows them, nothing
@@ -61,7 +69,8 @@ pub fn missing(spec: &AppSpec, values: &Values, local: Option<&BTreeSet<Variable
     for (name, variable) in spec.variables.iter().filter(|(_, variable)| variable.required) {
         let Some(local) = local else { break };
         let is_needed = variable.services.is_empty() || variable.services.iter().any(&runs);
-        if is_needed && !values.variables.contains_key(name) && !local.contains(name) {
+        let is_said = values.variables.contains_key(name) || values.secrets.contains_key(name);
+        if is_needed && !is_said && !local.contains(name) {
             let why = format!("is required and not set: {} needs it", variable.needed_by());
             found.push(Unfit { key: Key::Variable(name.clone()), why });
         }
@@ -124,9 +133,19 @@ mod tests {
         let given = values(&[("WORKERS", "m4ny"), ("KEY", "s3cr3t"), ("MODULE", "evil"), ("LD_PRELOAD", "evil.so"), ("OTHER", "x")]);
         let found = told(&wrong(&spec(), &given));
         assert_eq!(found.len(), 4, "{found:?}");
-        assert_eq!(found[0], "KEY is a secret: its value stands in no configuration, but on the hosts");
+        assert_eq!(found[0], "KEY is a secret: a configuration says where it is, and never its value");
         assert!(found[1].starts_with("LD_PRELOAD cannot be set here: no environment may set it"), "{found:?}");
         assert_eq!(found[2..], ["MODULE cannot be set here: roadstead.toml of the release fixes it", "WORKERS is to be a whole number"]);
+        let mut places = Values::default();
+        for name in ["secret:KEY", "secret:WORKERS", "secret:LD_PRELOAD"] {
+            places.put(&Key::parse(name).unwrap(), Some("vault:secret/erp#key".to_owned())).unwrap();
+        }
+        let found = told(&wrong(&spec(), &places));
+        assert!(
+            found[0].starts_with("secret:LD_PRELOAD cannot be set here") && found[1].starts_with("secret:WORKERS is no secret"),
+            "{found:?}"
+        );
+        assert_eq!(found.len(), 2);
         let (kept, others) = declared(&spec(), given);
         assert_eq!(kept.variables.len(), 3);
         assert_eq!(others, [Key::Variable(name("MODULE")), Key::Variable(name("OTHER"))]);

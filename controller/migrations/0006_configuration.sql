@@ -1,5 +1,4 @@
--- What environments say to their apps, version by version. `id` is by the content: NULL where nothing is said, and for what was said
--- before configurations had names.
+-- What environments say to their apps, version by version. `id` is by the content; NULL for what was said before configurations had names.
 CREATE TABLE configurations (
     environment TEXT NOT NULL,
     app         TEXT NOT NULL,
@@ -18,9 +17,13 @@ SELECT name, app, 1, NULL,
        applied_at, applied_by, 'applied'
 FROM environments WHERE json_extract(spec, '$.variables') <> '{}';
 
--- What environments run, as hosts know it: with the configuration.
+-- What environments run, as hosts know it, and the version that it was told.
 ALTER TABLE environments ADD COLUMN current_id TEXT;
+ALTER TABLE environments ADD COLUMN current_configuration INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE environments ADD COLUMN previous_id TEXT;
+ALTER TABLE environments ADD COLUMN previous_configuration INTEGER NOT NULL DEFAULT 0;
 UPDATE environments SET
     current_id = (SELECT id FROM releases WHERE manifest_digest = current),
     previous_id = (SELECT id FROM releases WHERE manifest_digest = previous);
+UPDATE environments SET current_configuration = 1, previous_configuration = 1
+WHERE EXISTS (SELECT 1 FROM configurations WHERE environment = environments.name AND configurations.app = environments.app);

@@ -168,7 +168,6 @@ fn variables(plan: &Plan, history: &[State]) -> Option<Vec<VariableDifference>> 
 fn said(plan: &Plan) -> BTreeMap<Key, (Option<String>, Vec<String>)> {
     let layers: Vec<&Values> = std::iter::once(&plan.values).chain(&plan.overrides).collect();
     let keys: BTreeSet<Key> = layers.iter().flat_map(|values| values.entries()).map(|(key, _)| key).collect();
-    let text = |values: &Values, key: &Key| values.get(key).map(str::to_owned);
-    let of = |key: &Key| (text(&plan.values, key), plan.overrides.iter().filter_map(|values| text(values, key)).collect());
+    let of = |key: &Key| (plan.values.get(key), plan.overrides.iter().filter_map(|values| values.get(key)).collect());
     keys.into_iter().map(|key| (key.clone(), of(&key))).collect()
 }

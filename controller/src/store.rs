@@ -32,9 +32,11 @@ pub(crate) use environments::Applied;
 pub(crate) use events::EventRecord;
 pub(crate) use hosts::CertificateRecord;
 pub(crate) use roadstead_driver::{
-    Changes, ConfigurationRecord, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, SignatureRecord,
-    printable,
+    Changes, ConfigurationRecord, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, Runs,
+    SignatureRecord, printable,
 };
+#[cfg(test)]
+pub(crate) use schema::migrate_to;
 pub(crate) use tokens::{NewToken, TokenPurpose, TokenRefused};
 
 /// What a restored database skips: more starts and rollouts than there were since any backup that is worth restoring.

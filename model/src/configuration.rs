@@ -1,4 +1,5 @@
-//! Configuration: what an app is told in an environment, apart from its code. Variables and files, for all hosts or for those with a label.
+//! Configuration: what an app is told in an environment, apart from its code. Variables, where its secrets are, and files, for all hosts or
+//! for those with a label.
 //!
 //! It is named by its content. A host knows a release and the configuration that it runs with by one id, so a change of configuration is
 //! brought to hosts, judged and taken back as a release is. Pure.
@@ -6,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{ConfigurationId, Digest, EnvironmentSpec, Labels, RelativePath, Selector, VariableName, limits};
+use crate::{ConfigurationId, Digest, EnvironmentSpec, InvalidSecretRef, Labels, RelativePath, SecretRef, Selector, VariableName, limits};
 
 /// Values by what they are for.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -14,6 +15,9 @@ pub struct Values {
     /// Variables that releases declare.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<VariableName, String>,
+    /// Variables that releases declare as secrets, by where each host finds their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<VariableName, SecretRef>,
     /// Files that releases declare, by their paths within the app: UTF-8 text.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<RelativePath, String>,
@@ -23,39 +27,50 @@ impl Values {
     /// Whether nothing is said.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.variables.is_empty() && self.files.is_empty()
+        self.variables.is_empty() && self.secrets.is_empty() && self.files.is_empty()
     }
 
     /// Takes what `over` says, in the place of what was said before.
     pub fn overlay(&mut self, over: &Self) {
+        // A variable has its value from one place.
+        self.secrets.retain(|name, _| !over.variables.contains_key(name));
+        self.variables.retain(|name, _| !over.secrets.contains_key(name));
         self.variables.extend(over.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self.secrets.extend(over.secrets.iter().map(|(name, place)| (name.clone(), place.clone())));
         self.files.extend(over.files.iter().map(|(path, text)| (path.clone(), text.clone())));
     }
 
-    /// What is said: each with its value.
-    pub fn entries(&self) -> impl Iterator<Item = (Key, &str)> {
-        let variables = self.variables.iter().map(|(name, value)| (Key::Variable(name.clone()), value.as_str()));
-        variables.chain(self.files.iter().map(|(path, text)| (Key::File(path.clone()), text.as_str())))
+    /// What is said: each with its value; of a secret, where it is.
+    pub fn entries(&self) -> impl Iterator<Item = (Key, String)> {
+        let variables = self.variables.iter().map(|(name, value)| (Key::Variable(name.clone()), value.clone()));
+        let secrets = self.secrets.iter().map(|(name, place)| (Key::Secret(name.clone()), place.to_string()));
+        variables.chain(secrets).chain(self.files.iter().map(|(path, text)| (Key::File(path.clone()), text.clone())))
     }
 
-    /// Says one thing; `None` takes it back. Returns what was said before.
-    pub fn put(&mut self, key: &Key, value: Option<String>) -> Option<String> {
+    /// Says one thing; `None` takes it back.
+    ///
+    /// # Errors
+    /// [`InvalidSecretRef`] where a secret's value says no place.
+    pub fn put(&mut self, key: &Key, value: Option<String>) -> Result<(), InvalidSecretRef> {
         match (key, value) {
-            (Key::Variable(name), Some(value)) => self.variables.insert(name.clone(), value),
-            (Key::Variable(name), None) => self.variables.remove(name),
-            (Key::File(path), Some(text)) => self.files.insert(path.clone(), text),
-            (Key::File(path), None) => self.files.remove(path),
+            (Key::Variable(name), Some(value)) => drop(self.variables.insert(name.clone(), value)),
+            (Key::Variable(name), None) => drop(self.variables.remove(name)),
+            (Key::Secret(name), Some(place)) => drop(self.secrets.insert(name.clone(), place.parse()?)),
+            (Key::Secret(name), None) => drop(self.secrets.remove(name)),
+            (Key::File(path), Some(text)) => drop(self.files.insert(path.clone(), text)),
+            (Key::File(path), None) => drop(self.files.remove(path)),
         }
+        Ok(())
     }
 
     /// What is said of one thing.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<&str> {
+    pub fn get(&self, key: &Key) -> Option<String> {
         match key {
-            Key::Variable(name) => self.variables.get(name),
-            Key::File(path) => self.files.get(path),
+            Key::Variable(name) => self.variables.get(name).cloned(),
+            Key::Secret(name) => self.secrets.get(name).map(ToString::to_string),
+            Key::File(path) => self.files.get(path).cloned(),
         }
-        .map(String::as_str)
     }
 
     fn bytes(&self) -> usize {
@@ -63,28 +78,34 @@ impl Values {
     }
 }
 
-/// What a value is of. As text: the variable's name, or `file:` and the path.
+/// What a value is of. As text: the variable's name; `secret:` and the name, where the value is a secret and only its place is said; or
+/// `file:` and the path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Key {
     /// A variable.
     Variable(VariableName),
+    /// A variable whose value is a secret.
+    Secret(VariableName),
     /// A file.
     File(RelativePath),
 }
 
 /// A text that is no [`Key`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither a variable, as in DEBUG, nor a file, as in file:config/limits.toml")]
+#[error("{0:?} is neither a variable, as in DEBUG, nor a secret, as in secret:STRIPE_KEY, nor a file, as in file:config/limits.toml")]
 pub struct InvalidKey(String);
 
 impl Key {
-    /// Reads a variable's name, or `file:PATH`.
+    /// Reads a variable's name, `secret:NAME` or `file:PATH`.
     ///
     /// # Errors
     /// [`InvalidKey`].
     pub fn parse(text: &str) -> Result<Self, InvalidKey> {
         let invalid = || InvalidKey(text.chars().take(140).collect());
+        if let Some(name) = text.strip_prefix("secret:") {
+            return VariableName::parse(name).map(Self::Secret).map_err(|_| invalid());
+        }
         match text.strip_prefix("file:") {
             Some(path) => RelativePath::parse(path).ok().filter(|path| !path.is_root()).map(Self::File).ok_or_else(invalid),
             None => VariableName::parse(text).map(Self::Variable).map_err(|_| invalid()),
@@ -96,6 +117,7 @@ impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Variable(name) => f.write_str(name.as_str()),
+            Self::Secret(name) => write!(f, "secret:{name}"),
             Self::File(path) => write!(f, "file:{path}"),
         }
     }
@@ -131,6 +153,9 @@ pub struct Layer {
     /// Variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<VariableName, String>,
+    /// Secrets, by where they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<VariableName, SecretRef>,
     /// Files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<RelativePath, String>,
@@ -140,13 +165,13 @@ impl Layer {
     /// The layer of these hosts.
     #[must_use]
     pub fn new(hosts: Selector, values: Values) -> Self {
-        Self { hosts, variables: values.variables, files: values.files }
+        Self { hosts, variables: values.variables, secrets: values.secrets, files: values.files }
     }
 
     /// What it says.
     #[must_use]
     pub fn values(&self) -> Values {
-        Values { variables: self.variables.clone(), files: self.files.clone() }
+        Values { variables: self.variables.clone(), secrets: self.secrets.clone(), files: self.files.clone() }
     }
 }
 
@@ -182,6 +207,22 @@ pub enum InvalidConfiguration {
         key: Key,
         /// For whom.
         hosts: String,
+    },
+    /// One variable is said to be both.
+    #[error("{name} has a value and is a secret, too, for {hosts}: say one of the two")]
+    Both {
+        /// Which.
+        name: VariableName,
+        /// For whom.
+        hosts: String,
+    },
+    /// A place of a secret is none.
+    #[error("{key}: {why}")]
+    Reference {
+        /// Which.
+        key: Key,
+        /// Why.
+        why: InvalidSecretRef,
     },
     /// A value is too large, or holds what no value may.
     #[error("the value of {key} holds a NUL character or more than {} bytes", limits::VARIABLE_VALUE_BYTES_MAX)]
@@ -232,9 +273,15 @@ impl Configuration {
     /// # Errors
     /// [`InvalidConfiguration`].
     pub fn new(spec: &EnvironmentSpec, set: Vec<Layer>) -> Result<Self, InvalidConfiguration> {
-        let base = Layer { hosts: Selector::default(), variables: spec.variables.clone(), files: spec.files.clone() };
+        let base = Layer {
+            hosts: Selector::default(),
+            variables: spec.variables.clone(),
+            secrets: spec.secrets.clone(),
+            files: spec.files.clone(),
+        };
         let applied = std::iter::once(base).chain(spec.overrides.iter().cloned()).filter(|layer| !layer.values().is_empty());
-        let configuration = Self { applied: applied.collect(), set };
+        let canonical = |layer: Layer| Layer { hosts: layer.hosts.canonical(), ..layer };
+        let configuration = Self { applied: applied.map(canonical).collect(), set };
         configuration.check()?;
         Ok(configuration)
     }
@@ -244,12 +291,12 @@ impl Configuration {
     /// # Errors
     /// [`InvalidConfiguration`].
     pub fn with(&self, hosts: &Selector, key: &Key, value: Option<String>) -> Result<Self, InvalidConfiguration> {
-        let mut new = self.clone();
-        let place = new.set.iter().position(|layer| layer.hosts == *hosts);
+        let (mut new, hosts) = (self.clone(), hosts.canonical());
+        let place = new.set.iter().position(|layer| layer.hosts == hosts);
         let mut values = place.map(|place| new.set.remove(place).values()).unwrap_or_default();
-        values.put(key, value);
+        values.put(key, value).map_err(|why| InvalidConfiguration::Reference { key: key.clone(), why })?;
         if !values.is_empty() {
-            new.set.push(Layer::new(hosts.clone(), values));
+            new.set.push(Layer::new(hosts, values));
             new.set.sort_by_key(|layer| layer.hosts.to_string());
         }
         new.check()?;
@@ -261,12 +308,20 @@ impl Configuration {
         let mut bytes = 0;
         for (layer, is_set) in self.layers() {
             let values = layer.values();
-            bytes += values.bytes();
+            bytes += values.bytes() + layer.hosts.to_string().len();
             for (key, value) in values.entries() {
                 if value.len() > limits::VARIABLE_VALUE_BYTES_MAX || value.contains('\0') {
                     return Err(InvalidConfiguration::Value { key });
                 }
                 let hosts = meant(&layer.hosts);
+                let other = match &key {
+                    Key::Variable(name) => Some((name, Key::Secret(name.clone()))),
+                    Key::Secret(name) => Some((name, Key::Variable(name.clone()))),
+                    Key::File(_) => None,
+                };
+                if let Some((name, _)) = other.filter(|(_, other)| seen.contains_key(&(hosts.clone(), other.clone()))) {
+                    return Err(InvalidConfiguration::Both { name: name.clone(), hosts });
+                }
                 match seen.insert((hosts.clone(), key.clone()), is_set) {
                     Some(before) if before != is_set => return Err(InvalidConfiguration::TwoPlaces { key, hosts }),
                     Some(_) => return Err(InvalidConfiguration::Twice { key, hosts }),
@@ -298,15 +353,14 @@ impl Configuration {
         all
     }
 
-    /// Its name by its content, whoever said it; none where nothing is said.
+    /// Its name by its content, whoever said it.
     ///
     /// # Panics
     /// Never: names and texts always encode as JSON.
     #[must_use]
     #[expect(clippy::expect_used, reason = "maps of texts always encode as JSON")]
-    pub fn id(&self) -> Option<ConfigurationId> {
-        let all = self.by_hosts();
-        (!all.is_empty()).then(|| ConfigurationId::of(&Digest::of(&serde_json::to_vec(&all).expect("texts"))))
+    pub fn id(&self) -> ConfigurationId {
+        ConfigurationId::of(&Digest::of(&serde_json::to_vec(&self.by_hosts()).expect("texts")))
     }
 
     /// What each host is told: what is said to all, and further values, of which a host has those at its places.
@@ -338,7 +392,7 @@ impl Configuration {
 }
 
 fn clash<'a>(host: &str, layers: impl Iterator<Item = &'a (Selector, Values)>) -> Option<Clash> {
-    let mut said: BTreeMap<Key, (&Selector, &str)> = BTreeMap::new();
+    let mut said: BTreeMap<Key, (&Selector, String)> = BTreeMap::new();
     for (hosts, values) in layers {
         for (key, value) in values.entries() {
             match said.get(&key) {
@@ -371,7 +425,7 @@ pub fn compare(before: &Configuration, after: &Configuration) -> Vec<Change> {
     for hosts in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
         let (old, new) = (old.get(hosts).unwrap_or(&nothing), new.get(hosts).unwrap_or(&nothing));
         for key in old.entries().chain(new.entries()).map(|(key, _)| key).collect::<BTreeSet<_>>() {
-            let (before, after) = (old.get(&key).map(str::to_owned), new.get(&key).map(str::to_owned));
+            let (before, after) = (old.get(&key), new.get(&key));
             if before != after {
                 changes.push(Change { hosts: hosts.clone(), key, before, after });
             }

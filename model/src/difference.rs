@@ -9,7 +9,7 @@ use std::fmt;
 use crate::Millis;
 
 /// Under these names the values of a configuration stand.
-const CONFIGURED: [&str; 3] = ["variables.", "files.", "overrides."];
+const CONFIGURED: [&str; 4] = ["variables.", "secrets.", "files.", "overrides."];
 
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ fn collect(path: &str, before: &Value, after: &Value, found: &mut Vec<Difference
         let path = match path {
             "" => name.replace('_', "-"),
             // The name of a variable is the app's, and that of a file.
-            _ if path.ends_with("variables") || path.ends_with("files") => format!("{path}.{name}"),
+            _ if path.ends_with("variables") || path.ends_with("secrets") || path.ends_with("files") => format!("{path}.{name}"),
             _ => format!("{path}.{}", name.replace('_', "-")),
         };
         collect(&path, old.get(name).unwrap_or(&Value::Null), new.get(name).unwrap_or(&Value::Null), found);

@@ -78,6 +78,12 @@ impl Providers {
         self
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &ProviderName> {
         self.0.keys()

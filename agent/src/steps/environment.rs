@@ -2,7 +2,7 @@
 
 use roadstead_bundle::configured::{Unfit, missing, wrong};
 use roadstead_bundle::spec::AppSpec;
-use roadstead_model::{Failure, FailureKind, Key, ServiceName, Values, VariableName};
+use roadstead_model::{Failure, FailureKind, Key, SecretRef, ServiceName, Values, VariableName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -13,6 +13,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) spec: &'a AppSpec,
     /// What the environment's order sets.
     pub(crate) ordered: &'a BTreeMap<VariableName, String>,
+    /// Where the environment's order says that secrets are.
+    pub(crate) secrets: &'a BTreeMap<VariableName, SecretRef>,
     /// What the host's operator set in a file of root's.
     pub(crate) local: &'a BTreeMap<VariableName, String>,
     /// Where that file is, for messages.
@@ -26,14 +28,14 @@ pub(crate) struct Sources<'a> {
 /// What an order may set is what the signed manifest declares, without what steers which code runs. Whatever names the host's file has are
 /// taken: root wrote it.
 pub(crate) fn declared(sources: &Sources<'_>) -> Result<BTreeMap<VariableName, String>, Failure> {
-    let Sources { spec, ordered, local, local_file, runs } = sources;
+    let Sources { spec, ordered, secrets, local, local_file, runs } = sources;
     let place = local_file.display();
-    if let Some(name) = ordered.keys().find(|name| !spec.variables.contains_key(*name)) {
+    if let Some(name) = ordered.keys().chain(secrets.keys()).find(|name| !spec.variables.contains_key(*name)) {
         let summary = format!("the environment sets {name}, but roadstead.toml of the release does not declare it");
         let hint = format!("remove {name} from the environment, or declare it in roadstead.toml");
         return Err(Failure::new(FailureKind::Unfit, summary, hint));
     }
-    let given = Values { variables: (*ordered).clone(), ..Values::default() };
+    let given = Values { variables: (*ordered).clone(), secrets: (*secrets).clone(), ..Values::default() };
     unfit("what the environment sets", &wrong(spec, &given), "correct it in the environment's configuration (`roadstead config set`)")?;
     let hint = format!("set them in the environment's configuration, or (secrets) as root in {place} on the host");
     let own = local.keys().cloned().collect();
@@ -88,7 +90,14 @@ mod tests {
     fn with(spec: &AppSpec, ordered: &[(&str, &str)], local: &[(&str, &str)]) -> Result<BTreeMap<VariableName, String>, Failure> {
         let (ordered, local) = (variables(ordered), variables(local));
         let runs = spec.services.keys().collect();
-        declared(&Sources { spec, ordered: &ordered, local: &local, local_file: Path::new("/etc/roadstead/apps/erp.env"), runs: &runs })
+        declared(&Sources {
+            spec,
+            ordered: &ordered,
+            secrets: &BTreeMap::new(),
+            local: &local,
+            local_file: Path::new("/etc/roadstead/apps/erp.env"),
+            runs: &runs,
+        })
     }
 
     #[test]

@@ -66,10 +66,18 @@ pub(crate) fn place(layout: &Layout, release: &Release, files: &BTreeMap<Relativ
             inner.push(part);
             make(&inner)?;
         }
+        if fs::read(&place).is_ok_and(|before| before == content) && is_readable(&place, account) {
+            continue;
+        }
         write_atomically(&place, &content, 0o640).map_err(|error| on_disk(&error))?;
         own(&place, None, Some(account)).map_err(|error| io_failure("own", &place, &error))?;
     }
     Ok(())
+}
+
+/// Whether the app's user reads a file, and nobody else but root.
+fn is_readable(place: &Path, account: &Account) -> bool {
+    fs::metadata(place).is_ok_and(|found| found.mode() & 0o777 == 0o640 && found.gid() == account.gid.as_raw())
 }
 
 fn read(layout: &Layout, release: &Release, path: &RelativePath) -> Result<Vec<u8>, Failure> {

@@ -192,6 +192,17 @@ impl Release {
         layout.environment_file(self.app(), &self.id)
     }
 
+    /// The file of its secrets.
+    pub(crate) fn secret_file(&self, layout: &Layout) -> PathBuf {
+        layout.secret_file(self.app(), &self.id)
+    }
+
+    /// The files that systemd reads for its processes, later wins: what the host's operator set stands in the last.
+    pub(crate) fn environment_files(&self, layout: &Layout) -> Vec<PathBuf> {
+        let secrets = Some(self.secret_file(layout)).filter(|path| path.exists());
+        secrets.into_iter().chain([self.environment_file(layout)]).collect()
+    }
+
     /// Folders that its processes may write, beside sockets.
     pub(crate) fn writable(&self, layout: &Layout) -> Vec<PathBuf> {
         vec![layout.shared(self.app()), layout.home(self.app())]

@@ -28,18 +28,18 @@ const KEPT_BYTES_MAX: u64 = 4 * limits::MANIFEST_BYTES_MAX;
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Prepare { release, variables, files, singletons, .. } = &context.order.kind else {
+    let OrderKind::Prepare { release, variables, secrets, files, singletons, .. } = &context.order.kind else {
         return Ok("nothing to do".to_owned());
     };
     let (layout, app, named) = (context.layout.clone(), context.order.app.clone(), release.clone());
-    let values = Values { variables: variables.clone(), files: files.clone() };
+    let values = Values { variables: variables.clone(), secrets: secrets.clone(), files: files.clone() };
     let (note, bytes) = disk(move || {
         let kept = Kept::read(&layout, &app, &named)?;
         let verified = trusted(&layout, &app, &named, &kept)?;
         let release = Release::new(named.id.clone(), verified.manifest().clone());
         let bytes = whole(&layout, &release)?;
         // What is missing on this host is named now, before anything of the app changes.
-        configure::variables(&layout, &release, &values.variables)?;
+        configure::variables(&layout, &release, &values.variables, &values.secrets)?;
         placed::configured(&release, &values)?;
         placed::look(&layout, &release)?;
         let path = layout.manifest(&app, &named.id);

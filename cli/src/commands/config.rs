@@ -15,7 +15,8 @@ use crate::remote::Controller;
 /// Shows and changes configurations: variables and files of an app in an environment, for all hosts or for those with a label.
 ///
 /// Each change is a new version. It moves nobody by itself: the next rollout brings it, as it brings a release, in batches, with health
-/// checks and a way back. Secrets are not for here: they lie on the hosts.
+/// checks and a way back. Of secrets only
+/// their places are said: each host finds the values by itself.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  roadstead config list production\n  roadstead config set production POOL_SIZE=16 --reason 'month end' --deploy\n  roadstead config diff production"
@@ -37,7 +38,7 @@ enum Action {
     Get(show::Get),
     /// Sets values, all or none: a new version.
     #[command(
-        after_help = "Examples:\n  roadstead config set production POOL_SIZE=16 LOG_LEVEL=INFO --reason 'month end'\n  roadstead config set production --file config/limits.toml=limits.toml --deploy\n  roadstead config set production CACHE=redis://b/0 --hosts zone=b"
+        after_help = "Examples:\n  roadstead config set production POOL_SIZE=16 LOG_LEVEL=INFO --reason 'month end'\n  roadstead config set production --file config/limits.toml=limits.toml --deploy\n  roadstead config set production CACHE=redis://b/0 --hosts zone=b\n  roadstead config set production --secret STRIPE_KEY=vault:secret/erp#stripe_key?version=4 --deploy"
     )]
     Set(edit::Set),
     /// Takes values back that were set: the default counts again, or what is said to all.
@@ -72,24 +73,26 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
 struct Named {
     environment: String,
     version: u64,
+    /// The version that the environment runs with, whichever it is.
+    running: bool,
 }
 
 impl std::str::FromStr for Named {
     type Err = String;
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let Some((environment, version)) = text.split_once('@') else {
-            return Ok(Self { environment: text.to_owned(), version: 0 });
+            return Ok(Self { environment: text.to_owned(), version: 0, running: false });
         };
         let version = version.parse().ok().filter(|version| *version > 0);
         let version = version.ok_or_else(|| format!("{text:?} names no version: write ENVIRONMENT or ENVIRONMENT@7"))?;
-        Ok(Self { environment: environment.to_owned(), version })
+        Ok(Self { environment: environment.to_owned(), version, running: false })
     }
 }
 
 impl Named {
     fn fetch(&self, app: &str) -> Result<(v1::Configuration, Configuration)> {
-        let Self { environment, version } = self.clone();
-        let request = v1::GetConfigurationRequest { environment, app: app.to_owned(), version };
+        let Self { environment, version, running } = self.clone();
+        let request = v1::GetConfigurationRequest { environment, app: app.to_owned(), version, running };
         let found = Controller::of_user()?.call(async |mut client| Ok(client.get_configuration(request).await?.into_inner()))?;
         let content = read(&found)?;
         Ok((found, content))

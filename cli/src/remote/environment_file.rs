@@ -3,7 +3,7 @@
 use roadstead_model::mistake;
 use roadstead_model::{
     AppName, Configuration, DatabasePolicy, DriftPolicy, EnvironmentName, EnvironmentSpec, Layer, LeaseSpan, Millis, RelativePath,
-    Selector, Timeouts, VariableName, limits,
+    SecretRef, Selector, Timeouts, VariableName, limits,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -60,6 +60,8 @@ struct File {
     #[serde(default)]
     env: BTreeMap<VariableName, String>,
     #[serde(default)]
+    secrets: BTreeMap<VariableName, SecretRef>,
+    #[serde(default)]
     files: BTreeMap<RelativePath, String>,
     #[serde(default)]
     overrides: Vec<Override>,
@@ -72,6 +74,8 @@ struct Override {
     hosts: Selector,
     #[serde(default)]
     env: BTreeMap<VariableName, String>,
+    #[serde(default)]
+    secrets: BTreeMap<VariableName, SecretRef>,
     #[serde(default)]
     files: BTreeMap<RelativePath, String>,
 }
@@ -140,7 +144,11 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     let failover = file.environment.failover.map(lease).transpose().map_err(|(at, what)| wrong(at, &what))?;
     let given = |duration: Option<Span>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
-    let overrides = file.overrides.into_iter().map(|over| Layer { hosts: over.hosts, variables: over.env, files: over.files }).collect();
+    let overrides = file
+        .overrides
+        .into_iter()
+        .map(|over| Layer { hosts: over.hosts, variables: over.env, secrets: over.secrets, files: over.files })
+        .collect();
     let spec = EnvironmentSpec {
         name: file.environment.name,
         app: file.environment.app,
@@ -164,6 +172,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
             gates: given(file.timeouts.gates, default.gates),
         },
         variables: file.env,
+        secrets: file.secrets,
         files: file.files,
         overrides,
     };

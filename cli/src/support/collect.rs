@@ -97,10 +97,11 @@ fn configurations(controller: &Controller, environments: &[Environment]) -> Resu
     let mut found = Vec::new();
     for Environment { name, app, .. } in environments {
         let place = (name.clone(), app.clone());
-        let newest = GetConfigurationRequest { environment: place.0.clone(), app: place.1.clone(), version: 0 };
+        let newest = GetConfigurationRequest { environment: place.0.clone(), app: place.1.clone(), ..GetConfigurationRequest::default() };
         let newest = controller.call(async |mut client| Ok(client.get_configuration(newest).await?.into_inner()))?;
         for version in newest.version.saturating_sub(CONFIGURATIONS_MAX).max(1)..newest.version {
-            let request = GetConfigurationRequest { environment: place.0.clone(), app: place.1.clone(), version };
+            let (environment, app) = (place.0.clone(), place.1.clone());
+            let request = GetConfigurationRequest { environment, app, version, ..GetConfigurationRequest::default() };
             let older = controller.call(async |mut client| Ok(client.get_configuration(request).await?.into_inner()))?;
             found.extend(serde_json::from_slice::<Configuration>(&older.content).ok());
         }

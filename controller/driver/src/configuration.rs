@@ -2,12 +2,12 @@
 
 use roadstead_bundle::configured::{self, Unfit};
 use roadstead_bundle::manifest::Manifest;
-use roadstead_model::{HostFacts, HostId, Key, Labels, ReleaseRef, ServiceName};
+use roadstead_model::{ConfigurationId, HostFacts, HostId, Key, Labels, ServiceName};
 use roadstead_rollout::{Plan, PlannedHost};
 use std::collections::BTreeMap;
 
 use super::Loop;
-use crate::{ConfigurationRecord, Configured, EnvironmentRecord, HostRecord, LedgerError, Refused, ReleaseRecord};
+use crate::{ConfigurationRecord, Configured, EnvironmentRecord, HostRecord, LedgerError, Refused, ReleaseRecord, Runs};
 
 /// Hosts that are named one by one where something is wrong on them.
 const NAMED_MAX: usize = 3;
@@ -23,16 +23,27 @@ impl Loop {
     }
 
     /// A release as it ran in an environment, with the configuration that it had; none where the one or the other is not known any more.
-    pub(super) async fn as_it_ran(
+    pub(super) async fn as_it_ran(&self, environment: &EnvironmentRecord, runs: &Runs) -> Result<Option<Configured>, LedgerError> {
+        let Some(release) = self.parts.ledger.release(&runs.release.manifest).await? else { return Ok(None) };
+        let spec = &environment.spec;
+        let configuration = match runs.configuration {
+            0 => Some(ConfigurationRecord::none()),
+            version => self.parts.ledger.configuration(&spec.name, &spec.app, version).await?,
+        };
+        Ok(configuration.map(|configuration| Configured::known(release, configuration, runs.release.clone())))
+    }
+
+    /// A release with the configuration that an id names.
+    pub(super) async fn named(
         &self,
         environment: &EnvironmentRecord,
-        reference: &ReleaseRef,
-    ) -> Result<Option<Configured>, LedgerError> {
-        let Some(release) = self.parts.ledger.release(&reference.manifest).await? else { return Ok(None) };
-        let (spec, id) = (&environment.spec, reference.id.configuration());
-        let found = self.parts.ledger.configuration(&spec.name, &spec.app, id.as_ref()).await?;
-        let configuration = found.or_else(|| id.is_none().then(ConfigurationRecord::none));
-        Ok(configuration.map(|configuration| Configured::known(release, configuration, reference.clone())))
+        release: ReleaseRecord,
+        id: &ConfigurationId,
+    ) -> Result<Configured, Refused> {
+        let spec = &environment.spec;
+        let found = self.parts.ledger.configuration_named(&spec.name, &spec.app, id).await?;
+        let configuration = found.ok_or_else(|| Refused::NoConfiguration(id.clone(), spec.name.clone()))?;
+        Ok(Configured::new(release, configuration))
     }
 }
 
@@ -53,12 +64,13 @@ pub(super) fn told(plan: Plan, configured: &Configured, labels: &BTreeMap<HostId
     Ok((plan, unused))
 }
 
-/// What of a plan's configuration is not what its release needs: a line for each, with who needs it and where.
-pub(super) fn unfit(plan: &Plan, manifest: &Manifest, facts: &BTreeMap<HostId, HostFacts>) -> Vec<String> {
+/// What of a plan's configuration is not what its release needs: a line for each, with who needs it and where. `facts` gives what is known now of
+/// a host: of one that is away, what its own file sets may be otherwise by the time it is back.
+pub(super) fn unfit<'a>(plan: &Plan, manifest: &Manifest, facts: impl Fn(&HostId) -> Option<&'a HostFacts>) -> Vec<String> {
     let mut found: BTreeMap<Unfit, Vec<&str>> = BTreeMap::new();
     for (id, host) in &plan.hosts {
         let values = plan.values_of(host);
-        let local = facts.get(id).and_then(|facts| facts.apps.get(&plan.app)).and_then(|state| state.set.as_ref());
+        let local = facts(id).and_then(|facts| facts.apps.get(&plan.app)).and_then(|state| state.set.as_ref());
         let missing = configured::missing(&manifest.spec, &values, local, |service| runs(manifest, host, service));
         for problem in configured::wrong(&manifest.spec, &values).into_iter().chain(missing) {
             found.entry(problem).or_default().push(host.name.as_str());

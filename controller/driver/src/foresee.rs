@@ -2,8 +2,8 @@
 //! and no home is taken; only the newest answers stay in memory, so that it can be told what has changed since.
 
 use roadstead_model::{
-    AppName, Digest, DigestStart, EnvironmentName, EnvironmentSpec, Gates, HostFacts, HostId, Key, Millis, OnFailure, ReleaseId,
-    ReleaseRef, RolloutId, ServiceName, Strategy,
+    AppName, Digest, DigestStart, EnvironmentName, EnvironmentSpec, Gates, HostFacts, HostId, Key, Millis, OnFailure, ReleaseId, RolloutId,
+    ServiceName, Strategy,
 };
 use roadstead_rollout::{Closed, Plan, RolloutKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -216,13 +216,19 @@ impl Loop {
         let rollout = RolloutId(self.next_rollout);
         let plan = Plan::new(rollout, kind, &spec, release.reference(), previous, candidates, migrate)?;
         let plan = behind(plan, place.as_ref(), spec.traffic.as_ref(), switch)?;
+        if kind == RolloutKind::Rollback {
+            // Its hosts have all that they were told.
+            let plan = Plan { configuration: release.configuration.version, ..plan };
+            return Ok(Drawn { plan, homes, unused: Vec::new() });
+        }
         let (plan, unused) = told(plan, release, &labels)?;
         Ok(Drawn { plan, homes, unused })
     }
 
     /// What of the configuration is not what the release needs.
     pub(super) fn lacking(&self, plan: &Plan, release: &Configured) -> Option<Refused> {
-        let problems = unfit(plan, release.manifest(), &self.facts);
+        let here = |host: &HostId| self.facts.get(host).filter(|_| self.parts.sessions.is_open(host));
+        let problems = unfit(plan, release.manifest(), here);
         let (environment, app, release) = (plan.environment.clone(), plan.app.clone(), release.id());
         (!problems.is_empty()).then_some(Refused::Lacking { environment, app, release, problems })
     }
@@ -236,11 +242,10 @@ impl Loop {
     ) -> Result<Configured, Refused> {
         let nowhere = || Refused::NoRelease(id.clone(), environment.spec.app.clone());
         let release = found.ok_or_else(nowhere)?;
-        if id.configuration().is_none() {
-            return Ok(self.configured(environment, release).await?);
+        match id.configuration() {
+            Some(configuration) => self.named(environment, release, &configuration).await,
+            None => Ok(self.configured(environment, release).await?),
         }
-        let reference = ReleaseRef { id: id.clone(), manifest: release.digest };
-        self.as_it_ran(environment, &reference).await?.ok_or_else(nowhere)
     }
 
     /// Refuses a plan that is not the one that was asked for.

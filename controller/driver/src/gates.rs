@@ -108,7 +108,7 @@ impl Loop {
         let way = format!("roadstead deploy {first} {release}");
         let known = self.parts.ledger.environment(first, &plan.app).await?;
         // Each environment has a configuration of its own.
-        let runs = known.and_then(|known| known.current).map(|current| current.manifest);
+        let runs = known.and_then(|known| known.current).map(|current| current.release.manifest);
         if runs != Some(plan.release.manifest) {
             return Ok(Some(Closed { why: format!("{first} does not run {release}"), way }));
         }

@@ -1,13 +1,11 @@
 //! What must not be forgotten, seen from the driver: everything is read from here, and nothing leaves before it is saved here.
 
 use async_trait::async_trait;
-use roadstead_model::{
-    AppName, ConfigurationId, Digest, EnvironmentName, HostFacts, HostId, ReleaseId, ReleaseRef, RolloutId, ServiceName, Timestamp,
-};
+use roadstead_model::{AppName, ConfigurationId, Digest, EnvironmentName, HostFacts, HostId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use std::sync::Arc;
 
 use crate::gates::LockRecord;
-use crate::records::{ConfigurationRecord, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord};
+use crate::records::{ConfigurationRecord, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, Runs};
 use crate::removal::{NotRemoved, Removal};
 
 /// Why the ledger does not do as told.
@@ -34,12 +32,14 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, LedgerError>;
     /// The newest configuration of an environment; none where nothing was ever said.
     async fn newest_configuration(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<ConfigurationRecord>, LedgerError>;
-    /// The newest configuration of an environment with this id; without one, the newest that says nothing, or had no id yet.
-    async fn configuration(
+    /// A version of an environment's configuration.
+    async fn configuration(&self, name: &EnvironmentName, app: &AppName, version: u64) -> Result<Option<ConfigurationRecord>, LedgerError>;
+    /// The newest version of an environment's configuration that says what this id is the name of.
+    async fn configuration_named(
         &self,
         name: &EnvironmentName,
         app: &AppName,
-        id: Option<&ConfigurationId>,
+        id: &ConfigurationId,
     ) -> Result<Option<ConfigurationRecord>, LedgerError>;
     /// Every host, also those that were cut off, by name; of one environment, or of all.
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError>;
@@ -95,10 +95,10 @@ pub struct Serving {
     pub environment: EnvironmentName,
     /// Of which app.
     pub app: AppName,
-    /// The release, with its configuration.
-    pub current: ReleaseRef,
+    /// It.
+    pub current: Runs,
     /// The good one before it.
-    pub previous: Option<ReleaseRef>,
+    pub previous: Option<Runs>,
     /// The set of hosts that has the traffic now, where it was switched.
     pub set: Option<String>,
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId};
+use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId, Timestamp};
 use roadstead_rollout::{Candidate, Plan, RolloutKind, Stage, Standing, State};
 
 use super::configuration::{labels_of, told};
 use super::running::not_again;
 use super::{Loop, traffic};
-use crate::{Configured, EnvironmentRecord, LedgerError, NewEvent, Refused};
+use crate::{Configured, EnvironmentRecord, HostRecord, LedgerError, NewEvent, Refused};
 
 impl Loop {
     /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
@@ -55,6 +55,7 @@ impl Loop {
         let Some(release) = self.current(environment).await?.filter(|current| current.release.bad.is_empty()) else { return Ok(()) };
         let (spec, target, now) = (&environment.spec, release.id(), self.parts.clock.steady());
         let mut hosts = self.candidates(spec).await?;
+        self.leave_out_clashes(&release, spec, &mut hosts, now);
         let idle = self.idle(environment, &hosts);
         hosts.retain(|host| !idle.contains(&host.id));
         let all_homes = self.homes(spec, release.manifest(), &hosts).await?;
@@ -126,6 +127,23 @@ impl Loop {
             Err(error) => tracing::warn!(%error, "hosts are not brought level"),
         }
         Ok(())
+    }
+
+    /// Hosts to which two selectors say different things are not brought level, and keep no other from it; the history says so now and then.
+    fn leave_out_clashes(&mut self, release: &Configured, spec: &EnvironmentSpec, hosts: &mut Vec<HostRecord>, now: Timestamp) {
+        let content = &release.configuration.content;
+        let (fits, clashes): (Vec<_>, Vec<_>) =
+            std::mem::take(hosts).into_iter().partition(|host| content.resolve([(host.name.to_string(), &host.labels)]).is_ok());
+        *hosts = fits;
+        for host in clashes {
+            let goal = (host.id.clone(), spec.app.clone(), release.id());
+            if let (false, Err(clash)) = (self.tries.pauses(&goal, now), content.resolve([(host.name.to_string(), &host.labels)])) {
+                self.tries.failed(goal, now);
+                let subject = format!("host:{}", host.id);
+                let text = format!("{} is not brought level: {clash}", host.name);
+                self.work.changes.events.push(NewEvent::new(self.parts.clock.now(), "controller", "configuration-clash", subject, text));
+            }
+        }
     }
 
     /// An operator took hosts out of the rollout that brought a release: they do not get it by themselves. One that has it all the same,

@@ -58,8 +58,8 @@ use looking::{Looking, Seen};
 pub use outputs::{OutputPart, Outputs};
 use parked::Parked;
 pub use records::{
-    ConfigurationRecord, Configured, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, SignatureRecord,
-    printable,
+    ConfigurationRecord, Configured, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, Runs,
+    SignatureRecord, printable,
 };
 pub use removal::{NotRemoved, Removal};
 use running::Running;

@@ -64,6 +64,10 @@ fn listed(manifest: &Manifest, host: &HostRecord, homes: &BTreeMap<ServiceName, 
 /// Whether the database may have to move: not when neither the migrations nor the packages that bring some are new.
 pub(super) fn migrates(new: &Manifest, current: Option<&Manifest>) -> bool {
     let wants = new.spec.django.as_ref().is_some_and(|django| django.migrate);
+    if current.is_some_and(|old| old.release_id() == new.release_id()) {
+        // Another configuration: what the database needs of this release was done when it came.
+        return false;
+    }
     let hooks = !(new.spec.hooks.before_migrate.is_empty() && new.spec.hooks.after_migrate.is_empty());
     let same = current.is_some_and(|old| {
         old.migrations == new.migrations && old.packages.lock == new.packages.lock && old.spec.django == new.spec.django

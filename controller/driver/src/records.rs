@@ -2,10 +2,10 @@
 
 use roadstead_bundle::manifest::Manifest;
 use roadstead_model::{
-    Configuration, Digest, EnvironmentName, EnvironmentSpec, HostFacts, HostId, HostName, Labels, ReleaseId, ReleaseRef, RolloutId,
-    StepName, Timestamp,
+    Configuration, ConfigurationId, Digest, EnvironmentName, EnvironmentSpec, HostFacts, HostId, HostName, Labels, ReleaseId, ReleaseRef,
+    RolloutId, StepName, Timestamp,
 };
-use roadstead_rollout::State;
+use roadstead_rollout::{Plan, State};
 use serde::{Deserialize, Serialize};
 
 /// An environment of an app.
@@ -19,10 +19,26 @@ pub struct EnvironmentRecord {
     pub applied_at: Timestamp,
     /// By whom.
     pub applied_by: String,
-    /// The release that it runs, with its configuration.
-    pub current: Option<ReleaseRef>,
-    /// The good one before.
-    pub previous: Option<ReleaseRef>,
+    /// What it runs.
+    pub current: Option<Runs>,
+    /// What it ran before, and ran well.
+    pub previous: Option<Runs>,
+}
+
+/// What runs: a release as hosts know it, and the version of the configuration that it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runs {
+    /// The release.
+    pub release: ReleaseRef,
+    /// The version; 0: nothing was ever said.
+    pub configuration: u64,
+}
+
+impl Runs {
+    /// What a rollout brings.
+    pub fn by(plan: &Plan) -> Self {
+        Self { release: plan.release.clone(), configuration: plan.configuration }
+    }
 }
 
 /// A signature as it came: hosts check it against the keys that they pin, the controller hands it on.
@@ -85,6 +101,11 @@ impl ConfigurationRecord {
     pub fn none() -> Self {
         Self { version: 0, content: Configuration::default(), at: Timestamp(0), by: String::new(), reason: String::new() }
     }
+
+    /// Its name. What was never said has none, and what was taken back again has: it is another thing than what was said before.
+    pub fn id(&self) -> Option<ConfigurationId> {
+        (self.version > 0).then(|| self.content.id())
+    }
 }
 
 /// A release with the configuration that it runs with: hosts know both by one id.
@@ -100,7 +121,7 @@ pub struct Configured {
 impl Configured {
     /// A release that is to run with a configuration.
     pub fn new(release: ReleaseRecord, configuration: ConfigurationRecord) -> Self {
-        let id = release.id().with(configuration.content.id().as_ref());
+        let id = release.id().with(configuration.id().as_ref());
         let reference = ReleaseRef { id, manifest: release.digest };
         Self { release, configuration, reference }
     }

@@ -78,6 +78,7 @@ pub fn environment() -> EnvironmentSpec {
         keep: 3,
         timeouts: Timeouts::default(),
         variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         files: BTreeMap::new(),
         overrides: vec![],
     }

@@ -1,12 +1,12 @@
 //! What operators ask for: start, roll back, steer.
 
-use roadstead_model::{AppName, Clash, DigestStart, EnvironmentName, Key, ReleaseId, RolloutId};
+use roadstead_model::{AppName, Clash, ConfigurationId, DigestStart, EnvironmentName, Key, ReleaseId, RolloutId};
 use roadstead_rollout::{Contact, Event, InvalidPlan, Outcome, Phase, Plan, Rejected, RolloutKind, State, Steer};
 
 use super::foresee::{Drawn, OtherPlan};
 use super::running::Running;
 use super::{Loop, gates};
-use crate::{Configured, EnvironmentRecord, LedgerError, NewEvent, RolloutRecord};
+use crate::{Configured, EnvironmentRecord, LedgerError, NewEvent, RolloutRecord, Runs};
 
 /// Something that is asked for, and by whom.
 #[derive(Debug)]
@@ -67,6 +67,9 @@ pub enum Refused {
     /// There is no such release.
     #[error("there is no release {0} of {1}")]
     NoRelease(ReleaseId, AppName),
+    /// There is no such configuration.
+    #[error("{1} never had the configuration {0}")]
+    NoConfiguration(ConfigurationId, EnvironmentName),
     /// It was marked bad.
     #[error("{release} is not rolled out again: {why}")]
     Bad {
@@ -224,7 +227,7 @@ impl Loop {
                 previous.ok_or(Refused::NothingBefore(app, environment))?
             }
         };
-        if known.current == Some(target.reference()) {
+        if known.current.as_ref().is_some_and(|current| current.release == target.reference()) {
             return Err(Refused::RunsAlready(target.id(), known.spec.name));
         }
         let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new(), plan: None };
@@ -236,14 +239,14 @@ impl Loop {
         let (spec, nowhere) = (&known.spec, || Refused::NoRelease(id.clone(), known.spec.app.clone()));
         let release = self.parts.ledger.release_by_id(&spec.app, id).await?.ok_or_else(nowhere)?;
         let fits = |plan: &Plan| plan.release.id == *id || (id.configuration().is_none() && plan.release.manifest == release.digest);
-        let is_current = |plan: &Plan| known.current.as_ref() == Some(&plan.release);
+        let is_current = |plan: &Plan| known.current.as_ref().is_some_and(|current| current.release == plan.release);
         let earlier = self.earlier(&spec.name, &spec.app).await?;
         let done = |state: &&State| state.plan.kind == RolloutKind::Rollout && state.outcome() == Some(Outcome::Done) && fits(&state.plan);
         // Who names the release that serves means it as it ran before.
         let found = earlier.iter().filter(done).find(|state| !is_current(&state.plan)).or_else(|| earlier.iter().find(done));
         let bad = !release.bad.is_empty();
         match found {
-            Some(state) => self.as_it_ran(known, &state.plan.release).await?.ok_or_else(nowhere),
+            Some(state) => self.as_it_ran(known, &Runs::by(&state.plan)).await?.ok_or_else(nowhere),
             // What is bad is refused for that.
             None if bad => Ok(self.configured(known, release).await?),
             // A rollback migrates nothing: what never served here may need a database that is not there yet.

@@ -65,8 +65,8 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
     let (verb, kind, deadline) = match host.stage {
         Stage::Preparing => {
             let singletons = planned.singletons.clone();
-            let Values { variables, files } = plan.values_of(planned);
-            let kind = OrderKind::Prepare { release, variables, files, singletons, keep: plan.keep };
+            let Values { variables, secrets, files } = plan.values_of(planned);
+            let kind = OrderKind::Prepare { release, variables, secrets, files, singletons, keep: plan.keep };
             (Verb::Prepare, kind, timeouts.prepare)
         }
         Stage::Migrating => (

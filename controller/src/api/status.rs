@@ -109,6 +109,7 @@ pub(super) fn refused(refused: Refused) -> Status {
     match refused {
         Refused::NoEnvironment(..) => unknown(text, "see `roadstead env list`; `roadstead apply -f FILE` makes one"),
         Refused::NoRelease(..) => unknown(text, "see `roadstead release list`; `roadstead push` brings one"),
+        Refused::NoConfiguration(..) => unknown(text, "see `roadstead config history`"),
         Refused::Bad { .. } => not_now(text, "build and push a corrected release"),
         Refused::Busy(rollout, ..) => {
             not_now(text, &format!("watch it with `roadstead rollout watch {rollout}`, or end it with `roadstead rollout abort {rollout}`"))

@@ -53,6 +53,12 @@ pub(crate) enum NotSet {
     /// Somebody else was quicker.
     #[error("the newest configuration is {0} by now")]
     Changed(u64),
+    /// The environment is gone.
+    #[error("there is no such environment any more")]
+    NoEnvironment,
+    /// Another content has its name.
+    #[error("configuration {0} of the environment has the same name by chance: change something else, too")]
+    SameName(u64),
     /// It is not said there.
     #[error("{key} is not set for {hosts}, so it cannot be taken back")]
     NotThere {
@@ -76,20 +82,26 @@ impl Store {
         Ok(self.configurations(name, app, 1).await?.pop())
     }
 
-    /// The newest configuration of an environment with this id, or the newest without one.
+    /// The newest configuration of an environment that says what this id is the name of.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn configuration(
+    pub(crate) async fn configuration_named(
         &self,
         name: &EnvironmentName,
         app: &AppName,
-        id: Option<&ConfigurationId>,
+        id: &ConfigurationId,
     ) -> Result<Option<ConfigurationRecord>, StoreError> {
-        let sql = "SELECT * FROM configurations WHERE environment = ? AND app = ? AND id IS ? ORDER BY version DESC LIMIT 1";
-        let query = sqlx::query(sql).bind(name.as_str().to_owned()).bind(app.as_str().to_owned());
-        let row = query.bind(id.map(|id| id.as_str().to_owned())).fetch_optional(&self.readers).await?;
-        row.as_ref().map(ConfigurationRecord::of_row).transpose()
+        // What was said before configurations had names has one all the same.
+        let sql = "SELECT * FROM configurations WHERE environment = ? AND app = ? AND (id = ? OR id IS NULL) ORDER BY version DESC";
+        let query = sqlx::query(sql).bind(name.as_str().to_owned()).bind(app.as_str().to_owned()).bind(id.as_str().to_owned());
+        for row in &query.fetch_all(&self.readers).await? {
+            let found = ConfigurationRecord::of_row(row)?;
+            if found.content.id() == *id {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// The newest configurations of an environment, newest first.
@@ -111,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn configuration_version(
+    pub(crate) async fn configuration(
         &self,
         name: &EnvironmentName,
         app: &AppName,
@@ -135,11 +147,19 @@ impl Store {
     ) -> Result<Result<ConfigurationRecord, NotSet>, StoreError> {
         self.write(move |batch| {
             Box::pin(async move {
+                let sql = "SELECT 1 FROM environments WHERE name = ? AND app = ?";
+                let known = sqlx::query(sql).bind(name.as_str()).bind(app.as_str()).fetch_optional(batch.connection().await?).await?;
+                if known.is_none() {
+                    return Ok(Err(NotSet::NoEnvironment));
+                }
                 let newest = newest(batch, name.as_str(), app.as_str()).await?;
                 let before = newest.clone().unwrap_or_else(ConfigurationRecord::none);
                 match edited(&before, edit) {
                     Err(refused) => Ok(Err(refused)),
                     Ok(content) => {
+                        if let Some(version) = named_alike(batch, name.as_str(), app.as_str(), &content).await? {
+                            return Ok(Err(NotSet::SameName(version)));
+                        }
                         let made = Made { content, by, reason, at };
                         Ok(Ok(add(batch, name.as_str(), app.as_str(), newest, made).await?.unwrap_or(before)))
                     }
@@ -163,6 +183,19 @@ fn edited(before: &ConfigurationRecord, edit: Edit) -> Result<Configuration, Not
         content = content.with(&edit.hosts, &key, value)?;
     }
     Ok(content)
+}
+
+/// The version of another content that has the same name: names are short, and hosts go by them.
+async fn named_alike(batch: &mut Batch, name: &str, app: &str, content: &Configuration) -> Result<Option<u64>, StoreError> {
+    let sql = "SELECT * FROM configurations WHERE environment = ? AND app = ? AND id = ?";
+    let rows = sqlx::query(sql).bind(name).bind(app).bind(String::from(content.id())).fetch_all(batch.connection().await?).await?;
+    for row in &rows {
+        let known = ConfigurationRecord::of_row(row)?;
+        if known.content.by_hosts() != content.by_hosts() {
+            return Ok(Some(known.version));
+        }
+    }
+    Ok(None)
 }
 
 /// The newest configuration, as the writer sees it.
@@ -190,7 +223,7 @@ pub(super) async fn add(
         .bind(name)
         .bind(app)
         .bind(signed(version))
-        .bind(content.id().map(String::from))
+        .bind(String::from(content.id()))
         .bind(json(&content)?)
         .bind(signed(at.0))
         .bind(&by)

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::configurations::{self, Made};
 use super::hosts::json;
-use super::{EnvironmentRecord, NewEvent, OfRow, Store, StoreError, signed, unsigned};
+use super::{EnvironmentRecord, NewEvent, OfRow, Runs, Store, StoreError, signed, unsigned};
 
 /// What applying did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +33,14 @@ impl Applied {
     }
 }
 
-/// A release as hosts know it.
-fn reference(row: &SqliteRow, manifest: &str, id: &str) -> Result<Option<ReleaseRef>, StoreError> {
+/// What runs, by its columns.
+fn runs(row: &SqliteRow, [manifest, id, configuration]: [&str; 3]) -> Result<Option<Runs>, StoreError> {
+    let configuration = unsigned(row.try_get(configuration)?);
     let (manifest, id): (Option<Vec<u8>>, Option<String>) = (row.try_get(manifest)?, row.try_get(id)?);
     let (Some(manifest), Some(id)) = (manifest, id) else { return Ok(None) };
     let id = ReleaseId::parse(&id).map_err(|error| StoreError::damaged("release id", error))?;
     let manifest = Digest::from_slice(&manifest).map_err(|error| StoreError::damaged("digest", error))?;
-    Ok(Some(ReleaseRef { id, manifest }))
+    Ok(Some(Runs { release: ReleaseRef { id, manifest }, configuration }))
 }
 
 impl OfRow for EnvironmentRecord {
@@ -49,8 +50,8 @@ impl OfRow for EnvironmentRecord {
             spec: serde_json::from_str(&spec).map_err(|e| StoreError::damaged("environment", e))?,
             applied_at: Timestamp(unsigned(row.try_get("applied_at")?)),
             applied_by: row.try_get("applied_by")?,
-            current: reference(row, "current", "current_id")?,
-            previous: reference(row, "previous", "previous_id")?,
+            current: runs(row, ["current", "current_id", "current_configuration"])?,
+            previous: runs(row, ["previous", "previous_id", "previous_configuration"])?,
             live_set: row.try_get("live_set")?,
         })
     }

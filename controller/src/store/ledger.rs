@@ -37,13 +37,17 @@ impl Ledger for Store {
         Ok(Self::newest_configuration(self, name, app).await?)
     }
 
-    async fn configuration(
+    async fn configuration(&self, name: &EnvironmentName, app: &AppName, version: u64) -> Result<Option<ConfigurationRecord>, LedgerError> {
+        Ok(Self::configuration(self, name, app, version).await?)
+    }
+
+    async fn configuration_named(
         &self,
         name: &EnvironmentName,
         app: &AppName,
-        id: Option<&ConfigurationId>,
+        id: &ConfigurationId,
     ) -> Result<Option<ConfigurationRecord>, LedgerError> {
-        Ok(Self::configuration(self, name, app, id).await?)
+        Ok(Self::configuration_named(self, name, app, id).await?)
     }
 
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError> {

@@ -65,7 +65,7 @@ async fn remove(batch: &mut Batch, removal: Removal) -> Result<Result<(), NotRem
                ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     sqlx::query(sql).bind(key(&environment, &app)).bind(name).bind(of_app).execute(batch.connection().await?).await?;
     let text = match &record.current {
-        Some(release) => format!("removed; {} was current", release.id),
+        Some(release) => format!("removed; {} was current", release.release.id),
         None => "removed; nothing was deployed".to_owned(),
     };
     batch.tell(NewEvent::new(at, by, "environment-removed", format!("environment:{environment}/{app}"), text));

@@ -180,13 +180,15 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
     }
     for Serving { environment, app, current, previous, set } in &changes.serving {
         sqlx::query(
-            "UPDATE environments SET current = ?, current_id = ?, previous = ?, previous_id = ?, live_set = coalesce(?, live_set) \
-             WHERE name = ? AND app = ?",
+            "UPDATE environments SET current = ?, current_id = ?, current_configuration = ?, previous = ?, previous_id = ?, \
+             previous_configuration = ?, live_set = coalesce(?, live_set) WHERE name = ? AND app = ?",
         )
-        .bind(current.manifest.as_bytes().as_slice())
-        .bind(current.id.as_str())
-        .bind(previous.as_ref().map(|previous| previous.manifest.as_bytes().to_vec()))
-        .bind(previous.as_ref().map(|previous| previous.id.as_str()))
+        .bind(current.release.manifest.as_bytes().as_slice())
+        .bind(current.release.id.as_str())
+        .bind(signed(current.configuration))
+        .bind(previous.as_ref().map(|previous| previous.release.manifest.as_bytes().to_vec()))
+        .bind(previous.as_ref().map(|previous| previous.release.id.as_str()))
+        .bind(signed(previous.as_ref().map_or(0, |previous| previous.configuration)))
         .bind(set.as_deref())
         .bind(environment.as_str())
         .bind(app.as_str())

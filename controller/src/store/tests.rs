@@ -28,6 +28,7 @@ fn spec(keep: u32) -> EnvironmentSpec {
         failover: None,
         timeouts: roadstead_model::Timeouts::default(),
         variables: std::collections::BTreeMap::new(),
+        secrets: std::collections::BTreeMap::new(),
         files: std::collections::BTreeMap::new(),
         overrides: vec![],
     }
@@ -246,12 +247,14 @@ async fn what_environments_said_and_ran_before_configurations_had_versions_is_ke
     let store = Store::open(&path).await.unwrap();
     let app = AppName::parse("erp").unwrap();
     let (production, staging) = (EnvironmentName::parse("production").unwrap(), spec(3).name);
-    let found = store.configuration(&production, &app, None).await.unwrap().unwrap();
+    let found = store.configuration(&production, &app, 1).await.unwrap().unwrap();
+    assert_eq!(store.configuration_named(&production, &app, &found.content.id()).await.unwrap().unwrap().version, 1);
     assert_eq!((found.version, found.at, found.by.as_str()), (1, Timestamp(7), "admin:ada"));
     assert_eq!(found.content.applied[0].variables.values().collect::<Vec<_>>(), ["it's \"0\""]);
     assert_eq!(store.newest_configuration(&staging, &app).await.unwrap(), None);
-    for name in [production, staging] {
-        assert_eq!(store.environment(&name, &app).await.unwrap().unwrap().current, Some(release.reference()));
+    for (name, configuration) in [(production, 1), (staging, 0)] {
+        let runs = Runs { release: release.reference(), configuration };
+        assert_eq!(store.environment(&name, &app).await.unwrap().unwrap().current, Some(runs));
     }
     store.close().await;
 }

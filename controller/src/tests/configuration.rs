@@ -25,7 +25,7 @@ fn reading(version: &str) -> ReleaseRecord {
 impl Rig {
     /// Sets values for all hosts, and names the configuration that there is then.
     async fn set(&self, values: &[(&str, Option<&str>)]) -> Option<ConfigurationId> {
-        self.set_for("", values).await.unwrap().content.id()
+        self.set_for("", values).await.unwrap().id()
     }
 
     async fn set_for(&self, hosts: &str, values: &[(&str, Option<&str>)]) -> Result<ConfigurationRecord, NotSet> {
@@ -36,6 +36,11 @@ impl Rig {
     }
 
     async fn bring(&self, release: &ReleaseId) -> Result<RolloutRecord, Refused> {
+        let begun = self.ask_for(release).await?;
+        Ok(self.end(begun.state.plan.rollout).await)
+    }
+
+    async fn ask_for(&self, release: &ReleaseId) -> Result<Arc<RolloutRecord>, Refused> {
         let request = StartRequest {
             environment: environment().name,
             app: app(),
@@ -45,8 +50,7 @@ impl Rig {
             idempotency_key: String::new(),
             plan: None,
         };
-        let begun = self.driver.ask(Verb::Start(request)).await?;
-        Ok(self.end(begun.state.plan.rollout).await)
+        self.driver.ask(Verb::Start(request)).await
     }
 
     /// Hosts that serve a release, which this gives them with a configuration.
@@ -112,7 +116,7 @@ async fn a_configuration_that_does_not_do_goes_back_and_the_release_is_not_to_bl
         let fold = |known: roadstead_model::Configuration, (key, value): (&str, &str)| {
             known.with(&Selector::default(), &Key::parse(key).unwrap(), Some(value.to_owned())).unwrap()
         };
-        all.into_iter().fold(roadstead_model::Configuration::default(), fold).id()
+        Some(all.into_iter().fold(roadstead_model::Configuration::default(), fold).id())
     };
     let behaviour = Behaviour { broken: vec![release.id().with(bad.as_ref())], ..Behaviour::default() };
     let rig = Rig::begin(folder.path(), 2, &disks, &behaviour).await;
@@ -148,7 +152,7 @@ async fn what_the_release_needs_is_looked_at_before_anything_begins() {
     let epoch = opened.epoch;
     rig.driver.tell(Event::Hello { host: host_id(0), epoch, facts: Box::new(said), outcomes: vec![], steps: vec![] }).await;
     let refused = rig.bring(&release.id()).await.unwrap_err();
-    let id = release.id().with(rig.store.newest_configuration(&environment().name, &app()).await.unwrap().unwrap().content.id().as_ref());
+    let id = release.id().with(rig.store.newest_configuration(&environment().name, &app()).await.unwrap().unwrap().id().as_ref());
     let told = format!("the configuration of erp in staging is not what {id} needs: LEVEL is required and not set: every service needs it");
     assert_eq!(refused.to_string(), told);
     assert!(disks.lock().unwrap().values().all(|disk| disk.obeyed.is_empty()), "no host heard of it");
@@ -195,5 +199,134 @@ async fn one_value_has_one_place_and_versions_count_up() {
     assert_eq!(rig.store.environment(&spec.name, &spec.app).await.unwrap().unwrap().spec.overrides, vec![], "nothing was applied");
     let all = rig.store.configurations(&spec.name, &spec.app, 10).await.unwrap();
     assert_eq!(all.iter().map(|known| known.version).collect::<Vec<_>>(), [3, 2, 1]);
+    rig.stop().await;
+}
+
+/// A database as the version before configurations left it: an environment that says something and runs a release.
+async fn database_of_before(folder: &Path, release: &ReleaseRecord) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("roadstead.db")).create_if_missing(true);
+    let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    crate::store::migrate_to(&mut connection, 5).await.unwrap();
+    let sql = "INSERT INTO releases (manifest_digest, app, id, version, manifest, signatures, published_at, published_by, bad) \
+               VALUES (?, 'erp', ?, '1.0', ?, '[]', 1, 'admin:ada', '')";
+    let query = sqlx::query(sql).bind(release.digest.as_bytes().as_slice()).bind(release.id().to_string()).bind(&release.bytes);
+    query.execute(&mut connection).await.unwrap();
+    let mut spec = environment();
+    spec.variables = [("LEVEL", "INFO"), ("POOL", "8")].map(|(text, value)| (name(text), value.to_owned())).into();
+    let sql = "INSERT INTO environments (name, app, spec, applied_at, applied_by, current) VALUES (?, 'erp', ?, 7, 'admin:ada', ?)";
+    let query = sqlx::query(sql).bind(spec.name.as_str()).bind(serde_json::to_string(&spec).unwrap());
+    query.bind(release.digest.as_bytes().as_slice()).execute(&mut connection).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ran_before_configurations_had_names_is_level_and_can_be_gone_back_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, disks) = (reading("1.0"), Disks::default());
+    database_of_before(folder.path(), &old).await;
+    let rig = Rig::start(folder.path()).await;
+    rig.store.publish(reading("1.1"), clock::now()).await.unwrap();
+    for number in 0..2 {
+        rig.store.add_host(host_record(number)).await;
+        disks.lock().unwrap().entry(host_id(number)).or_default().current = Some(old.id()).filter(|_| number == 0);
+        rig.connect(number, &disks, &Behaviour::default()).await;
+    }
+    // The one that serves nothing is brought level with what the environment ran, and is told what it said then.
+    let level = rig.end(rig.level(RolloutId(0)).await).await;
+    assert_eq!((level.state.plan.hosts.len(), level.state.plan.values.variables.len()), (1, 2));
+    assert_eq!(serving(&disks), vec![Some(old.id()); 2]);
+
+    // The next release is named with what is said, and what is behind it is still known.
+    let new = reading("1.1");
+    assert_eq!(rig.bring(&new.id()).await.unwrap().state.phase.word(), "done");
+    let first = rig.store.newest_configuration(&environment().name, &app()).await.unwrap().unwrap();
+    assert_eq!(first.version, 1);
+    assert_eq!(serving(&disks), vec![Some(new.id().with(first.id().as_ref())); 2]);
+    rig.store.add_host(host_record(2)).await;
+    rig.connect(2, &disks, &Behaviour::default()).await;
+    let level = rig.end(rig.level(level.state.plan.rollout).await).await;
+    assert_eq!(level.state.plan.values.variables[&name("POOL")], "8");
+    let back = rig.roll_back(None).await.unwrap().state.plan.rollout;
+    assert_eq!(rig.end(back).await.state.phase.word(), "done");
+    assert_eq!(serving(&disks), vec![Some(old.id()); 3]);
+
+    // When all of it is taken back, that is another configuration than the one that had no name.
+    let empty = environment();
+    rig.store.apply(empty, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
+    let none = rig.store.newest_configuration(&environment().name, &app()).await.unwrap().unwrap();
+    assert_eq!((none.version, none.content.layers().count()), (2, 0));
+    assert!(none.id().is_some());
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_environment_runs_well_is_not_condemned() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let release = reading("1.0");
+    let rig = Rig::begin(folder.path(), 0, &disks, &Behaviour::default()).await;
+    let mut production = environment();
+    production.name = roadstead_model::EnvironmentName::parse("production").unwrap();
+    rig.store.apply(production.clone(), "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
+    let runs = Serving {
+        environment: production.name,
+        app: app(),
+        current: Runs { release: release.reference(), configuration: 0 },
+        previous: None,
+        set: None,
+    };
+    rig.store.save(Changes { serving: vec![runs], ..Changes::default() }).await.unwrap();
+    rig.store.add_host(host_record(0)).await;
+    let id = rig.set(&[("LEVEL", Some("INFO"))]).await;
+    let broken = Behaviour { broken: vec![release.id().with(id.as_ref())], ..Behaviour::default() };
+    rig.connect(0, &disks, &broken).await;
+    assert_ne!(rig.bring(&release.id()).await.unwrap().state.phase.word(), "done");
+    assert_eq!(rig.store.release(&release.digest).await.unwrap().unwrap().bad, "", "it runs well there");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_with_two_answers_keeps_no_other_from_coming_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let rig = Rig::begin(folder.path(), 1, &disks, &Behaviour::default()).await;
+    let release = reading("1.0");
+    rig.set(&[("LEVEL", Some("INFO"))]).await;
+    rig.set_for("zone=b", &[("POOL", Some("1"))]).await.unwrap();
+    rig.set_for("role=web", &[("POOL", Some("2"))]).await.unwrap();
+    let done = rig.bring(&release.id()).await.unwrap();
+    for (number, labels) in [(1, ["zone=b", "role=web"]), (2, ["zone=b", "role=mail"])] {
+        let labels = roadstead_model::Labels::parse(labels).unwrap();
+        rig.store.add_host(HostRecord { labels, ..host_record(number) }).await;
+        rig.connect(number, &disks, &Behaviour::default()).await;
+    }
+    let level = rig.end(rig.level(done.state.plan.rollout).await).await;
+    assert_eq!(level.state.plan.hosts.keys().collect::<Vec<_>>(), [&host_id(2)]);
+    let told = rig.store.events(0, 0, 1000).await.unwrap();
+    let clash = told.iter().find(|event| event.kind == "configuration-clash").unwrap();
+    assert!(clash.text.starts_with("web-1 is not brought level: POOL has different values for web-1"), "{}", clash.text);
+    // Asked for by somebody, it is refused; whoever goes back is not.
+    let refused = rig.bring(&reading("1.1").id()).await.unwrap_err();
+    assert!(matches!(refused, Refused::Clash(_)), "{refused}");
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_host_said_before_it_was_away_refuses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let rig = Rig::begin(folder.path(), 1, &disks, &Behaviour::default()).await;
+    let release = reading("1.0");
+    rig.store.add_host(host_record(1)).await;
+    let mut said = facts_of(1, &disks);
+    said.apps.get_mut(&app()).unwrap().set = Some([].into());
+    let opened = rig.sessions.open(&host_id(1));
+    let epoch = opened.epoch;
+    rig.driver.tell(Event::Hello { host: host_id(1), epoch, facts: Box::new(said), outcomes: vec![], steps: vec![] }).await;
+    let refused = rig.bring(&release.id()).await.unwrap_err();
+    assert!(refused.to_string().ends_with("LEVEL is required and not set: every service needs it (on web-1)"), "{refused}");
+    assert!(rig.sessions.close(&host_id(1), epoch));
+    rig.driver.tell(Event::Gone { host: host_id(1) }).await;
+    let begun = rig.ask_for(&release.id()).await.unwrap();
+    assert!(begun.state.hosts.contains_key(&host_id(1)), "whether it counts is the failure budget's matter");
     rig.stop().await;
 }

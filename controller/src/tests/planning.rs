@@ -43,7 +43,7 @@ impl Rig {
     }
 
     async fn apply(&self, spec: EnvironmentSpec) {
-        self.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap();
+        self.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
     }
 }
 

@@ -24,9 +24,18 @@ fn the_same_content_has_the_same_name_whoever_said_it() {
     let set = Configuration::default().with(&Selector::default(), &key("DEBUG"), Some("0".to_owned())).unwrap();
     assert_eq!(applied.id(), set.id());
     assert_ne!(applied.id(), Configuration::new(&spec(&[("DEBUG", "1")]), vec![]).unwrap().id());
-    assert_eq!(Configuration::default().id(), None);
     let back = set.with(&Selector::default(), &key("DEBUG"), None).unwrap();
     assert_eq!(back, Configuration::default());
+}
+
+#[test]
+fn selectors_that_mean_the_same_hosts_are_one() {
+    let one = Configuration::default().with(&hosts("zone=b|a,role=web"), &key("DEBUG"), Some("1".to_owned())).unwrap();
+    let other = one.with(&hosts("role=web,zone=a|b"), &key("DEBUG"), Some("2".to_owned())).unwrap();
+    assert_eq!(other.set.len(), 1, "{other:?}");
+    let mut spec = spec(&[]);
+    spec.overrides = vec![Layer { hosts: hosts("zone=b|a,role=web"), ..one.set[0].clone() }];
+    assert!(Configuration::new(&spec, one.set).is_err(), "it is said in two places");
 }
 
 #[test]
@@ -44,8 +53,8 @@ fn one_thing_comes_from_one_place() {
     let labels = [Labels::parse(["zone=a"]).unwrap(), Labels::parse(["zone=b"]).unwrap()];
     let resolved = set.resolve(labels.iter().map(|labels| ("web".to_owned(), labels))).unwrap();
     assert_eq!(resolved.of, [vec![], vec![0]]);
-    assert_eq!(resolved.overrides[0].get(&key("DEBUG")), Some("1"));
-    assert_eq!(resolved.base.get(&key("DEBUG")), Some("0"));
+    assert_eq!(resolved.overrides[0].get(&key("DEBUG")), Some("1".to_owned()));
+    assert_eq!(resolved.base.get(&key("DEBUG")), Some("0".to_owned()));
 }
 
 #[test]
@@ -60,6 +69,24 @@ fn of_two_selectors_that_say_different_things_neither_is_guessed() {
     );
     let same = one.with(&hosts("role=web"), &key("file:config/a.toml"), Some("1".to_owned())).unwrap();
     assert_eq!(same.resolve([("web-1".to_owned(), &both)]).unwrap().of, [vec![0, 1]]);
+}
+
+#[test]
+fn of_a_secret_only_its_place_is_said() {
+    let everybody = Selector::default();
+    let place = "vault:secret/erp#stripe_key?version=3";
+    let said = Configuration::default().with(&everybody, &key("secret:STRIPE_KEY"), Some(place.to_owned())).unwrap();
+    assert_eq!(said.set[0].values().get(&key("secret:STRIPE_KEY")), Some(place.to_owned()));
+    let error = said.with(&everybody, &key("STRIPE_KEY"), Some("x".to_owned())).unwrap_err();
+    assert_eq!(error.to_string(), "STRIPE_KEY has a value and is a secret, too, for all hosts: say one of the two");
+    let error = Configuration::default().with(&everybody, &key("secret:STRIPE_KEY"), Some("sk_live_51".to_owned())).unwrap_err();
+    assert!(error.to_string().starts_with("secret:STRIPE_KEY: ") && !error.to_string().contains("sk_live"), "{error}");
+    // To some hosts it may be said otherwise: what is said last is meant.
+    let both = said.with(&hosts("zone=b"), &key("STRIPE_KEY"), Some("test".to_owned())).unwrap();
+    let resolved = both.resolve([("web".to_owned(), &Labels::parse(["zone=b"]).unwrap())]).unwrap();
+    let mut values = resolved.base;
+    values.overlay(&resolved.overrides[0]);
+    assert!(values.secrets.is_empty() && values.variables.len() == 1);
 }
 
 #[test]
@@ -92,10 +119,10 @@ fn changes_are_told_without_values() {
 
 #[test]
 fn keys_read_as_they_are_written() {
-    for good in ["DEBUG", "file:config/limits.toml"] {
+    for good in ["DEBUG", "secret:STRIPE_KEY", "file:config/limits.toml"] {
         assert_eq!(key(good).to_string(), good);
     }
-    for bad in ["", "1A", "file:", "file:.", "file:../x", "file:/etc/passwd", "A B", "A=B"] {
+    for bad in ["", "1A", "secret:", "secret:A B", "file:", "file:.", "file:../x", "file:/etc/passwd", "A B", "A=B"] {
         assert!(Key::parse(bad).is_err(), "{bad}");
     }
 }

@@ -1,7 +1,7 @@
 //! Orders, fences, releases by reference.
 
 use roadstead_model::{
-    AppName, Digest, EnvironmentName, Fence, Millis, Order, OrderKey, OrderKind, RelativePath, ReleaseId, ReleaseRef, RolloutId,
+    AppName, Digest, EnvironmentName, Fence, Millis, Order, OrderKey, OrderKind, RelativePath, ReleaseId, ReleaseRef, RolloutId, SecretRef,
     ServiceName, VariableName, limits,
 };
 
@@ -79,11 +79,12 @@ impl TryFrom<v1::Order> for Order {
 impl From<OrderKind> for v1::order::Kind {
     fn from(kind: OrderKind) -> Self {
         match kind {
-            OrderKind::Prepare { release, variables, files, singletons, keep } => Self::Prepare(v1::Prepare {
+            OrderKind::Prepare { release, variables, secrets, files, singletons, keep } => Self::Prepare(v1::Prepare {
                 release: Some(release.into()),
                 variables: variables.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
                 singletons: singletons.iter().map(ToString::to_string).collect(),
                 keep,
+                secrets: secrets.into_iter().map(|(name, place)| (name.to_string(), place.to_string())).collect(),
                 files: files.into_iter().map(|(path, text)| (path.to_string(), text)).collect(),
             }),
             OrderKind::Migrate { release, backup, idle } => Self::Migrate(v1::Migrate {
@@ -140,6 +141,10 @@ impl TryFrom<v1::Prepare> for OrderKind {
         bounded(wire.variables.len(), limits::VARIABLES_MAX, "prepare.variables")?;
         bounded(wire.files.len(), limits::CONFIGURED_FILES_MAX, "prepare.files")?;
         bounded(wire.singletons.len(), limits::SERVICES_MAX, "prepare.singletons")?;
+        bounded(wire.secrets.len(), limits::VARIABLES_MAX, "prepare.secrets")?;
+        let secret = |(name, place): (String, String)| {
+            Ok((VariableName::parse(&name).field("prepare.secrets")?, SecretRef::parse(&place).field("prepare.secrets")?))
+        };
         let file = |(path, text): (String, String)| {
             bounded(text.len(), limits::VARIABLE_VALUE_BYTES_MAX, "prepare.files")?;
             Ok((RelativePath::parse(&path).field("prepare.files")?, text))
@@ -151,6 +156,7 @@ impl TryFrom<v1::Prepare> for OrderKind {
         Ok(Self::Prepare {
             release: release(wire.release)?,
             variables: wire.variables.into_iter().map(variable).collect::<Result<_, Invalid>>()?,
+            secrets: wire.secrets.into_iter().map(secret).collect::<Result<_, Invalid>>()?,
             files: wire.files.into_iter().map(file).collect::<Result<_, Invalid>>()?,
             singletons: wire.singletons.iter().map(|s| ServiceName::parse(s).field("prepare.singletons")).collect::<Result<_, _>>()?,
             keep: wire.keep,

@@ -28,6 +28,7 @@ fn every_verb_round_trips() {
         OrderKind::Prepare {
             release: release(),
             variables,
+            secrets: [(VariableName::parse("TOKEN").unwrap(), SecretRef::parse("vault:secret/erp#token?version=3").unwrap())].into(),
             files: BTreeMap::from([(RelativePath::parse("config/a.toml").unwrap(), "a".to_owned())]),
             singletons,
             keep: 3,

@@ -365,6 +365,12 @@ pub struct Prepare {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Where variables that are secrets have their values from: PROVIDER:PATH#KEY?version=N.
+    #[prost(map = "string, string", tag = "6")]
+    pub secrets: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Migrate {
@@ -2142,6 +2148,9 @@ pub struct Configuration {
     /// It is the newest.
     #[prost(bool, tag = "11")]
     pub newest: bool,
+    /// What the release that runs would not take.
+    #[prost(string, repeated, tag = "12")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetConfigurationRequest {
@@ -2152,6 +2161,9 @@ pub struct GetConfigurationRequest {
     /// 0: the newest.
     #[prost(uint64, tag = "3")]
     pub version: u64,
+    /// The one that the environment runs with; where nothing was said to what runs, the answer says nothing.
+    #[prost(bool, tag = "4")]
+    pub running: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListConfigurationsRequest {
@@ -2176,7 +2188,7 @@ pub struct SetConfigurationRequest {
     /// For which hosts; empty: for all.
     #[prost(string, tag = "3")]
     pub hosts: ::prost::alloc::string::String,
-    /// Values by what they are of: NAME, or file:PATH.
+    /// Values by what they are of: NAME, file:PATH, or secret:NAME, of which the place is said.
     #[prost(map = "string, string", tag = "4")]
     pub set: ::std::collections::HashMap<
         ::prost::alloc::string::String,

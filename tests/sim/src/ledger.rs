@@ -96,7 +96,7 @@ impl SimLedger {
     pub(crate) fn is_misconfigured(&self, release: &ReleaseId) -> bool {
         let Some(id) = release.configuration() else { return false };
         let tables = self.tables();
-        let known = tables.configurations.iter().find(|known| known.content.id().as_ref() == Some(&id));
+        let known = tables.configurations.iter().find(|known| known.content.id() == id);
         known.is_some_and(|known| known.content.layers().any(|(layer, _)| layer.variables.values().any(|value| value == BAD)))
     }
 
@@ -149,9 +149,18 @@ impl Ledger for SimLedger {
         &self,
         _name: &EnvironmentName,
         _app: &AppName,
-        id: Option<&ConfigurationId>,
+        version: u64,
     ) -> Result<Option<ConfigurationRecord>, LedgerError> {
-        Ok(self.tables().configurations.iter().rev().find(|known| known.content.id().as_ref() == id).cloned())
+        Ok(self.tables().configurations.iter().find(|known| known.version == version).cloned())
+    }
+
+    async fn configuration_named(
+        &self,
+        _name: &EnvironmentName,
+        _app: &AppName,
+        id: &ConfigurationId,
+    ) -> Result<Option<ConfigurationRecord>, LedgerError> {
+        Ok(self.tables().configurations.iter().rev().find(|known| known.content.id() == *id).cloned())
     }
 
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError> {

@@ -15,7 +15,7 @@ use crate::world::World;
 pub(crate) fn of_configuration(world: &World, host: &HostId, release: &ReleaseId, told: &BTreeMap<VariableName, String>) {
     let tables = world.ledger.tables();
     let id = release.configuration();
-    let Some(known) = tables.configurations.iter().rev().find(|known| known.content.id() == id) else {
+    let Some(known) = tables.configurations.iter().rev().find(|known| Some(known.content.id()) == id) else {
         let nothing = id.is_none() && told.is_empty();
         return if nothing {
             ()
@@ -35,7 +35,8 @@ pub(crate) fn of_configuration(world: &World, host: &HostId, release: &ReleaseId
 
 /// What runs is never condemned: neither for another configuration nor for hosts that come level with it.
 pub(crate) fn of_verdicts(witness: &Witness, tables: &Tables, condemned: &Digest) {
-    let runs = |environment: &&EnvironmentRecord| environment.current.as_ref().is_some_and(|current| current.manifest == *condemned);
+    let runs =
+        |environment: &&EnvironmentRecord| environment.current.as_ref().is_some_and(|current| current.release.manifest == *condemned);
     if let Some(environment) = tables.environments.values().find(runs) {
         witness.broken("what runs is not condemned", format!("{} runs {condemned}", environment.spec.name));
     }

@@ -1,6 +1,6 @@
 //! One run: a fleet made from a seed, some hours of trouble, then peace, in which everything must come to rest.
 
-use roadstead_driver::{ReleaseRecord, StartRequest, Verb, samples};
+use roadstead_driver::{ReleaseRecord, Runs, StartRequest, Verb, samples};
 use roadstead_model::{Digest, EnvironmentSpec, Gates, HostId, LabelKey, Labels, Millis, Selector, Strategy, Timeouts, Traffic};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
@@ -134,7 +134,7 @@ async fn peace(stage: &Stage) {
 /// Whether what the environment runs has a flaw, or was found bad.
 fn is_bad(stage: &Stage) -> bool {
     let current = stage.world.ledger.tables().environments.values().next().and_then(|known| known.current.clone());
-    let Some(current) = current else { return false };
+    let Some(Runs { release: current, .. }) = current else { return false };
     let is_bad = stage.world.ledger.tables().releases.get(&current.manifest).is_none_or(|release| !release.bad.is_empty());
     is_bad || stage.world.flaw(&current.id) != Flaw::None
 }
@@ -147,7 +147,7 @@ fn unrest(stage: &Stage) -> Option<String> {
         return Some(format!("{} is still {}", running.state.plan.rollout, running.state.phase.word()));
     }
     let environment = tables.environments.values().next()?;
-    let reference = environment.current.clone()?;
+    let reference = environment.current.clone()?.release;
     let (id, current) = (&reference.id, tables.releases.get(&reference.manifest)?);
     // A release that turned out to be bad after all is not brought anywhere.
     if bad {

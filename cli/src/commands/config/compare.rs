@@ -5,12 +5,8 @@ use roadstead_proto::v1;
 
 use super::show::shown;
 use super::{Named, name};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::output::{Output, table};
-use crate::remote::Controller;
-
-/// Versions among which the one that runs is looked for.
-const LOOKED_BACK: u32 = 200;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -30,26 +26,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     let (left, right) = match right {
         Some(right) => (left.clone(), right.clone()),
         None if left.version > 0 => (left.clone(), Named { version: 0, ..left.clone() }),
-        None => (running(left, app)?, left.clone()),
+        None => (Named { running: true, ..left.clone() }, left.clone()),
     };
     let ((one, old), (other, new)) = (left.fetch(app)?, right.fetch(app)?);
     let changes = compare(&old, &new);
     let sides = [&one, &other].map(|side| serde_json::json!({ "environment": side.environment, "version": side.version }));
     output.result(&serde_json::json!({ "left": sides[0], "right": sides[1], "changes": changes }), || text(&one, &other, &changes));
     Ok(())
-}
-
-/// The version that an environment runs with.
-fn running(named: &Named, app: &str) -> Result<Named> {
-    let environment = named.environment.clone();
-    let request = v1::ListConfigurationsRequest { environment: environment.clone(), app: app.to_owned(), limit: LOOKED_BACK };
-    let answer = Controller::of_user()?.call(async |mut client| Ok(client.list_configurations(request).await?.into_inner()))?;
-    let current = answer.configurations.iter().find(|found| found.current);
-    let current = current.ok_or_else(|| {
-        let hint = format!("name two versions: `roadstead config diff {environment}@1 {environment}`; see `roadstead config history`");
-        Failure::failed(format!("{environment} runs with none of its newest {LOOKED_BACK} configurations")).hint(hint)
-    })?;
-    Ok(Named { environment, version: current.version })
 }
 
 fn text(one: &v1::Configuration, other: &v1::Configuration, changes: &[Change]) -> String {

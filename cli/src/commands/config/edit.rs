@@ -1,7 +1,7 @@
 //! Changing configurations.
 
 use roadstead_model::configuration::Key;
-use roadstead_model::{RelativePath, limits};
+use roadstead_model::{RelativePath, SecretRef, VariableName, limits};
 use roadstead_proto::v1;
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -42,11 +42,14 @@ pub(super) struct Set {
     #[command(flatten)]
     place: Place,
     /// Variables with their values.
-    #[arg(value_name = "NAME=VALUE", required_unless_present = "file")]
+    #[arg(value_name = "NAME=VALUE", required_unless_present_any = ["file", "secret"])]
     values: Vec<String>,
     /// A file of the app's, with the local file whose text it is to have; `-` reads it from standard input.
     #[arg(long, value_name = "PATH=LOCAL")]
     file: Vec<String>,
+    /// A secret, by where hosts find it: a provider of theirs, a path, a key and perhaps a version. Never the secret itself.
+    #[arg(long, value_name = "NAME=PROVIDER:PATH#KEY")]
+    secret: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,7 +62,7 @@ pub(super) struct Unset {
 }
 
 pub(super) fn set(arguments: &Set, output: &Output) -> Result<()> {
-    let set = given(&arguments.values, &arguments.file)?;
+    let set = given(&arguments.values, &arguments.secret, &arguments.file)?;
     change(&arguments.place, set, Vec::new(), output)
 }
 
@@ -68,7 +71,7 @@ pub(super) fn unset(arguments: &Unset, output: &Output) -> Result<()> {
 }
 
 /// What is to be set, by the keys of the wire.
-fn given(values: &[String], files: &[String]) -> Result<BTreeMap<String, String>> {
+fn given(values: &[String], secrets: &[String], files: &[String]) -> Result<BTreeMap<String, String>> {
     let mut set = BTreeMap::new();
     let mut put = |key: Key, value: String| match set.insert(key.to_string(), value) {
         Some(_) => Err(Failure::usage(format!("{key} is set twice"))),
@@ -78,6 +81,13 @@ fn given(values: &[String], files: &[String]) -> Result<BTreeMap<String, String>
         let (name, value) = text.split_once('=').ok_or_else(|| Failure::usage(format!("{text:?} is no NAME=VALUE")))?;
         let key = Key::parse(name).ok().filter(|key| matches!(key, Key::Variable(_)));
         put(key.ok_or_else(|| Failure::usage(format!("{name:?} is no name of a variable: files are set with --file")))?, value.to_owned())?;
+    }
+    for text in secrets {
+        // Somebody may have written the secret itself: nothing of it is told.
+        let (name, place) = text.split_once('=').ok_or_else(|| Failure::usage("--secret is to be NAME=PROVIDER:PATH#KEY"))?;
+        let name = VariableName::parse(name).map_err(|error| Failure::usage(error.to_string()))?;
+        let place: SecretRef = place.parse().map_err(|error| Failure::usage(format!("{name}: {error}")))?;
+        put(Key::Secret(name), place.to_string())?;
     }
     for text in files {
         let (path, local) = text.split_once('=').ok_or_else(|| Failure::usage(format!("{text:?} is no PATH=LOCAL")))?;
@@ -137,7 +147,7 @@ fn change(place: &Place, set: BTreeMap<String, String>, unset: Vec<String>, outp
 }
 
 fn json(made: &v1::Configuration) -> serde_json::Value {
-    serde_json::json!({ "version": made.version, "id": made.id, "changes": made.changes, "current": made.current })
+    serde_json::json!({ "version": made.version, "id": made.id, "changes": made.changes, "warnings": made.warnings, "current": made.current })
 }
 
 fn told(made: &v1::Configuration) -> String {
@@ -149,7 +159,8 @@ fn told(made: &v1::Configuration) -> String {
         true => "the environment runs with it already".to_owned(),
         false => format!("`roadstead deploy {} current` brings it to the hosts", made.environment),
     };
-    format!("{place}: {}\n{next}", made.changes.join(", "))
+    let warnings: String = made.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    format!("{place}: {}\n{warnings}{next}", made.changes.join(", "))
 }
 
 #[cfg(test)]
@@ -166,8 +177,11 @@ mod tests {
         let local = folder.path().join("limits.toml");
         std::fs::write(&local, "rate = 5\n").unwrap();
         let file = format!("./config/limits.toml={}", local.display());
-        let set = given(&texts(&["A=1", "URL=a=b", "EMPTY="]), &[file]).unwrap();
-        let expected = [("A", "1"), ("EMPTY", ""), ("URL", "a=b"), ("file:config/limits.toml", "rate = 5\n")];
+        let place = "vault:secret/erp#key?version=4";
+        let secret = texts(&[&format!("KEY={place}")]);
+        let set = given(&texts(&["A=1", "URL=a=b", "EMPTY="]), &secret, &[file]).unwrap();
+        let file = ("file:config/limits.toml", "rate = 5\n");
+        let expected = [("A", "1"), ("EMPTY", ""), ("URL", "a=b"), file, ("secret:KEY", place)];
         assert_eq!(set.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>(), expected);
     }
 
@@ -179,7 +193,9 @@ mod tests {
         let binary = folder.path().join("binary");
         std::fs::write(&binary, [0xff, 0xfe]).unwrap();
         let file = |path: &Path| vec![format!("a.toml={}", path.display())];
-        let why = |values: &[&str], files: &[String]| given(&texts(values), files).unwrap_err().to_string();
+        let why = |values: &[&str], files: &[String]| given(&texts(values), &[], files).unwrap_err().to_string();
+        let told = given(&[], &texts(&["KEY=sk_live_51"]), &[]).unwrap_err().to_string();
+        assert!(told.starts_with("KEY: ") && !told.contains("sk_live"), "{told}");
         for (told, part) in [
             (why(&["A"], &[]), "is no NAME=VALUE"),
             (why(&["1A=x"], &[]), "is no name of a variable"),
@@ -201,10 +217,11 @@ mod tests {
             app: "erp".into(),
             version: 8,
             changes: texts(&["POOL_SIZE changed", "file:config/limits.toml set for zone=b"]),
+            warnings: texts(&["POOL_SIZE is to be a whole number, as 1.4.2-0b05da999f66 says, which production runs"]),
             ..v1::Configuration::default()
         };
         insta::assert_snapshot!(told(&made));
-        let nothing = v1::Configuration { changes: vec![], ..made };
+        let nothing = v1::Configuration { changes: vec![], warnings: vec![], ..made };
         assert_eq!(told(&nothing), "configuration 8 of erp in production: nothing is different");
     }
 }

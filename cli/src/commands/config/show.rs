@@ -27,7 +27,7 @@ pub(super) struct Get {
     /// The environment; with `@7` its version 7, without it the newest.
     #[arg(value_name = "ENVIRONMENT[@VERSION]")]
     named: Named,
-    /// The variable, or `file:PATH`.
+    /// The variable, `secret:NAME` for where a secret is, or `file:PATH`.
     key: Key,
     /// The app, where an environment of this name exists for several.
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -74,7 +74,7 @@ fn entries(content: &Configuration) -> Vec<(String, Key, String, bool)> {
     let of_layer = |(layer, is_set): (&roadstead_model::Layer, bool)| {
         let hosts = layer.hosts.to_string();
         let values = layer.values();
-        values.entries().map(|(key, value)| (hosts.clone(), key, value.to_owned(), is_set)).collect::<Vec<_>>()
+        values.entries().map(|(key, value)| (hosts.clone(), key, value, is_set)).collect::<Vec<_>>()
     };
     let mut all: Vec<_> = content.layers().flat_map(of_layer).collect();
     all.sort();

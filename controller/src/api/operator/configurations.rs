@@ -1,8 +1,8 @@
 //! Configurations: showing what an environment says to its app, and changing it. A change moves nobody: a rollout does.
 
 use roadstead_bundle::configured::{Unfit, is_code, wrong};
-use roadstead_model::configuration::compare;
-use roadstead_model::{AppName, EnvironmentName, Key, Layer, Selector, Values, limits, steers_code};
+use roadstead_model::configuration::{Change, compare};
+use roadstead_model::{AppName, EnvironmentName, Key, Layer, Selector, Values, VariableName, limits, steers_code};
 use roadstead_proto::v1;
 use tonic::Status;
 
@@ -12,8 +12,10 @@ use super::Admin;
 use super::releases::reason;
 use super::rollouts::place;
 use crate::clock;
-use crate::store::{ConfigurationRecord, Edit, EnvironmentRecord, NotSet};
+use crate::store::{ConfigurationRecord, Edit, EnvironmentRecord, NotSet, Runs};
 
+/// Changes of a version that a list names.
+const NAMED_MAX: usize = 20;
 /// Versions that one answer shows.
 const SHOWN_MAX: u32 = 200;
 
@@ -22,9 +24,10 @@ pub(super) async fn get(context: &Context, request: v1::GetConfigurationRequest)
     let (name, app) = (&known.spec.name, &known.spec.app);
     let newest = newest(context, name, app).await?;
     let record = match request.version {
+        0 if request.running => running(context, &known).await?,
         0 => newest.clone(),
         version => {
-            let found = context.store.configuration_version(name, app, version).await.map_err(stored)?;
+            let found = context.store.configuration(name, app, version).await.map_err(stored)?;
             let hint = format!("see `roadstead config history {name}`");
             found.ok_or_else(|| unknown(format!("{name} has no configuration {version} of {app}"), &hint))?
         }
@@ -42,8 +45,8 @@ pub(super) async fn list(context: &Context, request: v1::ListConfigurationsReque
     let (newest, none) = (records.first().cloned().unwrap_or_else(ConfigurationRecord::none), ConfigurationRecord::none());
     let told = |(at, record): (usize, &ConfigurationRecord)| {
         let before = records.get(at + 1).unwrap_or(&none);
-        let changes = compare(&before.content, &record.content).iter().map(ToString::to_string).collect();
-        v1::Configuration { changes, ..shown(&known, record, &newest) }
+        let changes = compare(&before.content, &record.content);
+        v1::Configuration { changes: shortly(&changes), ..shown(&known, record, &newest) }
     };
     let configurations = records.iter().enumerate().take(limit as usize).map(told).collect();
     Ok(v1::ListConfigurationsResponse { configurations })
@@ -64,43 +67,81 @@ pub(super) async fn set(context: &Context, admin: &Admin, request: v1::SetConfig
         return Err(invalid("nothing is to be set, and nothing taken back"));
     }
     let expected = (request.expected > 0).then_some(request.expected);
-    check(context, &known, &values).await?;
+    let warnings = check(context, &known, &values).await?;
     let (name, app) = (known.spec.name.clone(), known.spec.app.clone());
     let before = newest(context, &name, &app).await?;
     let why = (admin.actor(), reason(&request.reason)?);
     let done = context.store.set_configuration((name, app), Edit { hosts, values, expected }, why, clock::now()).await.map_err(stored)?;
     let record = done.map_err(|refused| not_set(&known.spec.name, &refused))?;
     let changes = compare(&before.content, &record.content).iter().map(ToString::to_string).collect();
-    Ok(v1::Configuration { changes, ..shown(&known, &record, &record) })
+    Ok(v1::Configuration { changes, warnings, ..shown(&known, &record, &record) })
 }
 
 fn not_set(environment: &EnvironmentName, refused: &NotSet) -> Status {
     match refused {
-        NotSet::Invalid(_) => invalid(refused),
+        NotSet::Invalid(_) | NotSet::SameName(_) => invalid(refused),
         NotSet::Changed(_) => not_now(refused.to_string(), &format!("look at `roadstead config diff {environment}` and set it again")),
+        NotSet::NoEnvironment => unknown(refused.to_string(), "see `roadstead env list`"),
         NotSet::NotThere { .. } => unknown(refused.to_string(), &format!("see `roadstead config list {environment}`")),
     }
 }
 
-/// Refuses what no release takes, and what the one that runs says is wrong.
-async fn check(context: &Context, known: &EnvironmentRecord, values: &[(Key, Option<String>)]) -> Result<(), Status> {
+/// Refuses what no release takes, and tells what the one that runs would not take: one that comes may.
+async fn check(context: &Context, known: &EnvironmentRecord, values: &[(Key, Option<String>)]) -> Result<Vec<String>, Status> {
     let mut given = Values::default();
     for (key, value) in values.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
         refuse_code(key)?;
-        given.put(key, Some(value.clone()));
+        given.put(key, Some(value.clone())).map_err(|why| invalid(format!("{key}: {why}")))?;
     }
-    let Some(current) = &known.current else { return Ok(()) };
-    let Some(release) = context.store.release(&current.manifest).await.map_err(stored)? else { return Ok(()) };
-    match wrong(&release.manifest.spec, &given).first() {
-        Some(Unfit { key, why }) => Err(invalid(format!("{key} {why}, as {} says, which {} runs", release.id(), known.spec.name))),
-        None => Ok(()),
+    refuse_secrets(context, known.current.as_ref(), &known.spec.app, &given).await?;
+    let Some(current) = &known.current else { return Ok(Vec::new()) };
+    let Some(release) = context.store.release(&current.release.manifest).await.map_err(stored)? else { return Ok(Vec::new()) };
+    let warn = |unfit: &Unfit| format!("{unfit}, as {} says, which {} runs", release.id(), known.spec.name);
+    Ok(wrong(&release.manifest.spec, &given).iter().map(warn).collect())
+}
+
+/// Refuses the value of a variable that the release which runs, or the newest one, declares as a secret: what is stored once stays.
+pub(super) async fn refuse_secrets(context: &Context, runs: Option<&Runs>, app: &AppName, given: &Values) -> Result<(), Status> {
+    let mut releases = context.store.releases(app.as_str(), 1).await.map_err(stored)?;
+    if let Some(runs) = runs {
+        releases.extend(context.store.release(&runs.release.manifest).await.map_err(stored)?);
     }
+    for release in &releases {
+        let secret = |name: &&VariableName| release.manifest.spec.variables.get(*name).is_some_and(|variable| variable.secret);
+        if let Some(name) = given.variables.keys().find(secret) {
+            return Err(invalid(format!(
+                "{name} is a secret, as {} says: its value belongs into no configuration. Say where it is (`roadstead config set --secret \
+                 {name}=PROVIDER:PATH#KEY`, [secrets] in the file), or set it as root on the hosts",
+                release.id()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What an environment runs with.
+async fn running(context: &Context, known: &EnvironmentRecord) -> Result<ConfigurationRecord, Status> {
+    let version = known.current.as_ref().map_or(0, |current| current.configuration);
+    if version == 0 {
+        return Ok(ConfigurationRecord::none());
+    }
+    let found = context.store.configuration(&known.spec.name, &known.spec.app, version).await.map_err(stored)?;
+    Ok(found.unwrap_or_else(ConfigurationRecord::none))
+}
+
+/// Changes, as many as a list names.
+fn shortly(changes: &[Change]) -> Vec<String> {
+    let mut told: Vec<String> = changes.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if changes.len() > NAMED_MAX {
+        told.push(format!("and {} more", changes.len() - NAMED_MAX));
+    }
+    told
 }
 
 /// What decides which code runs comes from no configuration.
 pub(super) fn refuse_code(key: &Key) -> Result<(), Status> {
     let why = match key {
-        Key::Variable(name) => steers_code(name),
+        Key::Variable(name) | Key::Secret(name) => steers_code(name),
         Key::File(path) => is_code(path),
     };
     match why {
@@ -127,18 +168,18 @@ async fn newest(context: &Context, name: &EnvironmentName, app: &AppName) -> Res
 }
 
 fn shown(known: &EnvironmentRecord, record: &ConfigurationRecord, newest: &ConfigurationRecord) -> v1::Configuration {
-    let id = record.content.id();
     v1::Configuration {
         environment: known.spec.name.to_string(),
         app: known.spec.app.to_string(),
         version: record.version,
-        id: id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        id: record.id().map(String::from).unwrap_or_default(),
         content: Vec::new(),
         at_ms: record.at.0,
         by: record.by.clone(),
         reason: record.reason.clone(),
         changes: Vec::new(),
-        current: known.current.as_ref().is_some_and(|current| current.id.configuration() == id),
+        warnings: Vec::new(),
+        current: known.current.as_ref().is_some_and(|current| current.configuration == record.version),
         newest: record.version == newest.version,
     }
 }

@@ -10,7 +10,7 @@ use tonic::Status;
 use super::super::Context;
 use super::super::status::{internal, invalid, not_removed, stored};
 use super::Admin;
-use super::configurations::refuse_code_in;
+use super::configurations::{refuse_code_in, refuse_secrets};
 use crate::clock;
 use crate::settings::Roles;
 use crate::store::{Applied, EnvironmentRecord, HostRecord};
@@ -24,6 +24,7 @@ pub(super) async fn apply(
     request: v1::ApplyEnvironmentRequest,
 ) -> Result<v1::ApplyEnvironmentResponse, Status> {
     let spec = read(context, &request)?;
+    keep_secrets_out(context, &spec).await?;
     let applied = context.store.apply(spec.clone(), admin.actor(), clock::now()).await.map_err(stored)?.map_err(invalid)?;
     context.driver.tell(Event::EnvironmentsChanged).await;
     told(context, &spec, applied).await
@@ -32,10 +33,20 @@ pub(super) async fn apply(
 /// What applying it would do: read, checked and compared as if.
 pub(super) async fn diff(context: &Context, request: v1::ApplyEnvironmentRequest) -> Result<v1::ApplyEnvironmentResponse, Status> {
     let spec = read(context, &request)?;
+    keep_secrets_out(context, &spec).await?;
     let newest = context.store.newest_configuration(&spec.name, &spec.app).await.map_err(stored)?;
     Configuration::new(&spec, newest.map(|newest| newest.content.set).unwrap_or_default()).map_err(invalid)?;
     let applied = context.store.foresee(&spec).await.map_err(stored)?;
     told(context, &spec, applied).await
+}
+
+async fn keep_secrets_out(context: &Context, spec: &EnvironmentSpec) -> Result<(), Status> {
+    let known = context.store.environment(&spec.name, &spec.app).await.map_err(stored)?;
+    let said = Configuration::new(spec, Vec::new()).map_err(invalid)?;
+    for layer in &said.applied {
+        refuse_secrets(context, known.as_ref().and_then(|known| known.current.as_ref()), &spec.app, &layer.values()).await?;
+    }
+    Ok(())
 }
 
 fn read(context: &Context, request: &v1::ApplyEnvironmentRequest) -> Result<EnvironmentSpec, Status> {
@@ -165,7 +176,7 @@ async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Envir
     let spec = &record.spec;
     let mut ids = Vec::new();
     for known in [record.current, record.previous] {
-        ids.push(known.map(|known| known.id.to_string()).unwrap_or_default());
+        ids.push(known.map(|known| known.release.id.to_string()).unwrap_or_default());
     }
     let previous = ids.pop().unwrap_or_default();
     let current = ids.pop().unwrap_or_default();

@@ -69,7 +69,7 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
 pub(super) async fn wanted(context: &Context, environment: &EnvironmentName, app: &AppName, text: &str) -> Result<ReleaseId, Status> {
     if text == "current" {
         let known = context.store.environment(environment, app).await.map_err(stored)?;
-        let runs = known.and_then(|known| known.current).map(|current| current.id.bare());
+        let runs = known.and_then(|known| known.current).map(|current| current.release.id.bare());
         let next = format!("deploy a release first: `roadstead deploy {environment} RELEASE`");
         return runs.ok_or_else(|| unknown(format!("{environment} runs no release of {app}"), &next));
     }
@@ -105,15 +105,15 @@ pub(super) async fn floor_of(
     let Some(record) = context.store.environment(environment, app).await.map_err(stored)? else { return Ok(None) };
     let target = match (to, &record.previous) {
         (Some(id), _) => context.store.release_by_id(app, id).await.map_err(stored)?,
-        (None, Some(previous)) => context.store.release(&previous.manifest).await.map_err(stored)?,
+        (None, Some(previous)) => context.store.release(&previous.release.manifest).await.map_err(stored)?,
         (None, None) => None,
     };
     let current = match &record.current {
-        Some(current) => context.store.release(&current.manifest).await.map_err(stored)?,
+        Some(current) => context.store.release(&current.release.manifest).await.map_err(stored)?,
         None => None,
     };
     let Some(target) = target else { return Ok(None) };
-    if record.current.as_ref().is_some_and(|current| current.manifest == target.digest) {
+    if record.current.as_ref().is_some_and(|current| current.release.manifest == target.digest) {
         // It serves: it has passed its checks with whatever was done to the schema since.
         return Ok(None);
     }

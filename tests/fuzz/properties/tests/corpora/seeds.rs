@@ -184,7 +184,20 @@ fn orders() -> [(&'static str, Order); 6] {
     let singletons = vec![ServiceName::parse("beat").unwrap()];
     let release = release_ref();
     [
-        ("prepare", order(1, OrderKind::Prepare { release: release.clone(), variables, files: BTreeMap::new(), singletons, keep: 3 })),
+        (
+            "prepare",
+            order(
+                1,
+                OrderKind::Prepare {
+                    release: release.clone(),
+                    variables,
+                    secrets: BTreeMap::new(),
+                    files: BTreeMap::new(),
+                    singletons,
+                    keep: 3,
+                },
+            ),
+        ),
         ("migrate", order(2, OrderKind::Migrate { release: release.clone(), backup: None, idle: false })),
         (
             "activate",
