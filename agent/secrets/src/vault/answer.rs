@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-use crate::fault::Fault;
-use crate::value::Value;
+// By where they are from here: the fuzzer's properties compile these files, too.
+use super::super::fault::Fault;
+use super::super::value::Value;
 
 /// A value of KV, version 2.
 #[derive(Debug)]
