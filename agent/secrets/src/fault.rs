@@ -185,7 +185,7 @@ pub enum Fault {
         count: usize,
     },
     /// Another key.
-    #[error("it has no value of the key {key}")]
+    #[error("it has no text, number or truth value of the key {key}")]
     NoSuchKey {
         /// The key.
         key: String,

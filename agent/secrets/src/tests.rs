@@ -300,7 +300,7 @@ async fn answers_that_are_none_show_nothing_of_themselves() {
     let large = format!(r#"{{"data": {{"data": {{"key": "{}{CANARY}"}}}}}}"#, "x".repeat(1_100_000));
     let answers = [
         json("200 OK", CANARY),
-        json("200 OK", &format!(r#"{{"data": {{"data": {{"key": {{"{CANARY}": 1}}}}, "metadata": {{"version": 1}}}}}}"#)),
+        json("200 OK", &format!(r#"{{"data": {{"data": {{"key": {{"{CANARY}": "{CANARY}"}}}}, "metadata": {{"version": 1}}}}}}"#)),
         json("200 OK", &format!(r#"{{"data": {{"data": {{"key": "{CANARY}"}}, "metadata": {{"version": "{CANARY}"}}}}}}"#)),
         json("200 OK", &large),
         json("400 Bad Request", &format!(r#"{{"errors": ["{CANARY}"]}}"#)),

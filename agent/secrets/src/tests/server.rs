@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+type Answers = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 pub(super) struct Server {
     pub(super) url: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -31,7 +33,7 @@ impl Server {
         Self::with(None).await
     }
 
-    async fn with(answer: Option<Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>>) -> Self {
+    async fn with(answer: Option<Answers>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::<Mutex<Vec<String>>>::default();

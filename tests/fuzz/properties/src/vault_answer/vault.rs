@@ -5,7 +5,7 @@ mod answer;
 pub(super) fn shown(body: &[u8]) -> Vec<String> {
     let kv = answer::kv(body).map(|read| (read.version, read.values.into_values().collect::<Vec<_>>()));
     let issued = answer::issued(body)
-        .map(|read| (read.lease_duration, read.renewable, read.data.map(|data| data.into_values().collect::<Vec<_>>())));
+        .map(|read| (read.lease_duration, read.renewable, read.data.map(|data| data.0.into_values().collect::<Vec<_>>())));
     let health = answer::health(body).map(|read| (read.initialized, read.sealed));
     let mut shown = vec![
         format!("{:?}", kv.map(|(version, values)| (version, values.len(), format!("{:?}", values.first())))),
