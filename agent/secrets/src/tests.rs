@@ -288,6 +288,8 @@ async fn servers_that_fail_are_asked_again_until_time_is_up() {
     let told = within(vault(&[&sealed.url], token()), 900).await;
     assert!(told.contains("is sealed") && told.contains("unseal"), "{told}");
     assert!(sealed.asked().len() > 1);
+    let (one, other) = server::each_other().await;
+    assert!(within(vault(&[&one.url, &other.url], token()), 600).await.contains("HTTP status 307"));
     let silent = Server::silent().await;
     assert!(within(vault(&[&silent.url], token()), 400).await.contains("no answer within"));
 }
