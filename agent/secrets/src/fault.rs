@@ -185,7 +185,7 @@ pub enum Fault {
         count: usize,
     },
     /// Another key.
-    #[error("it has no value of the key {key}")]
+    #[error("it has no text, number or truth value of the key {key}")]
     NoSuchKey {
         /// The key.
         key: String,
@@ -270,7 +270,10 @@ impl Fault {
             Self::Deadline { last: Some(last) } => last.hint(),
             Self::Deadline { last: None } => "is the provider slow? `roadstead-agent doctor` on the host asks it".into(),
             Self::Unreachable { .. } => "is the server running, and does a firewall let this host out to it?".into(),
-            Self::Tls { .. } => "`authorities` in the provider's section names the authority of the server's certificate".into(),
+            Self::Tls { .. } => {
+                "look at `authorities` in the provider's section, whom the host believes, and at what it shows (`certificate` and `key`)"
+                    .into()
+            }
             Self::Sealed { .. } => "unseal it (`vault operator unseal`), then try again".into(),
             Self::Busy { .. } => "look at the server's own log, then try again".into(),
             Self::Elsewhere { .. } => "name all servers of the cluster in `addresses` of the provider's section".into(),

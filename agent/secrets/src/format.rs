@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::fault::Fault;
 use crate::secret::Content;
-use crate::value::Value;
+use crate::value::{Value, Values};
 
 /// What bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,7 +16,7 @@ pub enum Format {
     Binary,
     /// Lines of `KEY=value`.
     Env,
-    /// A JSON object of texts, numbers and truth values.
+    /// A JSON object; its texts, numbers and truth values count.
     Json,
 }
 
@@ -32,9 +32,9 @@ impl Format {
                 lines(text).map(Content::Keys).map_err(malformed)
             }
             // What the reader of JSON says of a mistake may show what stands there.
-            Self::Json => serde_json::from_slice::<BTreeMap<String, Value>>(value.reveal())
-                .map(Content::Keys)
-                .map_err(|_| malformed("it is no JSON object whose values are texts, numbers, true or false")),
+            Self::Json => serde_json::from_slice::<Values>(value.reveal())
+                .map(|values| Content::Keys(values.0))
+                .map_err(|_| malformed("it is no JSON object")),
         }
     }
 }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn json_objects_are_read_and_mistakes_show_nothing() {
         assert_eq!(read(Format::Json, r#"{"a": "x", "b": 5}"#).unwrap(), [("a".into(), "x".into()), ("b".into(), "5".into())]);
-        for bad in [r#""canary""#, r#"["canary"]"#, r#"{"a": {"canary": "canary"}}"#, r#"{"a": "canary""#, "canary"] {
+        for bad in [r#""canary""#, r#"["canary"]"#, r#"{"a": "canary""#, "canary"] {
             let error = read(Format::Json, bad).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary"), "{bad}: {error}");
         }

@@ -288,6 +288,8 @@ async fn servers_that_fail_are_asked_again_until_time_is_up() {
     let told = within(vault(&[&sealed.url], token()), 900).await;
     assert!(told.contains("is sealed") && told.contains("unseal"), "{told}");
     assert!(sealed.asked().len() > 1);
+    let (one, other) = server::each_other().await;
+    assert!(within(vault(&[&one.url, &other.url], token()), 600).await.contains("HTTP status 307"));
     let silent = Server::silent().await;
     assert!(within(vault(&[&silent.url], token()), 400).await.contains("no answer within"));
 }
@@ -300,7 +302,7 @@ async fn answers_that_are_none_show_nothing_of_themselves() {
     let large = format!(r#"{{"data": {{"data": {{"key": "{}{CANARY}"}}}}}}"#, "x".repeat(1_100_000));
     let answers = [
         json("200 OK", CANARY),
-        json("200 OK", &format!(r#"{{"data": {{"data": {{"key": {{"{CANARY}": 1}}}}, "metadata": {{"version": 1}}}}}}"#)),
+        json("200 OK", &format!(r#"{{"data": {{"data": {{"key": {{"{CANARY}": "{CANARY}"}}}}, "metadata": {{"version": 1}}}}}}"#)),
         json("200 OK", &format!(r#"{{"data": {{"data": {{"key": "{CANARY}"}}, "metadata": {{"version": "{CANARY}"}}}}}}"#)),
         json("200 OK", &large),
         json("400 Bad Request", &format!(r#"{{"errors": ["{CANARY}"]}}"#)),

@@ -1,6 +1,7 @@
 //! A value that must not be told.
 
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -56,32 +57,74 @@ impl fmt::Debug for Value {
 /// Read from a JSON text, number or truth value; what else there is makes an error that shows nothing of it.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
-        impl Visitor<'_> for Texts {
-            type Value = Value;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
-                Ok(Value::new(text.as_bytes().to_vec()))
-            }
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Value, E> {
-                Ok(Value::new(text.into_bytes()))
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
-                Ok(Value::new(value.to_string().into_bytes()))
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-                Ok(Value::new(value.to_string().into_bytes()))
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
-                Ok(Value::new(value.to_string().into_bytes()))
-            }
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-                Ok(Value::new(value.to_string().into_bytes()))
-            }
-        }
-        deserializer.deserialize_any(Texts)
+        deserializer.deserialize_any(Texts)?.ok_or_else(|| de::Error::custom("it is no text"))
+    }
+}
+
+/// The values of a JSON object by their keys: those that are texts, numbers or truth values. What else it holds is nobody's secret here.
+#[derive(Debug, Default)]
+pub(crate) struct Values(pub(crate) BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read = BTreeMap::<String, Item>::deserialize(deserializer)?;
+        Ok(Self(read.into_iter().filter_map(|(key, Item(value))| Some((key, value?))).collect()))
+    }
+}
+
+struct Item(Option<Value>);
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Texts).map(Self)
+    }
+}
+
+struct Texts;
+
+impl<'de> Visitor<'de> for Texts {
+    type Value = Option<Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Option<Value>, E> {
+        Ok(Some(Value::new(text.as_bytes().to_vec())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Option<Value>, E> {
+        Ok(Some(Value::new(text.into_bytes())))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Option<Value>, E> {
+        self.visit_string(value.to_string())
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Option<Value>, E> {
+        self.visit_string(value.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Option<Value>, E> {
+        self.visit_string(value.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Option<Value>, E> {
+        self.visit_string(value.to_string())
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<Value>, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Option<Value>, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Option<Value>, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
     }
 }
 
@@ -139,6 +182,8 @@ mod tests {
         for json in ["null", "[1]", r#"{"a": "canary"}"#] {
             assert!(!of(json).unwrap_err().to_string().contains("canary"));
         }
+        let values = r#"{"a": "x", "b": {"c": ["d"]}, "e": null, "f": [1, {}], "g": 5}"#;
+        assert_eq!(serde_json::from_str::<Values>(values).unwrap().0.into_keys().collect::<Vec<_>>(), ["a", "g"]);
     }
 
     #[test]

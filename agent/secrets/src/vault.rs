@@ -106,7 +106,7 @@ impl Provider for Vault {
                 let issued = answer::issued(body.reveal()).map_err(|what| self.cluster.malformed(what))?;
                 let lease = self.lease(&issued, &session);
                 let values = issued.data.ok_or_else(|| self.cluster.malformed("it holds no values"))?;
-                Ok(Document { content: Content::Keys(values), version: None, lease })
+                Ok(Document { content: Content::Keys(values.0), version: None, lease })
             }
         }
     }

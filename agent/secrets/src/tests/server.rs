@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+type Answers = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 pub(super) struct Server {
     pub(super) url: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -20,6 +22,18 @@ pub(super) async fn nobody() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
+/// Two servers that send everybody on to one another.
+pub(super) async fn each_other() -> (Server, Server) {
+    let other = Arc::<Mutex<String>>::default();
+    let known = Arc::clone(&other);
+    let to = |url: &str| answer("307 Temporary Redirect", &format!("Location: {url}/v1/x\r\n"), "");
+    let one = Server::start(move |_| to(&known.lock().unwrap())).await;
+    let back = one.url.clone();
+    let second = Server::start(move |_| to(&back)).await;
+    other.lock().unwrap().clone_from(&second.url);
+    (one, second)
+}
+
 impl Server {
     /// One that answers each request with what is made of it.
     pub(super) async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
@@ -31,7 +45,7 @@ impl Server {
         Self::with(None).await
     }
 
-    async fn with(answer: Option<Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>>) -> Self {
+    async fn with(answer: Option<Answers>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::<Mutex<Vec<String>>>::default();

@@ -18,6 +18,8 @@ use crate::value::Value;
 
 /// A token that holds for less is not worth renewing.
 const WORTHWHILE: Duration = Duration::from_secs(10);
+/// Whatever ends sooner cannot be kept up.
+const TEND_SOONEST: Duration = Duration::from_secs(1);
 /// How often is looked after a token that cannot be renewed, or does not end.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
 
@@ -105,13 +107,15 @@ impl Sessions {
         if let Some(session) = current.as_ref().filter(|session| !session.is_due(now)) {
             return Ok(Arc::clone(session));
         }
-        if let Some(session) = current.take().filter(|session| session.renewable) {
+        // It stays until another takes its place: this may be called off at any time, and what was issued lives as long as its login.
+        if let Some(session) = current.clone().filter(|session| session.renewable) {
             match self.renewed(&session, cluster, until).await {
                 Ok(renewed) => return Ok(Arc::clone(current.insert(Arc::new(renewed)))),
                 // It may have been revoked, or have reached the longest life that there is.
                 Err(Fault::Denied { .. } | Fault::Refused { .. }) => {}
-                Err(_) if session.is_fresh(now) => return Ok(Arc::clone(current.insert(session))),
-                Err(fault) => return Err(fault),
+                Err(fault) if matches!(fault, Fault::Deadline { .. }) || !session.is_fresh(now) => return Err(fault),
+                // What was asked went wrong in another way; the token still holds.
+                Err(_) => return Ok(session),
             }
         }
         let session = self.log_in(cluster, until).await?;
@@ -130,7 +134,8 @@ impl Sessions {
             return Ok(None);
         }
         let session = self.open(cluster, until).await?;
-        Ok(Some(session.life.filter(|_| session.renewable).map_or(LOOK_EVERY, |life| (life / 2).max(WORTHWHILE))))
+        let due = session.due_in(Instant::now()).filter(|_| session.renewable);
+        Ok(Some(due.unwrap_or(LOOK_EVERY).clamp(TEND_SOONEST, LOOK_EVERY)))
     }
 
     async fn renewed(&self, session: &Session, cluster: &Cluster, until: Instant) -> Result<Session, Fault> {

@@ -11,7 +11,7 @@ use roadstead_secrets::{Asker, ClientFiles, Fault, HostFile, Login, Providers, S
 use std::time::Duration;
 use tokio::time::Instant;
 
-use server::{Server, providers, vault};
+use server::{Server, of_host, providers, vault};
 
 const VALUE: &str = "canary-0a9c77e1";
 
@@ -117,6 +117,8 @@ async fn a_host_logs_in_by_the_certificate_of_its_agent() {
         assert_eq!(value(&providers, "vault:secret/erp/db#password").await, VALUE);
         assert!(providers.look(&vault(), within(30)).await.unwrap().contains("by certificate, with a token for 60 s"));
     }
+    let own = of_host(server.settings(Login::Certificate { files: None, role: None }, "cert"), &shown(&fleet, "host.pem"));
+    assert_eq!(value(&own, "vault:secret/erp/db#password").await, VALUE);
     for (files, role) in [
         (shown(&another, "stranger.pem"), Some("hosts")),
         (shown(&fleet, "host.pem"), Some("controllers")),

@@ -130,8 +130,12 @@ pub(crate) fn vault() -> ProviderName {
 }
 
 pub(crate) fn providers(settings: VaultSettings) -> Providers {
+    of_host(settings, &ClientFiles { certificate: "/nonexistent".into(), key: "/nonexistent".into() })
+}
+
+/// Of a host with an identity of its own.
+pub(crate) fn of_host(settings: VaultSettings, own: &ClientFiles) -> Providers {
     let settings =
         ProviderSettings { kind: KindSettings::Vault(Box::new(settings)), apps: [].into(), allow: vec![Pattern::parse("*").unwrap()] };
-    let nothing = ClientFiles { certificate: "/nonexistent".into(), key: "/nonexistent".into() };
-    Providers::from_settings(&BTreeMap::from([(vault(), settings)]), &nothing)
+    Providers::from_settings(&BTreeMap::from([(vault(), settings)]), own)
 }
