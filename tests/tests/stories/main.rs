@@ -42,6 +42,7 @@ mod restored;
 mod roles_and_hooks;
 mod rough_network;
 mod runs_once;
+mod secrets;
 mod steering;
 mod traffic;
 mod untrusted_bundles;

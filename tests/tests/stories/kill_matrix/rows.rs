@@ -113,6 +113,7 @@ fn orders() -> [OrderKind; 5] {
         OrderKind::Prepare {
             release: release.clone(),
             variables: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             files: BTreeMap::new(),
             singletons: Vec::new(),
             keep: 0,
