@@ -65,14 +65,14 @@ impl Bao {
         assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
         let program = String::from_utf8(program.stdout).unwrap();
         host.push_file(program.trim().as_ref(), "/usr/local/bin/bao").unwrap();
-        let ip = host.ip();
         host.sh("mkdir -p /root/bao").unwrap();
         host.sh(&format!(
             "systemd-run --quiet --unit=bao --setenv=HOME=/root /usr/local/bin/bao server -dev -dev-no-store-token -dev-tls \
-             -dev-tls-san={ip} -dev-tls-cert-dir=/root/bao -dev-listen-address=0.0.0.0:8200 -dev-root-token-id={ROOT_TOKEN}"
+             -dev-tls-cert-dir=/root/bao -dev-listen-address=0.0.0.0:8200 -dev-root-token-id={ROOT_TOKEN}"
         ))
         .unwrap();
-        let this = Self { address: format!("https://{ip}:8200"), host };
+        // Its certificate names the host, not its address.
+        let this = Self { address: format!("https://{}:8200", host.name()), host };
         wait_until("OpenBao", LONG, || this.try_bao("status").code == Some(0)).unwrap();
         this
     }
@@ -103,7 +103,7 @@ impl Bao {
             self.bao("read -field=role_id auth/approle/role/tiny/role-id"),
             self.bao("write -f -field=secret_id auth/approle/role/tiny/secret-id"),
         );
-        host.sh("install -d -m 700 /etc/roadstead/vault").unwrap();
+        host.sh(&format!("install -d -m 700 /etc/roadstead/vault && echo {} {} >>/etc/hosts", self.host.ip(), self.host.name())).unwrap();
         for (name, content) in
             [("role-id", role.as_str()), ("secret-id", &secret), ("ca.pem", &self.host.read("/root/bao/vault-ca.pem").unwrap())]
         {
