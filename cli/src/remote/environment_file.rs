@@ -3,7 +3,7 @@
 use roadstead_model::mistake;
 use roadstead_model::{
     AppName, Configuration, DatabasePolicy, DriftPolicy, EnvironmentName, EnvironmentSpec, Layer, LeaseSpan, Millis, RelativePath,
-    SecretRef, Selector, Timeouts, VariableName, limits,
+    SecretRef, Selector, Timeouts, Values, VariableName, limits,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -147,7 +147,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     let overrides = file
         .overrides
         .into_iter()
-        .map(|over| Layer { hosts: over.hosts, variables: over.env, secrets: over.secrets, files: over.files })
+        .map(|over| Layer { hosts: over.hosts, values: Values { variables: over.env, secrets: over.secrets, files: over.files } })
         .collect();
     let spec = EnvironmentSpec {
         name: file.environment.name,

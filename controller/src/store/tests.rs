@@ -250,7 +250,7 @@ async fn what_environments_said_and_ran_before_configurations_had_versions_is_ke
     let found = store.configuration(&production, &app, 1).await.unwrap().unwrap();
     assert_eq!(store.configuration_named(&production, &app, &found.content.id()).await.unwrap().unwrap().version, 1);
     assert_eq!((found.version, found.at, found.by.as_str()), (1, Timestamp(7), "admin:ada"));
-    assert_eq!(found.content.applied[0].variables.values().collect::<Vec<_>>(), ["it's \"0\""]);
+    assert_eq!(found.content.applied[0].values.variables.values().collect::<Vec<_>>(), ["it's \"0\""]);
     assert_eq!(store.newest_configuration(&staging, &app).await.unwrap(), None);
     for (name, configuration) in [(production, 1), (staging, 0)] {
         let runs = Runs { release: release.reference(), configuration };

@@ -44,7 +44,7 @@ async fn keep_secrets_out(context: &Context, spec: &EnvironmentSpec) -> Result<(
     let known = context.store.environment(&spec.name, &spec.app).await.map_err(stored)?;
     let said = Configuration::new(spec, Vec::new()).map_err(invalid)?;
     for layer in &said.applied {
-        refuse_secrets(context, known.as_ref().and_then(|known| known.current.as_ref()), &spec.app, &layer.values()).await?;
+        refuse_secrets(context, known.as_ref().and_then(|known| known.current.as_ref()), &spec.app, &layer.values).await?;
     }
     Ok(())
 }
