@@ -225,25 +225,10 @@ async fn what_environments_said_and_ran_before_configurations_had_versions_is_ke
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roadstead.db");
     let release = roadstead_driver::samples::release("1.0");
-    {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-        schema::migrate_to(&mut connection, 5).await.unwrap();
-        let said = spec(3);
-        let mut telling = spec(3);
-        telling.name = EnvironmentName::parse("production").unwrap();
-        telling.variables.insert(roadstead_model::VariableName::parse("DEBUG").unwrap(), "it's \"0\"".to_owned());
-        let sql = "INSERT INTO releases (manifest_digest, app, id, version, manifest, signatures, published_at, published_by, bad) \
-                   VALUES (?, 'erp', ?, '1.0', ?, '[]', 1, 'admin:ada', '')";
-        let query = sqlx::query(sql).bind(release.digest.as_bytes().as_slice()).bind(release.id().to_string()).bind(&release.bytes);
-        query.execute(&mut connection).await.unwrap();
-        for spec in [said, telling] {
-            let sql = "INSERT INTO environments (name, app, spec, applied_at, applied_by, current) VALUES (?, ?, ?, 7, 'admin:ada', ?)";
-            let text = serde_json::to_string(&spec).unwrap();
-            let query = sqlx::query(sql).bind(spec.name.as_str()).bind(spec.app.as_str()).bind(text);
-            query.bind(release.digest.as_bytes().as_slice()).execute(&mut connection).await.unwrap();
-        }
-    }
+    let mut telling = spec(3);
+    telling.name = EnvironmentName::parse("production").unwrap();
+    telling.variables.insert(roadstead_model::VariableName::parse("DEBUG").unwrap(), "it's \"0\"".to_owned());
+    before::database_of_before(&path, &release, &[spec(3), telling]).await;
     let store = Store::open(&path).await.unwrap();
     let app = AppName::parse("erp").unwrap();
     let (production, staging) = (EnvironmentName::parse("production").unwrap(), spec(3).name);
