@@ -50,6 +50,7 @@ impl Rig {
             by: "admin:ada".to_owned(),
             idempotency_key: String::new(),
             plan: None,
+            contracts: vec![],
         };
         self.driver.ask(Verb::Start(request)).await
     }

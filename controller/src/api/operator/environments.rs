@@ -137,6 +137,7 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
         ("timeouts.decide", timeouts.decide, 1),
         ("gates.after.healthy_for", spec.gates.after.as_ref().map_or(Millis(0), |after| after.healthy_for), 0),
         ("bake", spec.bake, 0),
+        ("database.contract_after", spec.database.contract_after.unwrap_or(Millis(0)), 0),
         ("strategy.batch_bake", spec.strategy.batch_bake, 0),
         ("traffic.drain", spec.traffic.as_ref().map_or(Millis(0), |traffic| traffic.drain), 0),
     ];
