@@ -10,6 +10,7 @@ mod excerpt;
 pub(crate) mod explain;
 mod gates_section;
 mod looks_view;
+pub(crate) mod loss_view;
 pub(crate) mod outlook_view;
 mod refusal;
 mod renewal;

@@ -267,7 +267,15 @@ fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOu
             disk.unconfirmed = false;
             OrderOutcome::Done { current: disk.current.clone() }
         }
-        OrderKind::Migrate { .. } | OrderKind::Abandon { .. } => OrderOutcome::Done { current: disk.current.clone() },
+        OrderKind::Halt { .. } => {
+            disk.current = None;
+            OrderOutcome::Done { current: None }
+        }
+        OrderKind::Migrate { .. }
+        | OrderKind::Abandon { .. }
+        | OrderKind::Survey { .. }
+        | OrderKind::Restore { .. }
+        | OrderKind::Exchange { .. } => OrderOutcome::Done { current: disk.current.clone() },
     };
     disk.outcomes.insert(order.key(), outcome.clone());
     Some(outcome)

@@ -18,6 +18,7 @@ mod ids;
 mod label;
 mod lease;
 pub mod limits;
+mod loss;
 pub mod mistake;
 mod number;
 mod order;
@@ -42,9 +43,10 @@ pub use finding::{Finding, Verdict};
 pub use gates::{After, ApprovalRule, CivilTime, Freeze, Gates, InvalidCivilTime, InvalidGates, InvalidWindow, Window};
 pub use http_url::{HttpUrl, InvalidUrl};
 pub use ids::{
-    AdminName, AppName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RoleName, RolloutId, ServiceName, VariableName, Version,
+    AdminName, AppName, BackupName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RoleName, RolloutId, ServiceName, VariableName, Version,
 };
 pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
+pub use loss::{Loss, TableLoss};
 pub use lease::{InvalidLease, LEASE_MAX, LEASE_MIN, LeaseAsk, LeaseSpan, LeaseTable};
 pub use number::{NotFinite, Number};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};

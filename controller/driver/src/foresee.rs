@@ -210,7 +210,9 @@ impl Loop {
         let previous = current.map(|c| c.reference());
         let rollout = RolloutId(self.next_rollout);
         let plan = Plan::new(rollout, kind, &spec, release.reference(), previous, candidates, migrate)?;
-        let mut plan = behind(plan, place.as_ref(), spec.traffic.as_ref(), switch)?;
+        // During a restore nobody is there who could answer: the traffic stays where it is.
+        let traffic = spec.traffic.as_ref().filter(|_| kind != RolloutKind::Restore);
+        let mut plan = behind(plan, place.as_ref(), traffic, switch)?;
         let (variables, unused) = declared(&release.manifest, std::mem::take(&mut plan.variables));
         plan.variables = variables;
         Ok(Drawn { plan, homes, unused })

@@ -2,7 +2,7 @@
 //! another rollout has its turn.
 
 use roadstead_model::{After, RolloutId, Timestamp};
-use roadstead_rollout::{Closed, Contact, Currents, Event, Outcome, Phase, Plan, State};
+use roadstead_rollout::{Closed, Contact, Currents, Event, Outcome, Phase, Plan, RolloutKind, State};
 
 use super::{Loop, windows};
 use crate::LedgerError;
@@ -111,7 +111,7 @@ impl Loop {
             return Ok(Some(Closed { why: format!("{first} does not run {release}"), way }));
         }
         let earlier = self.earlier(first, &plan.app).await?;
-        let done = earlier.iter().filter(|state| state.outcome() == Some(Outcome::Done) || super::running::went_back(state));
+        let done = earlier.iter().filter(|state| brought(state) || super::running::went_back(state));
         // Deployed again, it has been well since the first time.
         let ends = done.take_while(|state| state.plan.release == plan.release).filter_map(|state| match state.phase {
             Phase::Ended { at, .. } => Some(at),
@@ -126,6 +126,11 @@ impl Loop {
             way: format!("it opens by itself on {}", windows::shown(open_at)),
         }))
     }
+}
+
+/// Whether a rollout ended with its release in its place. A restore that only looked did not.
+fn brought(state: &State) -> bool {
+    state.outcome() == Some(Outcome::Done) && state.plan.kind != RolloutKind::Restore
 }
 
 /// A lock keeps out the rollouts of everybody but its owner, until it expires.

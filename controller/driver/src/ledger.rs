@@ -84,8 +84,8 @@ pub struct Serving {
     pub environment: EnvironmentName,
     /// Of which app.
     pub app: AppName,
-    /// The release.
-    pub current: Digest,
+    /// The release; nothing where nobody knows what it is to be.
+    pub current: Option<Digest>,
     /// The good one before it.
     pub previous: Option<Digest>,
     /// The set of hosts that has the traffic now, where it was switched.

@@ -180,7 +180,7 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
     }
     for Serving { environment, app, current, previous, set } in &changes.serving {
         sqlx::query("UPDATE environments SET current = ?, previous = ?, live_set = coalesce(?, live_set) WHERE name = ? AND app = ?")
-            .bind(current.as_bytes().as_slice())
+            .bind(current.map(|c| c.as_bytes().to_vec()))
             .bind(previous.map(|p| p.as_bytes().to_vec()))
             .bind(set.as_deref())
             .bind(environment.as_str())

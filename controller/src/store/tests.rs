@@ -23,7 +23,7 @@ fn spec(keep: u32) -> EnvironmentSpec {
         analysis: None,
         bake: Millis(0),
         keep,
-        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None },
+        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None, restore_approvals: None },
         drift: roadstead_model::DriftPolicy::default(),
         failover: None,
         timeouts: roadstead_model::Timeouts::default(),

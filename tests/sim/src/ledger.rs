@@ -220,7 +220,7 @@ impl SimLedger {
         promises::of_tables(&self.witness, &tables);
         for serving in &changes.serving {
             if let Some(environment) = tables.environments.get_mut(&(serving.environment.clone(), serving.app.clone())) {
-                environment.current = Some(serving.current);
+                environment.current = serving.current;
                 environment.previous = serving.previous;
                 environment.live_set = serving.set.clone().or_else(|| environment.live_set.take());
             }

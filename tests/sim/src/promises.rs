@@ -44,7 +44,11 @@ fn fixed(state: &State) -> Plan {
 
 /// Approvals of others are there, as many as are asked for, before a host hears of a rollout.
 fn of_gates(witness: &Witness, now: &State) {
-    let begun = !matches!(now.phase, Phase::Gated { .. } | Phase::Ended { .. });
+    let mut begun = !matches!(now.phase, Phase::Gated { .. } | Phase::Ended { .. });
+    if now.plan.kind == RolloutKind::Restore {
+        // Hosts prepare and look before: that changes nothing.
+        begun &= !matches!(now.phase, Phase::Preparing { .. } | Phase::Surveying { .. } | Phase::Deciding { .. } | Phase::Reverting { .. });
+    }
     for rule in &now.plan.gates.approvals {
         let by: BTreeSet<&str> =
             now.approvals.iter().filter(|approval| approval.role == rule.role).map(|approval| approval.by.as_str()).collect();
@@ -220,6 +224,13 @@ pub(crate) fn of_order(witness: &Witness, tables: &Tables, host: &HostId, order:
     let too_early: &[Stage] = match Verb::of(order.key()) {
         Some(Verb::Prepare) | None => &[],
         Some(Verb::Migrate) => &[Stage::Preparing],
+        Some(Verb::Survey) => &[Stage::Preparing],
+        Some(Verb::Halt) => &[Stage::Preparing, Stage::Surveying, Stage::Prepared],
+        Some(Verb::Restore) => &[Stage::Preparing, Stage::Surveying, Stage::Prepared, Stage::Halting],
+        Some(Verb::Exchange) => &[Stage::Preparing, Stage::Surveying, Stage::Prepared, Stage::Halting, Stage::Restoring],
+        Some(Verb::Start) => {
+            &[Stage::Preparing, Stage::Surveying, Stage::Prepared, Stage::Halting, Stage::Halted, Stage::Restoring, Stage::Exchanging]
+        }
         Some(Verb::Activate) => &[Stage::Preparing, Stage::Migrating, Stage::Draining],
         Some(Verb::Confirm) => {
             &[Stage::Preparing, Stage::Prepared, Stage::Migrating, Stage::Draining, Stage::Moving, Stage::Returning, Stage::Healthy]

@@ -15,6 +15,7 @@ mod celery_bad;
 mod cloned_host;
 mod controller_killed;
 mod damaged_state;
+mod database_restore;
 mod disk_full;
 mod drift;
 mod drills;
