@@ -43,11 +43,12 @@ pub use finding::{Finding, Verdict};
 pub use gates::{After, ApprovalRule, CivilTime, Freeze, Gates, InvalidCivilTime, InvalidGates, InvalidWindow, Window};
 pub use http_url::{HttpUrl, InvalidUrl};
 pub use ids::{
-    AdminName, AppName, BackupName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RoleName, RolloutId, ServiceName, VariableName, Version,
+    AdminName, AppName, BackupName, EnvironmentName, HostId, HostName, InvalidName, ReleaseId, RoleName, RolloutId, ServiceName,
+    VariableName, Version,
 };
 pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
-pub use loss::{Loss, TableLoss};
 pub use lease::{InvalidLease, LEASE_MAX, LEASE_MIN, LeaseAsk, LeaseSpan, LeaseTable};
+pub use loss::{Loss, TableLoss};
 pub use number::{NotFinite, Number};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
 pub use report::{Failure, FailureKind, OrderOutcome, Report, StepDone, StepReport, StepState};

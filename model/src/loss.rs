@@ -9,7 +9,7 @@ use crate::{Backup, Timestamp};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// The backup, as its host has it.
-    pub backup: Backup,
+    pub evidence: Backup,
     /// When both were looked at, by the host's clock.
     pub looked_at: Timestamp,
     /// Whether both databases were there and nobody wrote: what is told is all, and exact. Otherwise the numbers of rows alone are compared.
@@ -63,7 +63,9 @@ impl TableLoss {
             return format!("{name}: {}", told.join(", "));
         }
         match (self.then, self.now) {
-            (Some(then), Some(now)) if now > then => format!("{name}: {now} rows now, {then} in the backup: at least {} are lost", now - then),
+            (Some(then), Some(now)) if now > then => {
+                format!("{name}: {now} rows now, {then} in the backup: at least {} are lost", now - then)
+            }
             (Some(then), Some(now)) => format!("{name}: {now} rows now, {then} in the backup"),
             (Some(then), None) => format!("{name}: it is back, with {then} rows"),
             (None, Some(now)) if self.lost.is_some() => format!("{name}: {now} rows now, the backup has no such table: all are lost"),
@@ -84,17 +86,17 @@ impl Loss {
     #[must_use]
     pub fn words(&self) -> String {
         let sum = |of: fn(&TableLoss) -> Option<u64>| self.tables.iter().filter_map(of).sum::<u64>();
-        let since = self.looked_at.since(self.backup.taken_at);
+        let since = self.looked_at.since(self.evidence.taken_at);
         if self.exact {
             let (lost, changed, returned) = (self.rows_lost(), sum(|t| t.changed), sum(|t| t.returned));
             return format!(
                 "{lost} rows lost, {changed} with older values, {returned} deleted ones back, in {} tables; what was written in the {since} since {}",
                 self.tables.len() + self.more as usize,
-                self.backup.name
+                self.evidence.name
             );
         }
         let more: u64 = self.tables.iter().map(|t| t.now.unwrap_or(0).saturating_sub(t.then.unwrap_or(0))).sum();
-        format!("what was written in the {since} since {}: at least {more} rows", self.backup.name)
+        format!("what was written in the {since} since {}: at least {more} rows", self.evidence.name)
     }
 }
 

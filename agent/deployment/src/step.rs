@@ -51,12 +51,9 @@ pub const fn reversibility(step: StepName) -> Reversibility {
         | StepName::Restore => Reversibility::Inert,
         StepName::Candidate | StepName::Cutover => Reversibility::Undoable,
         // What was halted is started again by an order of its own, a revert.
-        StepName::Migrate
-        | StepName::Confirm
-        | StepName::Halt
-        | StepName::Exchange
-        | StepName::Revert
-        | StepName::Settle => Reversibility::Irreversible,
+        StepName::Migrate | StepName::Confirm | StepName::Halt | StepName::Exchange | StepName::Revert | StepName::Settle => {
+            Reversibility::Irreversible
+        }
     }
 }
 

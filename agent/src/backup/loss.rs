@@ -104,7 +104,7 @@ pub(crate) fn foreseen(backup: Backup, taken: Option<&Taken>, now: &Surveyed, at
     let migrations = taken.and_then(|taken| taken.migrations.as_ref());
     let undone = migrations.map(|then| now.migrations.iter().filter(|name| !then.contains(name)).map(|name| line(name)).collect());
     bounded(Loss {
-        backup,
+        evidence: backup,
         looked_at: at,
         exact: false,
         tables: differ,
@@ -133,9 +133,10 @@ pub(crate) fn counted(backup: Backup, exchanged: &Exchanged, at: Timestamp) -> L
     };
     let (same, differ): (Vec<_>, Vec<_>) = tables.partition(is_same);
     let unkeyed = differ.iter().any(|table| table.lost.is_none() && table.now.is_some() && table.then.is_some());
-    let notes = unkeyed.then(|| "tables without a primary key, and those of more than 5000000 rows, are told by their number of rows".to_owned());
+    let notes =
+        unkeyed.then(|| "tables without a primary key, and those of more than 5000000 rows, are told by their number of rows".to_owned());
     bounded(Loss {
-        backup,
+        evidence: backup,
         looked_at: at,
         exact: true,
         tables: differ,
@@ -160,7 +161,9 @@ fn shape(then: &BTreeMap<String, Vec<String>>, now: &BTreeMap<String, Vec<String
             continue;
         };
         lines.extend(columns.iter().filter(|column| !had.contains(column)).map(|column| line(&format!("column {column} of {table} goes"))));
-        lines.extend(had.iter().filter(|column| !columns.contains(column)).map(|column| line(&format!("column {column} of {table} comes back"))));
+        lines.extend(
+            had.iter().filter(|column| !columns.contains(column)).map(|column| line(&format!("column {column} of {table} comes back"))),
+        );
     }
     lines.extend(then.keys().filter(|table| !now.contains_key(*table)).map(|table| line(&format!("table {table} comes back"))));
     lines
@@ -230,7 +233,9 @@ mod tests {
             ]
         );
         assert_eq!((loss.same, loss.migrations.clone()), (1, vec!["a.0002".to_owned()]));
-        for says in ["column email of public.a comes back", "column flag of public.a goes", "table public.new goes", "table public.gone comes back"] {
+        for says in
+            ["column email of public.a comes back", "column flag of public.a goes", "table public.new goes", "table public.gone comes back"]
+        {
             assert!(loss.shape.iter().any(|line| line.contains(says)), "{says}: {:?}", loss.shape);
         }
         assert!(loss.notes[0] == "a[2J", "what a terminal would obey is no text: {:?}", loss.notes);
@@ -249,7 +254,10 @@ mod tests {
     fn what_was_counted_is_bounded_and_the_largest_comes_first() {
         let table = |n: u64| format!(r#"{{"name": "t{n}", "now": {n}, "then": 0, "lost": {n}, "changed": 0, "returned": 0}}"#);
         let tables: Vec<String> = (0..130).map(table).collect();
-        let text = format!(r#"{{"exchanged": {{"name": "r", "kept": "erp_before", "tables": [{}], "shape": [], "migrations": []}}}}"#, tables.join(","));
+        let text = format!(
+            r#"{{"exchanged": {{"name": "r", "kept": "erp_before", "tables": [{}], "shape": [], "migrations": []}}}}"#,
+            tables.join(",")
+        );
         let RestoreOutcome::Exchanged(exchanged) = serde_json::from_str(&text).unwrap() else { panic!() };
         let loss = counted(sample("erp-r-1-5", 5, BackupCheck::Restored), &exchanged, Timestamp(9));
         assert_eq!((loss.tables.len(), loss.more, loss.same), (limits::LOSS_LINES_MAX, 29, 1));

@@ -13,8 +13,8 @@ import time
 BACKUP, ORDER = "/run/roadstead-restore/backup", "/run/roadstead-restore/order.json"
 NOTHING = "nothing was changed"
 NAME_BYTES_MAX = 63
-# How often somebody who comes back is sent away before the names change.
-TRIES = 20
+# How often somebody who comes back is sent away before the names change; the server waits for seconds each time.
+TRIES = 6
 
 
 def of(text, ending):
@@ -292,7 +292,13 @@ def again(place):
 
 
 def lost(place, old, new):
-    return difference(place.looking(old), place.looking(new))
+    """What the one has and the other has not. Nobody is connected with either of them afterwards."""
+    asks = [place.looking(name) for name in (old, new)]
+    try:
+        return difference(*asks)
+    finally:
+        for ask in asks:
+            ask.cursor.db.close()
 
 
 def work():

@@ -155,7 +155,13 @@ impl<'a> Work<'a> {
         loop {
             // It finds out by itself what an attempt before has done.
             match self.script("exchange").await {
-                Ok(RestoreOutcome::Refused(refusal)) => return Err(refused(FailureKind::Check, &refusal)),
+                Ok(RestoreOutcome::Refused(refusal)) => {
+                    // What was restored for nothing goes; where it cannot, the next restore removes it.
+                    if let Err(failure) = self.script("discard").await {
+                        self.context.say(self.step, &format!("what was restored stays for now: {failure}"));
+                    }
+                    return Err(refused(FailureKind::Check, &refusal));
+                }
                 Ok(RestoreOutcome::Exchanged(exchanged)) => return Ok(loss::counted(self.backup.clone(), &exchanged, clock::now())),
                 Ok(_) if looks >= LOOKS => return Err(not_of_this_run("the exchange")),
                 Err(failure) if looks >= LOOKS || self.context.cancelled.is_cancelled() => {
@@ -174,7 +180,11 @@ impl<'a> Work<'a> {
         let (kept, backup) = (self.shelf.kept(&self.backup), &self.backup);
         let Some(kept) = kept.filter(|_| !backup.digest.is_empty()) else {
             let summary = format!("{} was made by the command of agent.toml, and lies at {}", backup.name, backup.place);
-            return Err(Failure::new(FailureKind::Unfit, summary, "restore it by its own means: docs/recovery.md says what belongs around that"));
+            return Err(Failure::new(
+                FailureKind::Unfit,
+                summary,
+                "restore it by its own means: docs/recovery.md says what belongs around that",
+            ));
         };
         if kept.display().to_string().contains(".sqlite") {
             let summary = format!("{} is a backup of an SQLite file: restores of those are not built in", backup.name);
@@ -204,7 +214,9 @@ impl<'a> Work<'a> {
         };
         match fs::symlink_metadata(&path) {
             Err(_) => Err(lacks("is not there")),
-            Ok(found) if !found.is_file() || found.uid() != 0 || found.mode() & 0o077 != 0 => Err(lacks("is no file that root alone can read")),
+            Ok(found) if !found.is_file() || found.uid() != 0 || found.mode() & 0o077 != 0 => {
+                Err(lacks("is no file that root alone can read"))
+            }
             Ok(_) => Ok(path),
         }
     }
@@ -228,7 +240,8 @@ impl<'a> Work<'a> {
             let hint = "the secret key has to be that of one of the recipients of the backup; nothing was changed";
             Failure { kind: FailureKind::Unfit, hint: hint.to_owned(), ..failure }
         })?;
-        disk(move || fs::set_permissions(&to, fs::Permissions::from_mode(0o444)).map_err(|error| io_failure("let be read", &to, &error))).await
+        disk(move || fs::set_permissions(&to, fs::Permissions::from_mode(0o444)).map_err(|error| io_failure("let be read", &to, &error)))
+            .await
     }
 
     /// All of it can be read, and it holds the tables that it should.
@@ -237,7 +250,8 @@ impl<'a> Work<'a> {
         let (shelf, name) = (self.shelf.clone(), self.backup.name.clone());
         disk(move || {
             fs::copy(shelf.facts(&name), shelf.taken()).map_err(|error| io_failure("copy", &shelf.facts(&name), &error))?;
-            fs::set_permissions(shelf.taken(), fs::Permissions::from_mode(0o444)).map_err(|error| io_failure("let be read", &shelf.taken(), &error))
+            fs::set_permissions(shelf.taken(), fs::Permissions::from_mode(0o444))
+                .map_err(|error| io_failure("let be read", &shelf.taken(), &error))
         })
         .await?;
         let order = &self.context.order;
@@ -280,7 +294,8 @@ impl<'a> Work<'a> {
     }
 
     async fn write_order(&self, every: &BTreeMap<String, u64>) -> Result<(), Failure> {
-        let told = serde_json::json!({ "rollout": self.context.order.fence.rollout.to_string(), "backup": self.backup.name, "every": every });
+        let told =
+            serde_json::json!({ "rollout": self.context.order.fence.rollout.to_string(), "backup": self.backup.name, "every": every });
         let path = self.shelf.order();
         disk(move || write_atomically(&path, told.to_string().as_bytes(), 0o444).map_err(|error| on_disk(&error))).await
     }
@@ -314,7 +329,11 @@ fn same(file: &Path, digest: &str, expected: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let summary = format!("{} is not what it was when it was made: its digest differs", file.display());
-    Err(Failure::new(FailureKind::Check, summary, format!("look at the disk, and take another backup: see `roadstead db list`; {AS_IT_WAS}")))
+    Err(Failure::new(
+        FailureKind::Check,
+        summary,
+        format!("look at the disk, and take another backup: see `roadstead db list`; {AS_IT_WAS}"),
+    ))
 }
 
 fn room(to: &Path, from: &Path) -> Result<(), Failure> {

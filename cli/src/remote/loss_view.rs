@@ -12,7 +12,7 @@ const SHOWN_MAX: usize = 12;
 /// What a restore would lose, told in full.
 pub(crate) fn survey(rollout: &Rollout) -> Option<String> {
     let loss = read(rollout.survey.as_ref())?;
-    let mut text = format!("r-{}  restoring {} would lose\n", rollout.id, loss.backup.name);
+    let mut text = format!("r-{}  restoring {} would lose\n", rollout.id, loss.evidence.name);
     text.push_str(&told(&loss, usize::MAX));
     let _infallible = writeln!(text, "      the release {} serves behind it", rollout.release);
     Some(text)
@@ -34,11 +34,11 @@ fn read(wire: Option<&v1::Loss>) -> Option<Loss> {
 
 fn told(loss: &Loss, shown: usize) -> String {
     let mut text = String::new();
-    let since = loss.looked_at.since(loss.backup.taken_at);
+    let since = loss.looked_at.since(loss.evidence.taken_at);
     let mut line = |words: &str| {
         let _infallible = writeln!(text, "      - {words}");
     };
-    line(&format!("what was written in the {since} since {}", moment(loss.backup.taken_at.0)));
+    line(&format!("what was written in the {since} since {}", moment(loss.evidence.taken_at.0)));
     let hidden = loss.tables.len().saturating_sub(shown);
     loss.tables.iter().take(shown).for_each(|table| line(&table.words(loss.exact)));
     let more = hidden + loss.more as usize;
@@ -100,7 +100,7 @@ mod tests {
             returned: exact.then_some(0),
         };
         Loss {
-            backup,
+            evidence: backup,
             looked_at: Timestamp(600_000),
             exact,
             tables: (1..=14).map(table).collect(),
@@ -119,12 +119,24 @@ mod tests {
         assert!(lines(&rollout).is_none() && json(&rollout).is_null());
         rollout.survey = Some(loss(false).into());
         let before = lines(&rollout).unwrap();
-        assert!(before.contains("it would lose") && before.contains("at least 1 are lost") && before.contains("4 more tables differ"), "{before}");
+        assert!(
+            before.contains("it would lose") && before.contains("at least 1 are lost") && before.contains("4 more tables differ"),
+            "{before}"
+        );
         let whole = survey(&rollout).unwrap();
-        assert!(whole.contains("public.t14") && whole.contains("2 more tables differ") && whole.contains("1.1.0-0123456789ab serves"), "{whole}");
+        assert!(
+            whole.contains("public.t14") && whole.contains("2 more tables differ") && whole.contains("1.1.0-0123456789ab serves"),
+            "{whole}"
+        );
         rollout.loss = Some(loss(true).into());
         let after = lines(&rollout).unwrap();
-        for says in ["1 row is lost, 1 row has older values again", "DROP DATABASE erp_before", "column \"email\"", "customers.0004_note", "in the 10 min since"] {
+        for says in [
+            "1 row is lost, 1 row has older values again",
+            "DROP DATABASE erp_before",
+            "column \"email\"",
+            "customers.0004_note",
+            "in the 10 min since",
+        ] {
             assert!(after.contains(says), "{says}: {after}");
         }
     }

@@ -95,7 +95,9 @@ impl Loop {
                 let (environment, app) = (plan.environment.clone(), plan.app.clone());
                 work.changes.serving.push(Serving { environment, app, current: None, previous: None, set: None });
             }
-            Some(outcome) if outcome == Outcome::Done && !matches!(plan.kind, RolloutKind::Level | RolloutKind::Restore) || went_back(state) => {
+            Some(outcome)
+                if outcome == Outcome::Done && !matches!(plan.kind, RolloutKind::Level | RolloutKind::Restore) || went_back(state) =>
+            {
                 let previous = self.good_before(state).await?;
                 work.changes.serving.push(Serving {
                     environment: plan.environment.clone(),

@@ -340,7 +340,9 @@ impl Loop {
         let digest = plan.digest().short();
         let (app, release, hosts) = (&plan.app, &plan.release.id, plan.hosts.len());
         let text = match &plan.restore {
-            Some(restore) => format!("{} of {app} in {} ({hosts} hosts, with {release}): {}", restore.backup, plan.environment, wanted.reason),
+            Some(restore) => {
+                format!("{} of {app} in {} ({hosts} hosts, with {release}): {}", restore.backup, plan.environment, wanted.reason)
+            }
             None => format!("{app} {release} to {} ({hosts} hosts, plan {digest}): {}", plan.environment, wanted.reason),
         };
         self.work.changes.events.push(line(&wanted.by, kind, text));

@@ -1,8 +1,8 @@
 //! The plan: fixed when the rollout is created, it leaves no choices to execution.
 
 use roadstead_model::{
-    Analysis, AppName, BackupDemand, BackupName, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey, Labels, Millis, OnFailure,
-    Promotion, ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
+    Analysis, AppName, BackupDemand, BackupName, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey, Labels, Millis,
+    OnFailure, Promotion, ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};

@@ -297,7 +297,8 @@ fn lost(state: &State) -> Option<Failure> {
     let lost = state.hosts.iter().find(|(_, host)| host.stage.is_lost())?;
     let name = state.plan.hosts.get(lost.0).map(|planned| planned.name.to_string()).unwrap_or_default();
     let why = lost.1.failure.as_ref().map_or("it is lost", |failure| failure.summary.as_str());
-    let hint = "every host has to stop before a database is restored: bring it back, or revoke it and be sure that nothing of the app runs there";
+    let hint =
+        "every host has to stop before a database is restored: bring it back, or revoke it and be sure that nothing of the app runs there";
     Some(Failure::new(FailureKind::Host, format!("{name}: {why}"), hint))
 }
 
@@ -348,7 +349,8 @@ pub(crate) fn waiting(state: &State) -> Option<Waiting> {
     let name = place(state).and_then(|id| state.plan.hosts.get(&id)).map_or("a host", |planned| planned.name.as_str());
     let count = |stage: Stage| state.hosts.values().filter(|host| host.stage == stage).count();
     let hosts = |number: usize| if number == 1 { "1 host".to_owned() } else { format!("{number} hosts") };
-    let of_hosts = || state.hosts.values().filter_map(|host| host_deadline(host, &state.plan.timeouts)).map(|deadline| deadline.until).min();
+    let of_hosts =
+        || state.hosts.values().filter_map(|host| host_deadline(host, &state.plan.timeouts)).map(|deadline| deadline.until).min();
     let timeouts = &state.plan.timeouts;
     let (what, since, until, then) = match &state.phase {
         Phase::Surveying { since } => {
@@ -358,7 +360,12 @@ pub(crate) fn waiting(state: &State) -> Option<Waiting> {
         Phase::Deciding { since } => (decision(state), *since, since.plus(timeouts.decide), "it ends, and nothing was changed"),
         Phase::Halting { since } => {
             let until = of_hosts().unwrap_or_else(|| since.plus(timeouts.activate));
-            (format!("{} to stop everything of the app", hosts(count(Stage::Halting))), *since, until, "it goes back: what served is started again")
+            (
+                format!("{} to stop everything of the app", hosts(count(Stage::Halting))),
+                *since,
+                until,
+                "it goes back: what served is started again",
+            )
         }
         Phase::Restoring { since } => {
             let until = until(state, *since);

@@ -78,7 +78,7 @@ impl From<Loss> for v1::Loss {
             v1::TableLoss { name, then, now, lost, changed, returned }
         };
         Self {
-            backup: Some(loss.backup.into()),
+            backup: Some(loss.evidence.into()),
             looked_at_ms: loss.looked_at.0,
             exact: loss.exact,
             tables: loss.tables.into_iter().map(table).collect(),
@@ -101,7 +101,7 @@ impl TryFrom<v1::Loss> for Loss {
             Ok(TableLoss { name: line(name, "loss.tables")?, then, now, lost, changed, returned })
         };
         Ok(Self {
-            backup: wire.backup.field("loss.backup")?.try_into()?,
+            evidence: wire.backup.field("loss.backup")?.try_into()?,
             looked_at: Timestamp(wire.looked_at_ms),
             exact: wire.exact,
             tables: wire.tables.into_iter().map(table).collect::<Result<_, Invalid>>()?,

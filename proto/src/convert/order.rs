@@ -99,9 +99,7 @@ impl From<OrderKind> for v1::order::Kind {
             OrderKind::Revert { from, to, condemn } => {
                 Self::Revert(v1::Revert { from: Some(from.into()), to: to.map(Into::into), condemn })
             }
-            OrderKind::Survey { release, backup } => {
-                Self::Survey(v1::Survey { release: Some(release.into()), backup: backup.to_string() })
-            }
+            OrderKind::Survey { release, backup } => Self::Survey(v1::Survey { release: Some(release.into()), backup: backup.to_string() }),
             OrderKind::Halt { release } => Self::Halt(v1::Halt { release: Some(release.into()) }),
             OrderKind::Restore { release, backup } => {
                 Self::Restore(v1::Restore { release: Some(release.into()), backup: backup.to_string() })

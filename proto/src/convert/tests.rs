@@ -78,7 +78,7 @@ fn the_evidence_of_a_backup_is_bounded_and_one_line_each() {
 fn loss() -> Loss {
     let table = |name: &str, lost| TableLoss { name: name.into(), then: Some(3), now: Some(5), lost, changed: None, returned: Some(0) };
     Loss {
-        backup: backup(),
+        evidence: backup(),
         looked_at: Timestamp(1_795_781_999_000),
         exact: true,
         tables: vec![table("public.a", Some(2)), table("public.b", None)],

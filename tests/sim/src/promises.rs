@@ -2,7 +2,7 @@
 
 use roadstead_driver::RolloutRecord;
 use roadstead_model::{HostId, Order, ReleaseRef};
-use roadstead_rollout::{Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
+use roadstead_rollout::{Exchange, Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ fn of_gates(witness: &Witness, now: &State) {
 /// Hosts are told to move: as few as may be out, unknown ones among them, and none before its batch.
 fn of_moves(witness: &Witness, before: &State, now: &State) {
     let plan = &now.plan;
-    if plan.kind == RolloutKind::Rollback {
+    if matches!(plan.kind, RolloutKind::Rollback | RolloutKind::Restore) {
         return;
     }
     let is_moving = |host: &Host| matches!(host.stage, Stage::Draining | Stage::Moving | Stage::Returning);
@@ -186,6 +186,9 @@ pub(crate) fn of_end(world: &World, record: &RolloutRecord) {
     if state.outcome().is_none() {
         return;
     }
+    if state.plan.kind == RolloutKind::Restore {
+        of_restored(world, state);
+    }
     for (id, host) in &state.hosts {
         let before = state.plan.hosts.get(id).and_then(|planned| planned.current.as_ref()).map(|release| release.id.clone());
         let serves = world.machine(id).current.clone();
@@ -209,6 +212,20 @@ pub(crate) fn of_end(world: &World, record: &RolloutRecord) {
         if serves.as_ref() != Some(&state.plan.release.id) {
             world.witness.broken("done means that it serves", format!("{} is done, but {id} serves {serves:?}", state.plan.rollout));
         }
+    }
+}
+
+/// What a restore says of the database is true; where it says that nobody knows, nothing of it serves.
+fn of_restored(world: &World, state: &State) {
+    let (rollout, is) = (state.plan.rollout, world.database().exchanged.contains(&state.plan.rollout));
+    match (state.recovery.exchange, is) {
+        (Exchange::Done, false) | (Exchange::NotDone, true) => {
+            world.witness.broken("what is told of a database is true", format!("{rollout} says {:?}", state.recovery.exchange));
+        }
+        _ => {}
+    }
+    if state.outcome() == Some(Outcome::Done) && state.recovery.exchange != Exchange::Done && state.failure.is_some() {
+        world.witness.broken("a restore that is done restored", format!("{rollout}"));
     }
 }
 

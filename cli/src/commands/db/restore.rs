@@ -62,9 +62,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     watch::follow(&controller, accepted, Wanted::Done, output)
 }
 
-/// Whether it is not known yet what would be lost.
+/// Whether there is nothing to decide yet, or not any more: it looks, or it ends.
 fn is_undecided(rollout: &Rollout) -> bool {
-    matches!(rollout.phase.as_str(), "preparing" | "surveying")
+    matches!(rollout.phase.as_str(), "preparing" | "surveying" | "reverting")
 }
 
 /// It ended before anybody was asked: that was wanted, or something is in the way.
@@ -80,7 +80,8 @@ fn ended(looked: &Rollout, only_survey: bool, output: &Output) -> Result<()> {
 fn accept(controller: &Controller, arguments: &Arguments, looked: &Rollout, output: &Output) -> Result<Rollout> {
     let environment = &looked.environment;
     let means_it = arguments.yes_lose_data
-        || output.ask(&format!("Everything of {} in {environment} stops for the restore. Type the environment's name to go on: ", looked.app))
+        || output
+            .ask(&format!("Everything of {} in {environment} stops for the restore. Type the environment's name to go on: ", looked.app))
             == *environment;
     let steer = if means_it { Steer::Accept(Accept {}) } else { Steer::Abort(Abort {}) };
     let reason = if means_it { arguments.reason.clone() } else { "the environment's name was not typed".to_owned() };
@@ -89,5 +90,6 @@ fn accept(controller: &Controller, arguments: &Arguments, looked: &Rollout, outp
     if means_it {
         return Ok(steered);
     }
-    Err(Failure::refused(format!("that is not {environment}: nothing is restored, and nothing was stopped")).hint("ask again when you mean it"))
+    Err(Failure::refused(format!("that is not {environment}: nothing is restored, and nothing was stopped"))
+        .hint("ask again when you mean it"))
 }

@@ -25,7 +25,7 @@ pub(crate) fn loss() -> Safeguard {
     };
     let none = Vec::new;
     Safeguard::Loss(Box::new(Loss {
-        backup,
+        evidence: backup,
         looked_at: Timestamp(9),
         exact: true,
         tables: Vec::new(),
@@ -45,7 +45,8 @@ fn restore(hosts: usize, approvals: u32) -> Fleet {
         environment.gates.windows = vec![Window::try_from("mon 01:00-02:00".to_owned()).unwrap()];
     }
     let (old, new) = (release("1.0"), release("1.1"));
-    let plan = Plan::new(RolloutId(7), RolloutKind::Restore, &environment, old, Some(new.clone()), candidates(hosts, Some(&new)), true).unwrap();
+    let plan =
+        Plan::new(RolloutId(7), RolloutKind::Restore, &environment, old, Some(new.clone()), candidates(hosts, Some(&new)), true).unwrap();
     let backup = BackupName::parse("erp-r-6-5").unwrap();
     let mut fleet = Fleet::new(plan.restoring(PlannedRestore { backup, host: host_id(0), only_survey: false }));
     fleet.state.requested_by = "ada".to_owned();
