@@ -38,7 +38,7 @@ impl RestoreOutcome {
     }
 
     /// What the check of a backup would say of the same.
-    pub(crate) fn as_check(self) -> Option<CheckOutcome> {
+    pub(crate) fn into_check(self) -> Option<CheckOutcome> {
         match self {
             Self::Restored(restored) => Some(CheckOutcome::Restored(restored)),
             Self::Refused(_) | Self::Surveyed(_) | Self::Discarded { .. } | Self::Exchanged(_) => None,

@@ -134,7 +134,7 @@ impl<'a> Work<'a> {
         self.bring().await?;
         let restored = match self.script("restore").await? {
             RestoreOutcome::Refused(refusal) => return Err(refused(FailureKind::Check, &refusal)),
-            other => other.as_check().ok_or_else(|| not_of_this_run("the restore"))?,
+            other => other.into_check().ok_or_else(|| not_of_this_run("the restore"))?,
         };
         let Some(taken) = &self.taken else {
             return Ok("restored; what it was made of is not known, so it is not compared".to_owned());

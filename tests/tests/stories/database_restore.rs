@@ -29,6 +29,7 @@ fn a_dropped_column_comes_back_and_what_that_loses_is_told() {
     fleet.desk.roadstead(&["deploy", "staging", "1.2.0"]).unwrap();
     assert_eq!(fleet.serving().unwrap(), ["1.2.0", "1.2.0"]);
     let backup = fleet.desk.json(&["db", "list", "staging"]).unwrap()[0]["name"].as_str().unwrap().to_owned();
+    println!("{}", fleet.desk.roadstead(&["db", "list", "staging"]).unwrap());
     let after = accepted(&fleet);
     wait_until("others to have written for a while", SOON, || accepted(&fleet) >= after + 40).unwrap();
     edit(&fleet);
