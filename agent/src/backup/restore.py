@@ -100,8 +100,20 @@ def role(ask):
                       f"as an administrator of the server: ALTER DATABASE … OWNER TO {quoted(name)}; {NOTHING}")
 
 
+def extensions(place):
+    """Refuses where the backup makes something that this role may not make."""
+    trusted = "v.trusted" if place.major >= 13 else "v.name = 'plpgsql'"
+    beyond = place.ask(f"""SELECT e.extname::text FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_available_extension_versions v
+        ON v.name = e.extname AND v.version = e.extversion WHERE v.superuser AND NOT {trusted}
+        AND NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)""")
+    if beyond:
+        raise Refused(f"the database has extensions that a superuser alone may make: {', '.join(beyond)}",
+                      f"let the application's role be a superuser for the restore, or restore by hand (docs/recovery.md); {NOTHING}")
+
+
 def survey(place):
     role(place.ask)
+    extensions(place)
     place.beside()
     newest_tools(place.major)
     notes, ask = [], place.ask

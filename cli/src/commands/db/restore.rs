@@ -90,6 +90,8 @@ fn accept(controller: &Controller, arguments: &Arguments, looked: &Rollout, outp
     if means_it {
         return Ok(steered);
     }
+    // Whoever asks again is not told that this one has not ended.
+    watch::until(controller, steered, output, &|_| false)?;
     Err(Failure::refused(format!("that is not {environment}: nothing is restored, and nothing was stopped"))
         .hint("ask again when you mean it"))
 }
