@@ -4,6 +4,7 @@ mod analysis_section;
 pub(crate) mod backup_view;
 pub(crate) mod causes;
 mod connection;
+mod database_section;
 pub(crate) mod drift;
 pub(crate) mod environment_file;
 mod excerpt;
