@@ -208,7 +208,9 @@ impl Hands for SimHands {
             }
             sleep(span).await;
             // Some trouble comes before the work was done, some after it.
-            let (before, after) = self.roll(|chance| (chance.percent(1), chance.percent(1)));
+            // What is seldom asked for is to go wrong often enough.
+            let often = if step == StepName::Exchange { 20 } else { 1 };
+            let (before, after) = self.roll(|chance| (chance.percent(1), chance.percent(often)));
             if before && self.world.is_troubled() {
                 return Err(failed(FailureKind::Host, "no space left on device"));
             }
