@@ -1,5 +1,7 @@
 //! `roadstead-agent doctor`: looks at what only the host can see, one thing after another. Nothing is changed.
 
+mod program;
+mod secrets;
 mod traffic;
 
 use roadstead_model::{AppName, Finding, OrderOutcome, limits};
@@ -50,6 +52,11 @@ pub(crate) async fn look_at_all(layout: &Layout, config: &Path, tell: &mut dyn F
     }
     for (app, settings) in settings.iter().flat_map(|settings| &settings.traffic) {
         tell(traffic::traffic(app, settings).await);
+    }
+    if let Some(settings) = &settings {
+        for finding in secrets::secrets(layout, &settings.secrets).await {
+            tell(finding);
+        }
     }
 }
 

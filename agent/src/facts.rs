@@ -1,6 +1,6 @@
 //! What the host says of itself: read afresh from the system each time, never kept.
 
-use roadstead_model::{AppName, AppState, DiskSpace, HostFacts, HostName, PythonFact, ReleaseId, ReleaseKeys};
+use roadstead_model::{AppName, AppState, DiskSpace, HostFacts, HostName, PythonFact, ReleaseId, ReleaseKeys, limits};
 use roadstead_worker::state::States;
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::layout::Layout;
-use crate::steps::trusted_keys;
+use crate::steps::{local_variables, trusted_keys};
 
 /// Folders where interpreters are looked for.
 const PYTHON_FOLDERS: [&str; 2] = ["usr/local/bin", "usr/bin"];
@@ -56,6 +56,8 @@ pub(crate) fn look(layout: &Layout, states: &States, app: &AppName) -> AppState 
         highest: None,
         unconfirmed: false,
         drift: None,
+        // A file that is not in order, or sets more than is told, sets nothing that anybody knows of.
+        set: local_variables(layout, app).ok().filter(|set| set.len() <= limits::VARIABLES_MAX).map(|set| set.into_keys().collect()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use roadstead_model::{AppName, AppState, Failure, HostFacts, ReleaseId, ServiceName, StepDone, StepName};
+use roadstead_secrets::Providers;
 use roadstead_worker::hands::{Hands, Task};
 use roadstead_worker::leases::Leases;
 use roadstead_worker::state::States;
@@ -34,6 +35,8 @@ pub(crate) struct RealHands {
     pub(crate) host: Arc<Host>,
     pub(crate) releases: Arc<dyn ReleaseSource>,
     pub(crate) settings: Arc<Settings>,
+    /// Where the host has secrets from.
+    pub(crate) providers: Arc<Providers>,
     pub(crate) states: Arc<States>,
     /// What may run of what may run only once.
     pub(crate) leases: Arc<Leases>,
@@ -55,6 +58,7 @@ impl RealHands {
             releases: Arc::clone(&self.releases),
             output: task.output,
             settings: Arc::clone(&self.settings),
+            providers: Arc::clone(&self.providers),
             progress: task.progress,
             states: Arc::clone(&self.states),
             leases: Arc::clone(&self.leases),
@@ -187,6 +191,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (layout, releases) = (Layout::new(root.path()), Arc::<Counting>::default());
         let hands = RealHands {
+            providers: Arc::default(),
             host: Arc::new(Host::new()),
             releases: releases.clone(),
             settings: Arc::default(),

@@ -1,7 +1,9 @@
 //! Who this host is, and where its controller is: `identity/identity.pem` and `identity/controller`.
 
 use roadstead_model::{HostId, Timestamp};
-use roadstead_pki::{ClientTls, Credentials, CredentialsError, Identity as Name, PendingCredentials, TlsError, jitter_seed, renew_at};
+use roadstead_pki::{
+    ClientFiles, ClientTls, Credentials, CredentialsError, Identity as Name, PendingCredentials, TlsError, jitter_seed, renew_at,
+};
 use roadstead_worker::clock;
 use roadstead_worker::files::{FileError, create_private_folder, read_bounded, write_atomically};
 use std::path::{Path, PathBuf};
@@ -168,6 +170,12 @@ impl Identity {
 /// Whether a certificate is valid at this time.
 fn holds(credentials: &Credentials, now: Timestamp) -> bool {
     (credentials.not_before()..=credentials.not_after()).contains(&now)
+}
+
+/// The file with this host's certificate and its key, to be shown to servers outside of the fleet too, where the host's operator wants that.
+pub(crate) fn files(layout: &Layout) -> ClientFiles {
+    let path = folder(layout).join(CREDENTIALS);
+    ClientFiles { certificate: path.clone(), key: path }
 }
 
 fn folder(layout: &Layout) -> PathBuf {

@@ -105,6 +105,16 @@ impl Layout {
         self.app_state(app).join("env")
     }
 
+    /// Where secrets of releases lie.
+    pub(crate) fn secret_files(&self, app: &AppName) -> PathBuf {
+        self.app_state(app).join("secrets")
+    }
+
+    /// The secrets of a release, for systemd to read.
+    pub(crate) fn secret_file(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
+        self.secret_files(app).join(format!("{release}.env"))
+    }
+
     /// The environment file of a release.
     pub(crate) fn environment_file(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
         self.environment_files(app).join(format!("{release}.env"))

@@ -1,5 +1,6 @@
 //! `roadstead-agent run`: puts the parts together, and takes them apart again.
 
+use roadstead_secrets::Providers as SecretProviders;
 use roadstead_worker::clock::Monotonic;
 use roadstead_worker::contact::Contact;
 use roadstead_worker::files::{FileError, create_private_folder};
@@ -19,10 +20,12 @@ use crate::drift::{self, Eyes, Watch, Watcher};
 use crate::facts;
 use crate::hands::RealHands;
 use crate::host::Host;
-use crate::identity::{Identity, IdentityError};
+use crate::identity::{self, Identity, IdentityError};
 use crate::layout::Layout;
 use crate::link::{ControllerSource, Link, Renewal, TlsDial};
+use crate::logins;
 use crate::notify::{self, SystemdWatchdog};
+use crate::own_variables;
 use crate::remembered;
 use crate::settings::{Settings, SettingsError};
 
@@ -75,11 +78,13 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
         journals: remembered::journals(&layout),
         stopping: tasks.stopping().clone(),
     };
+    let secrets = Arc::new(SecretProviders::from_settings(&settings.secrets, &identity::files(&layout)));
     let hands: Arc<dyn Hands> = Arc::new(RealHands {
         layout: layout.clone(),
         host,
         releases: Arc::new(ControllerSource::new(channel.clone())),
         settings,
+        providers: Arc::clone(&secrets),
         states: Arc::clone(&states),
         leases: Arc::clone(&leases),
         blob_store: Arc::default(),
@@ -89,10 +94,15 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     tasks.spawn("traffic", balancer::run(desk, providers, Arc::clone(&outbox), tasks.clone()));
     let means = Means { hands, journals: remembered::journals(&layout), states, leases, outbox, contact, tasks: tasks.clone() };
     let (mut worker, events) = Worker::new(means);
+    let own = layout.clone();
     let on_disk = blocking(move || facts::apps_on_disk(&layout)).await;
     worker.start(on_disk).await;
     if let Some(every) = every {
         tasks.spawn("drift", Watcher::new(watch, eyes, every, events.clone()).run());
+    }
+    tasks.spawn("own variables", own_variables::run(own, events.clone(), tasks.clone()));
+    if !secrets.is_empty() {
+        tasks.spawn("logins", logins::run(secrets, tasks.clone()));
     }
     tasks.spawn("worker", worker.run(SystemdWatchdog::new()));
     tasks.spawn("link", link.run(events));

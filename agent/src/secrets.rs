@@ -1,4 +1,5 @@
-//! What an app's programs must not tell: the values that the host's operator set for it as root. Nothing that leaves the host shows them:
+//! What an app's programs must not tell: the values that the host's operator set for it as root, and those that the host's providers of
+//! secrets gave. Nothing that leaves the host shows them:
 //! where one stands in output or in a failure, the variable is named instead.
 
 use roadstead_model::hidden::Hidden;
@@ -14,6 +15,9 @@ use crate::layout::Layout;
 /// Environment files of releases that are read: more than a host keeps.
 const FILES_MAX: usize = 64;
 
+/// An environment file of a release: what a configuration and the host's file hold, with all that has to be escaped.
+const ENVIRONMENT_BYTES_MAX: u64 = 4 * limits::CONFIG_FILE_BYTES_MAX;
+
 /// The values to hide.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets(Hidden);
@@ -27,10 +31,12 @@ impl Secrets {
 
     fn read(layout: &Layout, app: &AppName) -> Self {
         let now = variables(&layout.host_variables(app));
-        if now.is_empty() {
-            return Self::default();
-        }
         let mut values: BTreeSet<(VariableName, String)> = BTreeSet::new();
+        // What providers gave is secret, whatever it is called.
+        let mut given: BTreeSet<(VariableName, String)> = BTreeSet::new();
+        for entry in std::fs::read_dir(layout.secret_files(app)).into_iter().flatten().flatten().take(FILES_MAX) {
+            given.extend(variables(&entry.path()));
+        }
         // A value that was changed meanwhile is still what the release runs with.
         for entry in std::fs::read_dir(layout.environment_files(app)).into_iter().flatten().flatten().take(FILES_MAX) {
             values.extend(variables(&entry.path()).into_iter().filter(|(name, _)| now.contains_key(name)));
@@ -38,7 +44,7 @@ impl Secrets {
         values.extend(now);
         // What every path of the app says is no secret.
         let public = layout.app(app).display().to_string();
-        let hidden = values.into_iter().filter(|(name, value)| !is_public(name) && !public.contains(value.as_str()));
+        let hidden = values.into_iter().filter(|(name, value)| !is_public(name) && !public.contains(value.as_str())).chain(given);
         Self(Hidden::new(hidden.map(|(name, value)| (format!("[value of {name}]"), value))))
     }
 
@@ -83,7 +89,7 @@ fn is_public(name: &VariableName) -> bool {
 
 /// The variables of a file; of one that is not in order, what stands behind each `=`.
 fn variables(path: &std::path::Path) -> BTreeMap<VariableName, String> {
-    let Ok(bytes) = read_bounded(path, limits::CONFIG_FILE_BYTES_MAX) else { return BTreeMap::new() };
+    let Ok(bytes) = read_bounded(path, ENVIRONMENT_BYTES_MAX) else { return BTreeMap::new() };
     let text = String::from_utf8_lossy(&bytes);
     environment_file::parse(&text).unwrap_or_else(|_| {
         let assigned = text.lines().filter_map(|line| line.split_once('='));
@@ -143,6 +149,9 @@ mod tests {
         let folder = layout.app(&app).display().to_string();
         std::fs::write(&local, format!("SECRET_KEY=\"s3cr3t-key\"\nMEDIA=\"{folder}\"\n")).unwrap();
         std::fs::write(layout.environment_files(&app).join("1.0.env"), "SECRET_KEY=\"older-s3cr3t\"\nLANG=\"de_DE.UTF-8\"\n").unwrap();
+        std::fs::create_dir_all(layout.secret_files(&app)).unwrap();
+        std::fs::write(layout.secret_files(&app).join("1.0.env"), "DB_NAME=\"given-s3cr3t\"\n").unwrap();
+        assert_eq!(Secrets::read(&layout, &app).hide("is given-s3cr3t"), "is [value of DB_NAME]");
         let text = format!("s3cr3t-key older-s3cr3t de_DE.UTF-8 {folder}/x");
         let shown = format!("[value of SECRET_KEY] [value of SECRET_KEY] de_DE.UTF-8 {folder}/x");
         assert_eq!(Secrets::read(&layout, &app).hide(&text), shown);

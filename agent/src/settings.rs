@@ -1,9 +1,11 @@
 //! The operator's settings of a host: `/etc/roadstead/agent.toml`. Absent means all defaults.
 
 mod backup;
+mod secrets;
 mod traffic;
 
-use roadstead_model::{AppName, limits, mistake};
+use roadstead_model::{AppName, ProviderName, limits, mistake};
+use roadstead_secrets::ProviderSettings;
 use roadstead_worker::files::{FileError, read_bounded};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -32,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) traffic: BTreeMap<AppName, TrafficSettings>,
     /// How backups of the databases of apps are made and kept here.
     pub(crate) backups: BTreeMap<AppName, BackupSettings>,
+    /// Where this host has secrets from.
+    pub(crate) secrets: BTreeMap<ProviderName, ProviderSettings>,
 }
 
 /// What the host's operator allows one app.
@@ -83,6 +87,7 @@ struct Fragment {
     apps: BTreeMap<AppName, AppSettings>,
     traffic: BTreeMap<AppName, Spanned<traffic::Section>>,
     backup: BTreeMap<AppName, backup::Section>,
+    secrets: BTreeMap<ProviderName, Spanned<secrets::Section>>,
 }
 
 impl Settings {
@@ -125,11 +130,18 @@ fn parse(text: &str) -> Result<Settings, String> {
         let settings = section.check().map_err(|(at, message)| mistake::located(text, at, &message))?;
         backups.insert(app, settings);
     }
+    let mut secrets = BTreeMap::new();
+    for (name, section) in fragment.secrets {
+        let at = section.span().start;
+        let settings = section.into_inner().check(at).map_err(|(at, message)| mistake::located(text, at, &message))?;
+        secrets.insert(name, settings);
+    }
     let drift_every = fragment.drift_every.map(|every| {
         let at = every.span().start;
         rhythm(every.as_ref()).map_err(|message| mistake::located(text, at, &message))
     });
-    Ok(Settings { controller: fragment.controller, drift_every: drift_every.transpose()?, apps: fragment.apps, traffic, backups })
+    let (controller, drift_every, apps) = (fragment.controller, drift_every.transpose()?, fragment.apps);
+    Ok(Settings { controller, drift_every, apps, traffic, backups, secrets })
 }
 
 /// How often something is done: a span such as `5m`, or `off`.
@@ -210,17 +222,20 @@ mod tests {
         let (section, blocks) = documented("agent.toml");
         for block in &blocks {
             let settings = read(block).unwrap();
-            assert!(!settings.apps.is_empty() || !settings.traffic.is_empty() || !settings.backups.is_empty());
+            assert_ne!(settings, Settings::default());
         }
         let tables = [
             ("", "zzzzzz = 1"),
             ("apps.APP.", "[apps.erp]\nzzzzzz = 1"),
             ("traffic.APP.", "[traffic.erp]\nprovider = \"nginx\"\nzzzzzz = 1"),
             ("backup.APP.", "[backup.erp]\nzzzzzz = 1"),
+            ("secrets.NAME.", "[secrets.vault]\nkind = \"vault\"\nzzzzzz = 1"),
         ];
         for (table, unknown) in tables {
             let error = parse(unknown).err().unwrap();
-            for key in error.split_once("known are ").unwrap().1.split(", ").filter(|key| !["apps", "traffic", "backup"].contains(key)) {
+            for key in
+                error.split_once("known are ").unwrap().1.split(", ").filter(|key| !["apps", "traffic", "backup", "secrets"].contains(key))
+            {
                 assert!(section.contains(&format!("| `{table}{key}` |")), "docs/configuration.md does not tell of {table}{key}");
             }
         }
@@ -236,6 +251,16 @@ mod tests {
             for key in error.split_once("known are ").unwrap().1.split(", ") {
                 assert!(section.contains(&format!("| `{list}{key}` |")), "docs/configuration.md does not tell of {list}{key}");
             }
+        }
+    }
+
+    #[test]
+    fn the_examples_of_the_page_about_secrets_are_read() {
+        let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/secrets.md")).unwrap();
+        let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(blocks.len() >= 3, "the examples are there");
+        for block in blocks {
+            assert!(!read(block).unwrap_or_else(|error| panic!("{block}: {}", chain(&error))).secrets.is_empty());
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) mod release;
 mod renew;
 mod restore;
 mod revert;
+mod secrets;
 pub(crate) mod serve;
 mod shared;
 pub(crate) mod stage;
@@ -40,9 +41,11 @@ pub(crate) mod util;
 pub(crate) mod venv;
 mod verify;
 
+pub(crate) use configure::local_variables;
 pub(crate) use verify::trusted_keys;
 
 use roadstead_model::{AppName, AppState, Failure, FailureKind, Order, ReleaseId, ReleaseRef, ServiceName, StepDone, StepName};
+use roadstead_secrets::Providers;
 use roadstead_worker::failure::called_off;
 use roadstead_worker::leases::Leases;
 use roadstead_worker::output::{OutputSink, ProgressSink};
@@ -77,6 +80,8 @@ pub(crate) struct StepContext {
     pub(crate) secrets: Secrets,
     /// The operator's settings of this host.
     pub(crate) settings: Arc<Settings>,
+    /// Where this host has secrets from.
+    pub(crate) providers: Arc<Providers>,
     /// Where progress is told.
     pub(crate) progress: ProgressSink,
     /// What the agent remembers of apps.

@@ -6,6 +6,7 @@
 //! the command builds releases with it, the controller stores them, the agent verifies and lays them out.
 
 pub mod arguments;
+pub mod configured;
 pub mod container;
 pub mod diff;
 pub mod ingest;
@@ -19,6 +20,7 @@ pub mod spec;
 pub mod store;
 pub mod trust;
 pub mod unpack;
+pub mod variable;
 pub mod walk;
 pub mod wheel;
 

@@ -7,18 +7,22 @@
 //!   and every host takes it.
 //! - 3: roadstead.toml may limit how long migrations wait for locks and how long their statements take. As with format 2, only a release
 //!   that says so has it.
+//! - 4: roadstead.toml may say what the values of variables are, who needs them and which are secret, and may take files from the
+//!   environment's configuration. As before, only a release that says so has it.
 
 use roadstead_model::{AppName, Digest, ReleaseId, Timestamp, Version, limits};
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{AppSpec, Django, PythonVersion, RelativePath};
+use crate::spec::{AppSpec, Django, PythonVersion, RelativePath, Variable};
 
 /// The newest manifest format that this code reads, and the one that it writes.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// The oldest format that can name what migrations do.
 const FORMAT_OF_FACTS: u32 = 2;
 /// The oldest format that can limit what migrations wait for.
 const FORMAT_OF_MIGRATION_LIMITS: u32 = 3;
+/// The oldest format that can say more of variables than that they are there.
+const FORMAT_OF_TYPES: u32 = 4;
 
 /// A release, described. Encoded as canonical JSON: fields in this order, maps sorted, no spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,7 +185,7 @@ pub enum InvalidManifest {
         spec: AppName,
     },
     /// It has a field that its format has not.
-    #[error("the manifest tells what migrations do, or limits them, which its format {0} cannot")]
+    #[error("the manifest tells what migrations do, limits them, or says what variables are, which its format {0} cannot")]
     Field(u32),
     /// It carries nothing to run with.
     #[error("the release carries neither installed packages nor wheels")]
@@ -228,7 +232,9 @@ impl Manifest {
     #[must_use]
     pub fn format_with(facts: Option<&BlobRef>, spec: &AppSpec) -> u32 {
         let is_limited = |django: &Django| django.lock_timeout.is_some() || django.statement_timeout.is_some();
-        if spec.django.as_ref().is_some_and(is_limited) {
+        if spec.variables.values().any(Variable::is_typed) || !spec.configured.is_empty() {
+            FORMAT_OF_TYPES
+        } else if spec.django.as_ref().is_some_and(is_limited) {
             FORMAT_OF_MIGRATION_LIMITS
         } else if facts.is_some() {
             FORMAT_OF_FACTS

@@ -31,6 +31,7 @@ pub(crate) fn manifest() -> Manifest {
             statics: None,
             shared: vec![],
             from_host: vec![],
+            configured: vec![],
             services: BTreeMap::new(),
             checks: Checks::default(),
             hooks: Hooks::default(),

@@ -3,6 +3,8 @@
 //! The types here are the truth of the format: reading (with file, line, column and suggestions) is in [`crate::spec`]'s
 //! `read` module, and everything that an agent runs is derived from these values and from nothing else.
 
+pub use crate::variable::{ValueType, Variable};
+pub use roadstead_model::RelativePath;
 use roadstead_model::{AppName, Millis, Selector, ServiceName, VariableName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +28,9 @@ pub struct AppSpec {
     pub shared: Vec<RelativePath>,
     /// Files that each host's operator keeps outside of the release and that are seen at these paths in it.
     pub from_host: Vec<RelativePath>,
+    /// Files that come from the environment's configuration and that are seen at these paths in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configured: Vec<RelativePath>,
     /// Services, by name.
     pub services: BTreeMap<ServiceName, Service>,
     /// Checks before and after the cutover.
@@ -45,11 +50,6 @@ pub struct PythonVersion {
     /// Such as 11.
     pub minor: u8,
 }
-
-/// A path below the app's root: no `..`, not absolute, `/` between parts, no empty part, no control characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RelativePath(String);
 
 /// A Django project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,17 +71,6 @@ pub struct Django {
 impl Django {
     /// How long a statement of a migration waits for a lock where nothing is said.
     pub const LOCK_TIMEOUT: Millis = Millis::from_secs(2);
-}
-
-/// A variable that the app reads from its environment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Variable {
-    /// Its value where the environment sets none. May be empty and may hold several lines.
-    pub default: Option<String>,
-    /// It must be set by the environment or by the host: missing ones are named before anything changes.
-    pub required: bool,
-    /// Its value is code-bearing (a module, a path to one): only the manifest may set it.
-    pub fixed: bool,
 }
 
 /// Static files.
@@ -328,15 +317,12 @@ impl ServiceKind {
     }
 }
 
-/// Why a text is no [`PythonVersion`] or [`RelativePath`].
+/// Why a text is no [`PythonVersion`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSpecText {
     /// Not `3.MINOR`.
     #[error("{0:?} is not a Python version: write major and minor, as in \"3.11\"")]
     Python(String),
-    /// Not a path below the root.
-    #[error("{0:?} is not a path below the app's root: no '..', no leading '/', no empty part")]
-    Path(String),
 }
 
 impl PythonVersion {
@@ -369,67 +355,5 @@ impl TryFrom<String> for PythonVersion {
 impl From<PythonVersion> for String {
     fn from(version: PythonVersion) -> String {
         version.to_string()
-    }
-}
-
-impl RelativePath {
-    /// The root itself.
-    #[must_use]
-    pub fn root() -> Self {
-        Self(".".to_owned())
-    }
-
-    /// Parses a path; `./` in front and `/` behind are dropped.
-    ///
-    /// # Errors
-    /// [`InvalidSpecText::Path`].
-    pub fn parse(text: &str) -> Result<Self, InvalidSpecText> {
-        let trimmed = text.trim_start_matches("./").trim_end_matches('/');
-        if trimmed.is_empty() || trimmed == "." {
-            return if text.is_empty() || text.starts_with('/') { Err(InvalidSpecText::Path(text.to_owned())) } else { Ok(Self::root()) };
-        }
-        let good = |part: &str| !part.is_empty() && part != "." && part != ".." && part.len() <= 255;
-        let fits = trimmed.len() <= roadstead_model::limits::PATH_BYTES_MAX
-            && !trimmed.starts_with('/')
-            && !trimmed.chars().any(char::is_control)
-            && trimmed.split('/').all(good);
-        if fits { Ok(Self(trimmed.to_owned())) } else { Err(InvalidSpecText::Path(text.chars().take(200).collect())) }
-    }
-
-    /// The text of the path; `.` for the root.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether it is the other path, or lies below it.
-    #[must_use]
-    pub fn is_within(&self, other: &Self) -> bool {
-        other.is_root() || self == other || self.0.strip_prefix(&other.0).is_some_and(|rest| rest.starts_with('/'))
-    }
-
-    /// Whether it is the root.
-    #[must_use]
-    pub fn is_root(&self) -> bool {
-        self.0 == "."
-    }
-}
-
-impl std::fmt::Display for RelativePath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for RelativePath {
-    type Error = InvalidSpecText;
-    fn try_from(text: String) -> Result<Self, InvalidSpecText> {
-        Self::parse(&text)
-    }
-}
-
-impl From<RelativePath> for String {
-    fn from(path: RelativePath) -> String {
-        path.0
     }
 }

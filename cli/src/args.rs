@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    admin, apply, build, bundle, completions, db, deploy, diff, doctor, env, history, host, init, key, lock, login, logs, man, plan, push,
-    release, rollback, rollout, status, support_bundle,
+    admin, apply, build, bundle, completions, config, db, deploy, diff, doctor, env, history, host, init, key, lock, login, logs, man,
+    plan, push, release, rollback, rollout, status, support_bundle,
 };
 use crate::output::Format;
 
@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Plan(plan::Arguments),
     Deploy(deploy::Arguments),
     Rollback(rollback::Arguments),
+    Config(config::Arguments),
     Db(db::Arguments),
     Lock(lock::Lock),
     Unlock(lock::Unlock),

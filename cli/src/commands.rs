@@ -5,6 +5,7 @@ pub(crate) mod apply;
 pub(crate) mod build;
 pub(crate) mod bundle;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod db;
 pub(crate) mod deploy;
 pub(crate) mod diff;
@@ -47,6 +48,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         Command::Plan(arguments) => plan::run(&arguments, output),
         Command::Deploy(arguments) => deploy::run(&arguments, output),
         Command::Rollback(arguments) => rollback::run(&arguments, output),
+        Command::Config(arguments) => config::run(&arguments, output),
         Command::Db(arguments) => db::run(&arguments, output),
         Command::Lock(arguments) => lock::lock(&arguments, output),
         Command::Unlock(arguments) => lock::unlock(&arguments, output),

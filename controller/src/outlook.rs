@@ -15,12 +15,12 @@ use roadstead_model::outlook::{
     Batch, Changes, Counts, Course, FileChanges, GateOutlook, HostOutlook, Migration, Obstacle, Outlook, PackageChange, TrafficOutlook,
     VariableChange, VariableDifference,
 };
-use roadstead_model::{BackupDemand, HostId, VariableName};
+use roadstead_model::{BackupDemand, HostId, Key, Values};
 use roadstead_rollout::{Outcome, Plan, PlannedHost, RolloutKind, State};
 use std::collections::{BTreeMap, BTreeSet};
 
 use contents::Contents;
-use roadstead_driver::{Foreseen, ReleaseRecord};
+use roadstead_driver::{Configured, Foreseen};
 
 /// Folders that are told; others are counted.
 const FOLDERS_MAX: usize = 50;
@@ -29,13 +29,13 @@ const FOLDERS_MAX: usize = 50;
 /// refuse it, in words.
 pub(crate) fn outlook(foreseen: &Foreseen, obstacles: Vec<Obstacle>, contents: &Contents, history: &[State]) -> Outlook {
     let Foreseen { environment, release, current, plan, .. } = foreseen;
-    let lists = lists(current.as_ref().map(|current| &current.manifest), &release.manifest);
+    let lists = lists(current.as_ref().map(Configured::manifest), &release.manifest);
     let variables = plan.as_ref().and_then(|plan| variables(plan, history));
     Outlook {
         environment: environment.spec.name.clone(),
         app: environment.spec.app.clone(),
-        release: release.id(),
-        current: current.as_ref().map(ReleaseRecord::id),
+        release: plan.as_ref().map_or_else(|| release.id(), |plan| plan.release.id.clone()),
+        current: current.as_ref().map(Configured::id),
         obstacles,
         gates: foreseen.gates.iter().map(|gate| GateOutlook { why: gate.why.clone(), way: gate.way.clone() }).collect(),
         notes: notes::notes(foreseen, contents, &lists),
@@ -69,7 +69,7 @@ fn course(plan: &Plan, foreseen: &Foreseen, lists: &Difference, contents: &Conte
         }
     }
     batches.iter_mut().for_each(|batch| batch.hosts.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id))));
-    let old = foreseen.current.as_ref().map(|current| &current.manifest);
+    let old = foreseen.current.as_ref().map(Configured::manifest);
     Course {
         digest: plan.digest(),
         batches,
@@ -140,26 +140,34 @@ fn files(difference: &Difference) -> FileChanges {
 
 /// Against the rollout that brought what runs. Nothing is compared where that one is not known any more.
 fn variables(plan: &Plan, history: &[State]) -> Option<Vec<VariableDifference>> {
-    let nothing = BTreeMap::new();
     let before = match &plan.previous {
-        None => &nothing,
+        None => BTreeMap::new(),
         Some(previous) => {
             let brought = |state: &&State| {
                 let earlier = &state.plan;
                 earlier.kind == RolloutKind::Rollout && earlier.release == *previous && state.outcome() == Some(Outcome::Done)
             };
-            &history.iter().find(brought)?.plan.variables
+            said(&history.iter().find(brought)?.plan)
         }
     };
-    let names: BTreeSet<&VariableName> = before.keys().chain(plan.variables.keys()).collect();
-    let compared = names.into_iter().filter_map(|name| {
-        let change = match (before.get(name), plan.variables.get(name)) {
+    let now = said(plan);
+    let keys: BTreeSet<&Key> = before.keys().chain(now.keys()).collect();
+    let compared = keys.into_iter().filter_map(|key| {
+        let change = match (before.get(key), now.get(key)) {
             (None, _) => VariableChange::Set,
             (_, None) => VariableChange::Removed,
             (old, new) if old != new => VariableChange::Changed,
             _ => return None,
         };
-        Some(VariableDifference { name: name.clone(), change })
+        Some(VariableDifference { name: key.clone(), change })
     });
     Some(compared.collect())
+}
+
+/// What a plan says to its hosts of each thing: to all, and to some instead.
+fn said(plan: &Plan) -> BTreeMap<Key, (Option<String>, Vec<String>)> {
+    let layers: Vec<&Values> = std::iter::once(&plan.values).chain(&plan.overrides).collect();
+    let keys: BTreeSet<Key> = layers.iter().flat_map(|values| values.entries()).map(|(key, _)| key).collect();
+    let of = |key: &Key| (plan.values.get(key), plan.overrides.iter().filter_map(|values| values.get(key)).collect());
+    keys.into_iter().map(|key| (key.clone(), of(&key))).collect()
 }

@@ -4,6 +4,9 @@
 //! someone made is in the history with who made it: both are one transaction.
 
 mod admins;
+#[cfg(test)]
+pub(crate) mod before;
+mod configurations;
 mod environments;
 mod events;
 mod hosts;
@@ -26,11 +29,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
 
+pub(crate) use configurations::{Edit, NotSet};
 pub(crate) use environments::Applied;
 pub(crate) use events::EventRecord;
 pub(crate) use hosts::CertificateRecord;
 pub(crate) use roadstead_driver::{
-    Changes, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, SignatureRecord, printable,
+    Changes, ConfigurationRecord, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, Runs,
+    SignatureRecord, printable,
 };
 pub(crate) use tokens::{NewToken, TokenPurpose, TokenRefused};
 
@@ -150,7 +155,9 @@ impl Store {
                 sqlx::query(raise).bind("term").bind(signed(TERMS_JUMP)).execute(batch.connection().await?).await?;
                 let set = sqlx::AssertSqlSafe(format!("{sql} ?2"));
                 sqlx::query(set).bind("rollouts").bind(floor).execute(batch.connection().await?).await?;
-                sqlx::query("UPDATE environments SET current = NULL, previous = NULL").execute(batch.connection().await?).await?;
+                sqlx::query("UPDATE environments SET current = NULL, previous = NULL, current_id = NULL, previous_id = NULL")
+                    .execute(batch.connection().await?)
+                    .await?;
                 // What hosts said of their leases may have been taken back since.
                 sqlx::query("UPDATE leases SET keeps = 0").execute(batch.connection().await?).await?;
                 let text = format!("restored from a backup: the next rollout is r-{}", floor.saturating_add(1));

@@ -1,5 +1,6 @@
 //! The driver with fake hosts: a rollout to its end, one that goes back, a restart in the middle, a rollback, one that comes level.
 
+mod configuration;
 mod drift;
 mod gates;
 mod planning;
@@ -101,7 +102,7 @@ impl Rig {
     }
 
     async fn prepare(&self, hosts: usize, releases: &[&str]) {
-        self.store.apply(environment(), "admin:ada".to_owned(), clock::now()).await.unwrap();
+        self.store.apply(environment(), "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
         for version in releases {
             self.store.publish(release(version), clock::now()).await.unwrap();
         }
@@ -206,8 +207,9 @@ impl Rig {
             loop {
                 newest.mark_unchanged();
                 let records = self.store.rollouts("staging", 1).await.unwrap();
-                let plan = &records[0].state.plan;
-                if plan.rollout > after && plan.kind == roadstead_rollout::RolloutKind::Level {
+                let newest_plan = records.first().map(|record| &record.state.plan);
+                let level = |plan: &&roadstead_rollout::Plan| plan.rollout > after && plan.kind == roadstead_rollout::RolloutKind::Level;
+                if let Some(plan) = newest_plan.filter(level) {
                     return plan.rollout;
                 }
                 newest.changed().await.unwrap();
@@ -217,7 +219,7 @@ impl Rig {
     }
 
     async fn current(&self) -> Option<roadstead_model::Digest> {
-        self.store.environment(&environment().name, &app()).await.unwrap().unwrap().current
+        self.store.environment(&environment().name, &app()).await.unwrap().unwrap().current.map(|current| current.release.manifest)
     }
 }
 

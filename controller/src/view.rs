@@ -18,6 +18,7 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
         environment: plan.environment.to_string(),
         app: plan.app.to_string(),
         release: plan.release.id.to_string(),
+        configuration: plan.configuration,
         previous: plan.previous.as_ref().map(|r| r.id.to_string()).unwrap_or_default(),
         kind: kind(plan.kind).to_owned(),
         phase: state.phase.word().to_owned(),

@@ -8,8 +8,8 @@ use std::fmt;
 
 use crate::Millis;
 
-/// Under this name the values of variables stand.
-const VARIABLES: &str = "variables.";
+/// Under these names the values of a configuration stand.
+const CONFIGURED: [&str; 4] = ["variables.", "secrets.", "files.", "overrides."];
 
 /// One field that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { field, before, after } = self;
         let words = |side: &Option<String>| side.clone().unwrap_or_else(|| "nothing".to_owned());
-        match (field.starts_with(VARIABLES), before, after) {
+        match (CONFIGURED.iter().any(|name| field.starts_with(name)), before, after) {
             (true, None, _) => write!(f, "{field}: set"),
             (true, _, None) => write!(f, "{field}: removed"),
             (true, ..) => write!(f, "{field}: changed"),
@@ -60,8 +60,8 @@ fn collect(path: &str, before: &Value, after: &Value, found: &mut Vec<Difference
     for name in names {
         let path = match path {
             "" => name.replace('_', "-"),
-            // The name of a variable is the app's.
-            "variables" => format!("{path}.{name}"),
+            // The name of a variable is the app's, and that of a file.
+            _ if path.ends_with("variables") || path.ends_with("secrets") || path.ends_with("files") => format!("{path}.{name}"),
             _ => format!("{path}.{}", name.replace('_', "-")),
         };
         collect(&path, old.get(name).unwrap_or(&Value::Null), new.get(name).unwrap_or(&Value::Null), found);

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::{
-    Analysis, AppName, DatabasePolicy, DriftPolicy, EnvironmentName, Gates, LeaseSpan, Millis, Selector, Strategy, Traffic, VariableName,
+    Analysis, AppName, DatabasePolicy, DriftPolicy, EnvironmentName, Gates, Layer, LeaseSpan, Millis, RelativePath, SecretRef, Selector,
+    Strategy, Traffic, VariableName,
 };
 
 /// An environment of one app.
@@ -51,6 +52,15 @@ pub struct EnvironmentSpec {
     /// Values of variables that releases declare. No secrets: those lie on the hosts.
     #[serde(default)]
     pub variables: BTreeMap<VariableName, String>,
+    /// Secrets that releases declare, by where each host finds them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<VariableName, SecretRef>,
+    /// Files that releases declare, by their paths within the app.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<RelativePath, String>,
+    /// What hosts with certain labels are told instead, or beside that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Layer>,
 }
 
 const fn default_bake() -> Millis {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{AppName, Drift, Fence, HostName, ReleaseId, ServiceName};
+use crate::{AppName, Drift, Fence, HostName, ReleaseId, ServiceName, VariableName};
 
 /// What a host says of itself. Never trusted for identity or labels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,9 @@ pub struct AppState {
     /// known, and from agents that do not tell.
     #[serde(default)]
     pub listed: Option<BTreeSet<ServiceName>>,
+    /// Variables that the host's own file sets for it, by their names; absent from agents that do not tell.
+    #[serde(default)]
+    pub set: Option<BTreeSet<VariableName>>,
     /// Where it differs from what was deployed; absent while nobody has looked since its last order, and from agents that do not look.
     #[serde(default)]
     pub drift: Option<Drift>,

@@ -22,6 +22,10 @@ impl InvalidName {
     }
 }
 
+fn hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr) => {
         $(#[$doc])*
@@ -126,16 +130,28 @@ name!(
         && !t.contains("..")
 );
 name!(
-    /// A release as a folder and instance name: `VERSION-` and the first twelve hex digits of the manifest's digest.
-    ReleaseId, "release id", "a version, '-' and twelve hex digits",
-    |t| t.rsplit_once('-').is_some_and(|(version, hex)| {
-        Version::parse(version).is_ok() && hex.len() == 12 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    /// A configuration by its content: the first eight hex digits of its digest.
+    ConfigurationId, "configuration id", "eight hex digits",
+    |t| hex(t, 8)
+);
+name!(
+    /// A release as a folder and instance name: `VERSION-` and the first twelve hex digits of the manifest's digest; where it runs with a
+    /// configuration, `_` and the name of that.
+    ReleaseId, "release id", "a version, '-', twelve hex digits, and perhaps '_' with the eight of a configuration",
+    |t| t.rsplit_once('-').is_some_and(|(version, rest)| {
+        let (digest, configuration) = rest.split_once('_').map_or((rest, None), |(digest, configuration)| (digest, Some(configuration)));
+        Version::parse(version).is_ok() && hex(digest, 12) && configuration.is_none_or(|configuration| hex(configuration, 8))
     })
 );
 name!(
     /// The name of a backup, such as `erp-r-12-1795781882`: it becomes a file name on the host that keeps it.
     BackupName, "name of a backup", "1 to 80 characters of lower-case letters, digits and '-', a letter or digit first",
     |t| slug(t, 80, b"-")
+);
+name!(
+    /// The name that a host gives to one of its sources of secrets, such as `vault`.
+    ProviderName, "name of a provider of secrets", "1 to 24 characters of lower-case letters, digits and '-', a letter or digit first",
+    |t| slug(t, 24, b"-")
 );
 name!(
     /// The name of an environment variable that a release declares.
@@ -164,10 +180,39 @@ impl ReleaseId {
         Self(format!("{version}-{}", &hex[..12]))
     }
 
+    /// The release by itself, without the configuration that it runs with.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        self.with(None)
+    }
+
+    /// The same release with another configuration, or with none.
+    #[must_use]
+    pub fn with(&self, configuration: Option<&ConfigurationId>) -> Self {
+        let digits = self.0.rfind('-').map_or(0, |dash| dash + 1);
+        let bare = self.0[digits..].find('_').map_or(self.0.as_str(), |end| &self.0[..digits + end]);
+        Self(configuration.map_or_else(|| bare.to_owned(), |configuration| format!("{bare}_{configuration}")))
+    }
+
+    /// The configuration that it runs with.
+    #[must_use]
+    pub fn configuration(&self) -> Option<ConfigurationId> {
+        let (_, rest) = self.0.rsplit_once('-')?;
+        rest.split_once('_').map(|(_, configuration)| ConfigurationId(configuration.to_owned()))
+    }
+
     /// The version part.
     #[must_use]
     pub fn version(&self) -> &str {
         self.0.rsplit_once('-').map_or(self.0.as_str(), |(version, _)| version)
+    }
+}
+
+impl ConfigurationId {
+    /// The name of the configuration with this digest.
+    #[must_use]
+    pub fn of(content: &crate::Digest) -> Self {
+        Self(content.to_string()[..8].to_owned())
     }
 }
 
@@ -212,7 +257,23 @@ mod tests {
         let id = ReleaseId::of(&version, &crate::Digest::of(b"x"));
         assert_eq!(id.version(), "1.1.0-3-gabc");
         assert_eq!(ReleaseId::parse(id.as_str()).unwrap(), id);
-        for bad in ["1.0", "../x-0123456789ab", "1.0-0123456789AB", "1.0-0123", "-0123456789ab"] {
+        let configured = id.with(Some(&ConfigurationId::parse("01234abc").unwrap()));
+        assert_eq!(configured.as_str(), format!("{id}_01234abc"));
+        assert_eq!(ReleaseId::parse(configured.as_str()).unwrap(), configured);
+        assert_eq!((configured.bare(), configured.version()), (id.clone(), "1.1.0-3-gabc"));
+        assert_eq!((configured.configuration().unwrap().as_str(), id.configuration()), ("01234abc", None));
+        for bad in [
+            "1.0",
+            "../x-0123456789ab",
+            "1.0-0123456789AB",
+            "1.0-0123",
+            "-0123456789ab",
+            "1.0-0123456789ab_",
+            "1.0-0123456789ab.01234567",
+            "1.0-0123456789ab_0123456",
+            "1.0-0123456789ab_0123456g",
+            "1.0-0123456789ab_01234567_01234567",
+        ] {
             assert!(ReleaseId::parse(bad).is_err(), "{bad}");
         }
     }

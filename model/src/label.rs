@@ -151,6 +151,21 @@ impl Selector {
         Ok(Self(terms))
     }
 
+    /// The same hosts, in the one spelling that all have which mean them term by term.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let mut terms = self.0.clone();
+        for term in &mut terms {
+            if let Term::In(_, values) | Term::NotIn(_, values) = term {
+                values.sort();
+                values.dedup();
+            }
+        }
+        terms.sort_by_key(|term| Self(vec![term.clone()]).to_string());
+        terms.dedup();
+        Self(terms)
+    }
+
     /// Whether a host with these labels is meant.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {

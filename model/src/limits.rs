@@ -72,8 +72,22 @@ pub const SIGNATURES_MAX: usize = 16;
 pub const SERVICES_MAX: usize = 32;
 /// Variables that an app declares.
 pub const VARIABLES_MAX: usize = 256;
+/// The path of a secret in a reference to it.
+pub const SECRET_PATH_BYTES_MAX: usize = 512;
+/// One part of such a path.
+pub const SECRET_SEGMENT_BYTES_MAX: usize = 128;
+/// Parts of such a path.
+pub const SECRET_SEGMENTS_MAX: usize = 16;
+/// The key of a value within a secret.
+pub const SECRET_KEY_BYTES_MAX: usize = 128;
 /// The value of one variable.
 pub const VARIABLE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// All that an environment's configuration says: it stands in every plan, and travels in one message.
+pub const CONFIGURATION_BYTES_MAX: usize = 256 * 1024;
+/// Values of an environment's configuration.
+pub const CONFIGURATION_ENTRIES_MAX: usize = 512;
+/// Files that an app takes from its configuration.
+pub const CONFIGURED_FILES_MAX: usize = 64;
 /// One gRPC message.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// One part of a blob on the wire.

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::{AppName, BackupDemand, BackupName, Digest, EnvironmentName, Millis, ReleaseId, RolloutId, ServiceName, VariableName};
+use crate::{
+    AppName, BackupDemand, BackupName, Digest, EnvironmentName, Millis, RelativePath, ReleaseId, RolloutId, SecretRef, ServiceName,
+    VariableName,
+};
 
 /// What keeps an old order from acting: the controller's term, then the rollout (generation), then the order's place in it.
 ///
@@ -69,6 +72,12 @@ pub enum OrderKind {
         release: ReleaseRef,
         /// Values for variables that the release's manifest declares; others are refused.
         variables: BTreeMap<VariableName, String>,
+        /// Where variables that the release's manifest declares as secrets have their values from: each host finds them by itself.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        secrets: BTreeMap<VariableName, SecretRef>,
+        /// Files that the release's manifest takes from the configuration, by their paths within the app; others are refused.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        files: BTreeMap<RelativePath, String>,
         /// Services of which this host runs the environment's only instance (beat).
         singletons: Vec<ServiceName>,
         /// Releases to keep on disk beside current and previous.

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Analysis, AppName, BackupDemand, Digest, EnvironmentName, HostId, HostName, Millis, OnFailure, Promotion, ReleaseId, RolloutId,
-    ServiceName, StepName, Timeouts, VariableName,
+    Analysis, AppName, BackupDemand, Digest, EnvironmentName, HostId, HostName, Key, Millis, OnFailure, Promotion, ReleaseId, RolloutId,
+    ServiceName, StepName, Timeouts,
 };
 
 /// What would become of a release in an environment.
@@ -255,7 +255,7 @@ pub struct Changes {
     pub packages: Vec<PackageChange>,
     /// Migrations that only the release that runs has: the database may be ahead of the new code.
     pub lost_migrations: Vec<String>,
-    /// Variables that the app is given, by name: against the rollout that brought what runs. Absent where that one is not known.
+    /// What the configuration says to the app: against the rollout that brought what runs. Absent where that one is not known.
     pub variables: Option<Vec<VariableDifference>>,
 }
 
@@ -300,11 +300,11 @@ pub struct PackageChange {
     pub after: Option<String>,
 }
 
-/// A variable that changes. Its values are not told.
+/// Something that the configuration says, and that changes. Its values are not told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VariableDifference {
-    /// Its name.
-    pub name: VariableName,
+    /// Which.
+    pub name: Key,
     /// How.
     pub change: VariableChange,
 }

@@ -44,7 +44,7 @@ pub use files::FileError;
 pub use join_token::{InvalidJoinToken, JoinToken, TokenHash};
 pub use limits::{CONNECT_DEADLINE, HANDSHAKE_DEADLINE};
 pub use name::{Identity, InvalidIdentity};
-pub use outside::OutsideTls;
+pub use outside::{ClientFiles, OutsideTls};
 pub use pin::{InvalidPin, KeyPin};
 pub use profile::{ADMIN_LIFETIME, CONTROLLER_LIFETIME, CONTROLLER_SERVER_NAME, HOST_LIFETIME, default_lifetime};
 pub use refusal::Refusal;

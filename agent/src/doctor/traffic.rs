@@ -2,12 +2,11 @@
 
 use roadstead_model::{AppName, Finding, HostName};
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::balancer::haproxy::{Client, HaProxy, Server};
 use crate::balancer::nginx;
+use crate::doctor::program::program_of_root;
 use crate::settings::{CommandSettings, HaProxySettings, NginxSettings, TrafficSettings};
 
 const CHECK: &str = "traffic";
@@ -79,42 +78,17 @@ fn nginx(app: &AppName, settings: &NginxSettings, program: &Path) -> Finding {
     }
 }
 
-/// Whoever can change the command, or put another in its place, can do what it can.
 fn command(app: &AppName, settings: &CommandSettings) -> Finding {
     let program = Path::new(settings.words.first().map_or("", String::as_str));
-    let path = program.display();
-    let hint = format!("it must belong to root alone: chown root: {path} && chmod 755 {path}; and so must the folders above it");
-    let real = match fs::canonicalize(program) {
-        Ok(real) => real,
-        Err(error) => return Finding::failed(CHECK, format!("{app}: the command {path}: {error}"), "correct `command` in agent.toml"),
-    };
-    match fs::metadata(&real) {
-        Ok(metadata) if metadata.is_file() && metadata.mode() & 0o111 != 0 => {}
-        _ => return Finding::failed(CHECK, format!("{app}: the command {path} cannot be executed"), format!("chmod 755 {path}")),
-    }
-    match real.ancestors().find(|part| !only_roots(part)) {
-        Some(part) => {
-            Finding::failed(CHECK, format!("{app}: others than root can change {}, which runs as the command", part.display()), hint)
-        }
-        None => Finding::ok(CHECK, format!("{app}: the command {path} can be run")),
-    }
-}
-
-fn only_roots(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| {
-        // In a folder like /tmp nobody replaces what is somebody else's.
-        let sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0;
-        metadata.uid() == 0 && (metadata.mode() & 0o022 == 0 || sticky)
-    })
+    program_of_root(CHECK, app.as_str(), program)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use roadstead_model::Verdict;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::fs;
     use std::path::PathBuf;
-    use std::time::Duration;
 
     fn app() -> AppName {
         AppName::parse("erp").unwrap()
@@ -161,22 +135,5 @@ mod tests {
         assert_eq!(look().verdict, Verdict::Failed);
         fs::write(&file, "# written by roadstead-agent\n").unwrap();
         assert!(look().says.contains("is in"));
-    }
-
-    #[test]
-    fn a_command_that_others_can_change_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("elb");
-        let settings =
-            |path: &Path| CommandSettings { words: vec![path.display().to_string()], within: Duration::from_secs(1), user: None };
-        assert_eq!(command(&app(), &settings(&path)).verdict, Verdict::Failed);
-        fs::write(&path, "#!/bin/sh\n").unwrap();
-        for (mode, says) in [(0o644, "cannot be executed"), (0o775, "others than root"), (0o757, "others than root")] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let finding = command(&app(), &settings(&path));
-            assert!(finding.verdict == Verdict::Failed && finding.says.contains(says), "{mode:o}: {finding:?}");
-        }
-        assert_eq!(command(&app(), &settings(Path::new("/bin/sh"))).verdict, Verdict::Ok);
-        assert_eq!(command(&app(), &settings(Path::new("/bin"))).verdict, Verdict::Failed);
     }
 }

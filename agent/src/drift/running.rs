@@ -149,7 +149,7 @@ mod tests {
 
     fn world() -> (tempfile::TempDir, Layout, Release) {
         let root = tempfile::tempdir().unwrap();
-        let (layout, release) = (Layout::new(root.path()), Release::new(samples::manifest("1.0")));
+        let (layout, release) = (Layout::new(root.path()), samples::release("1.0"));
         fs::create_dir_all(release.tree(&layout)).unwrap();
         fs::create_dir_all(layout.sockets(release.app())).unwrap();
         symlink(Path::new("releases").join(release.id.as_str()), layout.current(release.app())).unwrap();

@@ -31,7 +31,7 @@ pub(crate) fn code(layout: &Layout, release: &Release) -> Vec<Tree> {
     for path in &spec.shared {
         lay(path, layout.shared(release.app()).join(path.as_str()));
     }
-    for path in &spec.from_host {
+    for path in spec.from_host.iter().chain(&spec.configured) {
         lay(path, layout.placed_of(release.app(), &release.id).join(path.as_str()));
     }
     let collected = layout.collected_of(release.app(), &release.id);

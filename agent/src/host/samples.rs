@@ -56,7 +56,7 @@ pub(crate) fn name(text: &str) -> ServiceName {
 }
 
 pub(crate) fn spec() -> AppSpec {
-    let variable = |required, default: Option<&str>| Variable { default: default.map(Into::into), required, fixed: false };
+    let variable = |required, default: Option<&str>| Variable { default: default.map(Into::into), required, ..Variable::default() };
     AppSpec {
         name: app(),
         python: PythonVersion::parse("3.11").unwrap(),
@@ -69,6 +69,7 @@ pub(crate) fn spec() -> AppSpec {
         statics: None,
         shared: vec![RelativePath::parse("media").unwrap()],
         from_host: vec![],
+        configured: vec![],
         services: BTreeMap::from([
             (name("web"), service(gunicorn())),
             (name("worker"), service(worker())),
@@ -91,6 +92,12 @@ pub(crate) fn check(path: &str) -> HttpCheck {
         within: Millis::from_secs(5),
         successes: 1,
     }
+}
+
+/// A release with that manifest, and no configuration.
+pub(crate) fn release(version: &str) -> crate::steps::release::Release {
+    let manifest = manifest(version);
+    crate::steps::release::Release::new(manifest.release_id(), manifest)
 }
 
 pub(crate) fn manifest(version: &str) -> Manifest {

@@ -285,7 +285,7 @@ pub(super) fn word(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn within(text: &str) -> Result<Duration, String> {
+pub(super) fn within(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{} is no time for a command: write 1s to {}s", shown(text), WITHIN_MAX.as_secs());
     let (digits, factor) = match (text.strip_suffix('s'), text.strip_suffix('m')) {
         (Some(digits), _) => (digits, 1),

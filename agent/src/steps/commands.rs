@@ -52,7 +52,7 @@ pub(crate) async fn run(
         user: Some(account.name),
         working_directory: below(&release.root(layout), &release.manifest.spec.steps.working_directory),
         environment: vec![format!("ROADSTEAD_STEP={}", task.step)],
-        environment_files: vec![release.environment_file(layout)],
+        environment_files: release.environment_files(layout),
         writable,
         hidden: vec![layout.agent_state(), layout.configuration()],
         within: task.within.to_duration(),

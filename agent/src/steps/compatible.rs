@@ -87,7 +87,9 @@ async fn before(context: &StepContext, serving: &Release) -> Option<Before> {
     let path = context.layout.checks_before(&context.order.app);
     let text = disk(move || read_bounded(&path, FILE_BYTES_MAX).map_err(|error| on_disk(&error))).await.ok()?;
     let before: Before = serde_json::from_slice(&text).ok()?;
-    (before.serving == serving.id && before.comes == context.order.kind.release().id).then_some(before)
+    // A change of configuration makes no other schema.
+    let comes = &context.order.kind.release().id;
+    (before.serving.bare() == serving.id.bare() && before.comes.bare() == comes.bare()).then_some(before)
 }
 
 /// One health or smoke check of what serves.

@@ -1,9 +1,10 @@
 //! Configure: the release's environment file, its units and the folders of its sockets. Nothing that serves is touched.
 
 use roadstead_bundle::spec::Service;
-use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId, ServiceName, VariableName, limits};
+use roadstead_model::{AppName, Failure, FailureKind, OrderKind, ReleaseId, SecretRef, ServiceName, VariableName, limits};
 use roadstead_worker::files::{create_private_folder, read_bounded, write_atomically};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StepContext;
@@ -12,6 +13,7 @@ use super::environment::{Sources, complete, declared};
 use super::fitness;
 use super::placed;
 use super::release::{Release, Role, below, role};
+use super::secrets;
 use super::stage::Stage;
 use super::util::{disk, on_disk};
 use crate::host::argv::{ArgvInput, Bind, argv};
@@ -25,16 +27,21 @@ const SEES_NEW_UNITS_SINCE: u32 = 246;
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Prepare { release, variables, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let OrderKind::Prepare { release, variables, secrets: places, files, .. } = &context.order.kind else {
+        return Ok("nothing to do".to_owned());
+    };
     let release = context.whole_release(release)?;
     fitness::check(&context.stage(), &release).await?;
-    let (layout, variables, app) = (context.layout.clone(), variables.clone(), context.order.app.clone());
+    let found = secrets::find(&context.providers, &context.layout, &release, places, &context.cancelled).await?;
+    let (note, places) = (secrets::told(&found), places.clone());
+    let (layout, variables, files, app) = (context.layout.clone(), variables.clone(), files.clone(), context.order.app.clone());
     let (release_id, units) = (release.id.clone(), units_that_start(&release));
     let written = disk(move || {
         let account = account::of(&layout, &app)?;
-        let variables = write_environment(&layout, &release, &variables)?;
+        let variables = write_environment(&layout, &release, &variables, &places)?;
+        found.write(&layout, &release)?;
         make_folders(&layout, &release, &account)?;
-        placed::place(&layout, &release, &account)?;
+        placed::place(&layout, &release, &files, &account)?;
         let units = write_units(&layout, &release, &account)?;
         Ok(Written { variables, units })
     })
@@ -53,7 +60,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     if serves || !seen || written.units.iter().any(|unit| unit.replaced) {
         systemd.daemon_reload().await.map_err(|error| error.failure())?;
     }
-    Ok(format!("{} variables, {} units", written.variables, paths.len()))
+    Ok(format!("{} variables, {} units{note}", written.variables, paths.len()))
 }
 
 /// The units of a release that are started, sockets among them.
@@ -98,8 +105,8 @@ struct WrittenUnit {
 }
 
 /// What the host's operator set for the app; nothing when there is no file.
-pub(crate) fn local_variables(layout: &Layout, release: &Release) -> Result<BTreeMap<VariableName, String>, Failure> {
-    let path = layout.host_variables(release.app());
+pub(crate) fn local_variables(layout: &Layout, app: &AppName) -> Result<BTreeMap<VariableName, String>, Failure> {
+    let path = layout.host_variables(app);
     let hint = format!("correct {} on the host, as root", path.display());
     let bytes = match read_bounded(&path, limits::CONFIG_FILE_BYTES_MAX) {
         Err(error) if error.is_missing() => return Ok(BTreeMap::new()),
@@ -115,11 +122,13 @@ pub(crate) fn variables(
     layout: &Layout,
     release: &Release,
     ordered: &BTreeMap<VariableName, String>,
+    secrets: &BTreeMap<VariableName, SecretRef>,
 ) -> Result<BTreeMap<VariableName, String>, Failure> {
     let spec = &release.manifest.spec;
-    let local = local_variables(layout, release)?;
+    let local = local_variables(layout, release.app())?;
     let local_file = layout.host_variables(release.app());
-    let declared = declared(&Sources { spec, ordered, local: &local, local_file: &local_file })?;
+    let runs: BTreeSet<&ServiceName> = release.services().map(|(name, _)| name).collect();
+    let declared = declared(&Sources { spec, ordered, secrets, local: &local, local_file: &local_file, runs: &runs })?;
     let mut overridable = vec![
         ("LANG", "C.UTF-8".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
@@ -139,13 +148,18 @@ pub(crate) fn variables(
     Ok(complete(declared, &overridable, &fixed))
 }
 
-fn write_environment(layout: &Layout, release: &Release, ordered: &BTreeMap<VariableName, String>) -> Result<usize, Failure> {
-    let variables = variables(layout, release, ordered)?;
+fn write_environment(
+    layout: &Layout,
+    release: &Release,
+    ordered: &BTreeMap<VariableName, String>,
+    secrets: &BTreeMap<VariableName, SecretRef>,
+) -> Result<usize, Failure> {
+    let variables = variables(layout, release, ordered, secrets)?;
     create_private_folder(&layout.environment_files(release.app())).map_err(|error| on_disk(&error))?;
     let write = |path: &Path, variables: &BTreeMap<VariableName, String>| {
         let hint = "correct the value in the environment or on the host";
         let text = environment_file::render(variables).map_err(|error| Failure::new(FailureKind::Unfit, error.to_string(), hint))?;
-        write_atomically(path, text.as_bytes(), 0o600).map_err(|error| on_disk(&error))
+        write_when_other(path, &text)
     };
     write(&release.environment_file(layout), &variables)?;
     for (name, service) in release.services() {
@@ -154,6 +168,15 @@ fn write_environment(layout: &Layout, release: &Release, ordered: &BTreeMap<Vari
         write(&layout.service_environment_file(release.app(), &release.id, name), &own)?;
     }
     Ok(variables.len())
+}
+
+/// Writes a file of root's alone, unless it says so already: what was started since its last change need not be started again.
+pub(super) fn write_when_other(path: &Path, text: &str) -> Result<(), Failure> {
+    let is_own = std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o600);
+    if is_own && std::fs::read_to_string(path).is_ok_and(|before| before == text) {
+        return Ok(());
+    }
+    write_atomically(path, text.as_bytes(), 0o600).map_err(|error| on_disk(&error))
 }
 
 /// The folders that processes write to.
@@ -246,7 +269,8 @@ fn unit_text(
     if socket.is_some() {
         writable.push(layout.service_sockets(app, name));
     }
-    let environment_files = [release.environment_file(layout), layout.service_environment_file(app, &release.id, name)];
+    let mut environment_files = release.environment_files(layout);
+    environment_files.push(layout.service_environment_file(app, &release.id, name));
     Ok(service_unit(&UnitInput {
         app,
         name,

@@ -1,6 +1,6 @@
 //! Fetch: the manifest and the blobs that the host lacks. Nothing is fetched for a manifest that is not trusted.
 
-use roadstead_bundle::manifest::{Manifest, TreeRef};
+use roadstead_bundle::manifest::TreeRef;
 use roadstead_bundle::store::{Form, Store};
 use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind, size};
 use roadstead_worker::files::{create_private_folder, write_atomically};
@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let trees = fit::trees(&manifest, &way);
         room_for(&layout, &trees)?;
         let roots: Vec<Digest> = trees.into_iter().map(|tree| tree.root).collect();
-        clear_damaged(&layout, &app, manifest.clone(), &roots)?;
+        clear_damaged(&layout, &app, Release::new(release.id.clone(), manifest.clone()), &roots)?;
         Ok(roots)
     })
     .await?;
@@ -51,8 +51,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
 }
 
 /// Whoever wrote into files of the serving release wrote into the store, with which they share their bytes: what was hurt is fetched again.
-fn clear_damaged(layout: &Layout, app: &AppName, manifest: Manifest, roots: &[Digest]) -> Result<(), Failure> {
-    let release = Release::new(manifest);
+fn clear_damaged(layout: &Layout, app: &AppName, release: Release, roots: &[Digest]) -> Result<(), Failure> {
     if !release.tree(layout).is_dir() {
         return Ok(());
     }

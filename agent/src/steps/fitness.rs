@@ -4,14 +4,21 @@
 use roadstead_bundle::spec::ServiceKind;
 use roadstead_model::{AppName, Failure, FailureKind, ServiceName};
 use std::net::SocketAddr;
+use std::path::Path;
 
 use super::release::{Release, Role, role};
 use super::stage::Stage;
 use crate::host::ports::{holders, in_the_way};
 
+/// The longest path of a socket, and its end.
+const SOCKET_PATH_BYTES: usize = 108;
+
 /// Asks for every service.
 pub(crate) async fn check(stage: &Stage<'_>, release: &Release) -> Result<(), Failure> {
     for (name, service) in release.services() {
+        if matches!(role(service), Role::WebUnix | Role::WebTcp(_)) {
+            has_a_name(&stage.layout.stand_in_socket(release.app(), name, &release.id))?;
+        }
         if let ServiceKind::Units { units, .. } = &service.kind {
             for unit in units {
                 permitted(stage.own_units, stage.app, unit)?;
@@ -23,6 +30,16 @@ pub(crate) async fn check(stage: &Stage<'_>, release: &Release) -> Result<(), Fa
         }
     }
     Ok(())
+}
+
+/// Whether a socket can have its name: `sun_path` has 108 bytes, a NUL at its end among them (unix(7)).
+fn has_a_name(socket: &Path) -> Result<(), Failure> {
+    let length = socket.as_os_str().len();
+    if length < SOCKET_PATH_BYTES {
+        return Ok(());
+    }
+    let summary = format!("{} is {length} bytes long, and a socket's path has at most {}", socket.display(), SOCKET_PATH_BYTES - 1);
+    Err(Failure::new(FailureKind::Unfit, summary, "build the release with a shorter version, or give the service a shorter name"))
 }
 
 /// Whether the host's operator lets the app's releases touch a unit.
@@ -64,6 +81,12 @@ async fn port_is_free(stage: &Stage<'_>, release: &Release, name: &ServiceName, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sockets_have_names_that_the_kernel_takes() {
+        assert!(has_a_name(Path::new(&"x".repeat(107))).is_ok());
+        assert!(has_a_name(Path::new(&"x".repeat(108))).unwrap_err().summary.contains("at most 107"));
+    }
 
     #[test]
     fn only_units_that_the_operator_named_are_touched() {

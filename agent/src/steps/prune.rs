@@ -67,9 +67,15 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
 fn needed(context: &StepContext, keep: u32, prepared: Option<&ReleaseId>) -> Result<BTreeSet<ReleaseId>, Failure> {
     let memory = context.memory()?;
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);
-    let good = memory.good.iter().rev().take(keep);
+    let good = newest(memory.good.iter().rev(), keep);
     let fixed = [context.current(), memory.previous.clone(), prepared.cloned()].into_iter().flatten();
-    Ok(fixed.chain(good.cloned()).collect())
+    Ok(fixed.chain(good).collect())
+}
+
+/// So many releases, the newest first; of one that ran with several configurations, what ran last.
+fn newest<'a>(good: impl Iterator<Item = &'a ReleaseId>, keep: usize) -> Vec<ReleaseId> {
+    let mut seen = BTreeSet::new();
+    good.filter(|id| seen.insert(id.bare())).take(keep).cloned().collect()
 }
 
 struct Swept {
@@ -95,7 +101,7 @@ fn sweep(layout: &Layout, app: &AppName, needed: &BTreeSet<ReleaseId>) -> Result
         }
     }
     let received = layout.app_state(app).join("received");
-    for folder in [layout.manifests(app), received, layout.environment_files(app)] {
+    for folder in [layout.manifests(app), received, layout.environment_files(app), layout.secret_files(app)] {
         for name in names(&folder) {
             if !needed.iter().any(|id| belongs(&name, id)) {
                 remove_file(&folder.join(name))?;
@@ -172,6 +178,14 @@ fn remove_file(path: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_counts_once_with_however_many_configurations() {
+        let id = |text: &str| ReleaseId::parse(text).unwrap();
+        let good = ["1.2-0123456789ab_00000002", "1.2-0123456789ab_00000001", "1.1-0123456789ab", "1.0-0123456789ab"].map(id);
+        assert_eq!(newest(good.iter(), 2), [good[0].clone(), good[2].clone()]);
+    }
+
     use crate::host::samples;
 
     #[test]
@@ -205,6 +219,8 @@ mod tests {
             fs::write(layout.manifest(&app, &id), manifest.encode()).unwrap();
             fs::create_dir_all(layout.environment_files(&app)).unwrap();
             fs::write(layout.environment_files(&app).join(format!("{id}.web.env")), "").unwrap();
+            // The same release with a configuration is another one.
+            fs::write(layout.environment_files(&app).join(format!("{id}_0123abcd.env")), "").unwrap();
         }
         fs::create_dir_all(layout.releases(&app).join(".new-3.0-000000000000")).unwrap();
         fs::create_dir_all(layout.venvs(&app).join("unused")).unwrap();

@@ -51,9 +51,9 @@ impl Role {
 }
 
 impl Release {
-    /// The release with this manifest, without services that only chosen hosts run.
-    pub(crate) fn new(manifest: Manifest) -> Self {
-        Self { id: manifest.release_id(), manifest, listed: BTreeSet::new(), leases: None }
+    /// The release of this id, which names its configuration, too, without services that only chosen hosts run.
+    pub(crate) fn new(id: ReleaseId, manifest: Manifest) -> Self {
+        Self { id, manifest, listed: BTreeSet::new(), leases: None }
     }
 
     /// The release of this id, as its preparation left it.
@@ -65,7 +65,7 @@ impl Release {
         })?;
         let damaged = |why: String| Failure::new(FailureKind::Host, format!("{} is damaged: {why}", path.display()), hint);
         let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if ReleaseId::of(&manifest.version, &Digest::of(&bytes)) != *id || manifest.app != *app {
+        if ReleaseId::of(&manifest.version, &Digest::of(&bytes)) != id.bare() || manifest.app != *app {
             return Err(damaged("it is of another release".to_owned()));
         }
         Ok(Self { id: id.clone(), manifest, listed: listed.iter().cloned().collect(), leases: None })
@@ -192,6 +192,17 @@ impl Release {
         layout.environment_file(self.app(), &self.id)
     }
 
+    /// The file of its secrets.
+    pub(crate) fn secret_file(&self, layout: &Layout) -> PathBuf {
+        layout.secret_file(self.app(), &self.id)
+    }
+
+    /// The files that systemd reads for its processes, later wins: what the host's operator set stands in the last.
+    pub(crate) fn environment_files(&self, layout: &Layout) -> Vec<PathBuf> {
+        let secrets = Some(self.secret_file(layout)).filter(|path| path.exists());
+        secrets.into_iter().chain([self.environment_file(layout)]).collect()
+    }
+
     /// Folders that its processes may write, beside sockets.
     pub(crate) fn writable(&self, layout: &Layout) -> Vec<PathBuf> {
         vec![layout.shared(self.app()), layout.home(self.app())]
@@ -223,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_single_service_runs_only_where_it_was_listed() {
-        let mut release = Release::new(samples::manifest("1.0"));
+        let mut release = samples::release("1.0");
         let names = |release: &Release| release.services().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
         assert_eq!(names(&release), ["web", "worker"]);
         release.listed.insert(samples::name("beat"));

@@ -79,7 +79,7 @@ async fn is_stale(context: &StepContext, release: &Release, name: &ServiceName, 
     }
     // What died once since then counts as one that does not stay up, until it is started anew.
     let died = state.restarts > 0 && matches!(role(service), Role::Worker | Role::Single);
-    Ok(died || is_elsewhere(context, release, service, &unit, &state) || started_before(&context.layout, release, &unit, &state))
+    Ok(died || is_elsewhere(context, release, service, &unit, &state) || started_before(&context.layout, release, name, &state))
 }
 
 fn is_elsewhere(context: &StepContext, release: &Release, service: &Service, unit: &str, state: &UnitState) -> bool {
@@ -89,11 +89,16 @@ fn is_elsewhere(context: &StepContext, release: &Release, service: &Service, uni
     prove(&context.host.root, unit, state, &Expected { release: &tree, programs }).is_err()
 }
 
-/// A tree gets its name, and a unit its text, at one moment: that of the last change of its inode.
-fn started_before(layout: &Layout, release: &Release, unit: &str, state: &UnitState) -> bool {
+/// A tree gets its name, and a unit or a file of variables its text, at one moment: that of the last change of its inode.
+fn started_before(layout: &Layout, release: &Release, name: &ServiceName, state: &UnitState) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let started = now.saturating_sub(state.up_for());
-    let parts = [release.tree(layout), release.venv(layout), layout.units().join(unit)];
+    let unit = layout.units().join(release.unit(name));
+    let own = layout.service_environment_file(release.app(), &release.id, name);
+    let mut parts = vec![release.tree(layout), release.venv(layout), unit, own];
+    parts.extend(release.environment_files(layout));
+    let (spec, placed) = (&release.manifest.spec, layout.placed_of(release.app(), &release.id));
+    parts.extend(spec.from_host.iter().chain(&spec.configured).map(|path| placed.join(path.as_str())));
     parts.iter().filter_map(|path| changed_at(path)).any(|changed| changed > started)
 }
 

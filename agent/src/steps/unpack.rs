@@ -122,10 +122,11 @@ fn link_packages(layout: &Layout, release: &Release, root: &Path) -> Result<(), 
     }
 }
 
-/// Files of the host are links, too: their content follows the host's with each preparation.
+/// Files of the host and of the configuration are links, too: their content follows with each preparation.
 fn link_placed(layout: &Layout, release: &Release, root: &Path) -> Result<(), Failure> {
     let folder = layout.placed_of(release.app(), &release.id);
-    for path in &release.manifest.spec.from_host {
+    let spec = &release.manifest.spec;
+    for path in spec.from_host.iter().chain(&spec.configured) {
         replace_by_link(&plain_place(root, path)?, &folder.join(path.as_str()))?;
     }
     Ok(())

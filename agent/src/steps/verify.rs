@@ -7,7 +7,7 @@ use roadstead_bundle::sign::Signature;
 use roadstead_bundle::store::{Form, Store, StoreError};
 use roadstead_bundle::trust::TrustedKeys;
 use roadstead_bundle::walk::{self, TreeError};
-use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind, ReleaseRef, limits};
+use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind, ReleaseRef, Values, limits};
 use roadstead_worker::files::{create_private_folder, read_bounded, write_atomically};
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::MetadataExt as _;
@@ -28,15 +28,19 @@ const KEPT_BYTES_MAX: u64 = 4 * limits::MANIFEST_BYTES_MAX;
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Prepare { release, variables, singletons, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
-    let (layout, app, named, variables) = (context.layout.clone(), context.order.app.clone(), release.clone(), variables.clone());
+    let OrderKind::Prepare { release, variables, secrets, files, singletons, .. } = &context.order.kind else {
+        return Ok("nothing to do".to_owned());
+    };
+    let (layout, app, named) = (context.layout.clone(), context.order.app.clone(), release.clone());
+    let values = Values { variables: variables.clone(), secrets: secrets.clone(), files: files.clone() };
     let (note, bytes) = disk(move || {
         let kept = Kept::read(&layout, &app, &named)?;
         let verified = trusted(&layout, &app, &named, &kept)?;
-        let release = Release::new(verified.manifest().clone());
+        let release = Release::new(named.id.clone(), verified.manifest().clone());
         let bytes = whole(&layout, &release)?;
         // What is missing on this host is named now, before anything of the app changes.
-        configure::variables(&layout, &release, &variables)?;
+        configure::variables(&layout, &release, &values.variables, &values.secrets)?;
+        placed::configured(&release, &values)?;
         placed::look(&layout, &release)?;
         let path = layout.manifest(&app, &named.id);
         create_private_folder(&layout.manifests(&app)).map_err(|error| on_disk(&error))?;
@@ -135,7 +139,7 @@ pub(crate) fn trusted(layout: &Layout, app: &AppName, named: &ReleaseRef, kept: 
     let release = UntrustedRelease::new(kept.manifest.clone().into_bytes(), signatures);
     let keys = trusted_keys(layout)?;
     let verified = release.and_then(|release| release.verify(&keys)).map_err(|error| refused(layout, &error))?;
-    if verified.id() != named.id || verified.manifest().app != *app {
+    if verified.id() != named.id.bare() || verified.manifest().app != *app {
         return Err(untrusted(format!("it is {} of {}, the order names {} of {app}", verified.id(), verified.manifest().app, named.id)));
     }
     Ok(verified)
@@ -194,7 +198,7 @@ mod tests {
         let layout = Layout::new(root.path());
         let mut manifest = samples::manifest("1.0");
         manifest.code.root = Digest::of(b"another tree than that of the packages");
-        let release = Release::new(manifest);
+        let release = Release::new(manifest.release_id(), manifest);
         let way = Way::Linked(Interpreter { path: "/usr/bin/python3".into(), version: release.manifest.spec.python });
         let all = fit::trees(&release.manifest, &way).len();
         assert!(release.manifest.packages.installed.is_some() && all > 1);

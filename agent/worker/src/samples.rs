@@ -165,7 +165,7 @@ pub fn release() -> ReleaseRef {
 
 /// To prepare it.
 pub fn prepare() -> OrderKind {
-    OrderKind::Prepare { release: release(), variables: [].into(), singletons: vec![], keep: 3 }
+    OrderKind::Prepare { release: release(), variables: [].into(), secrets: [].into(), files: [].into(), singletons: vec![], keep: 3 }
 }
 
 /// To activate it; a minute of silence undoes that.

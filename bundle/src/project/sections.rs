@@ -1,6 +1,6 @@
 //! The sections of the file but for services and checks.
 
-use roadstead_model::{AppName, VariableName, limits};
+use roadstead_model::{AppName, ServiceName, VariableName, limits};
 use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::DeTable;
@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::cursor::{Reader, Table};
 use super::values::{duration, module, size};
 use super::{BuildSettings, Project, Ship, checks, services};
-use crate::spec::{AppSpec, Collect, Django, Hooks, PythonVersion, RelativePath, Statics, StepLimits, Variable};
+use crate::spec::{AppSpec, Collect, Django, Hooks, PythonVersion, RelativePath, Service, Statics, StepLimits, ValueType, Variable};
 
 /// Words of a command, and bytes of each.
 pub(super) const WORDS_MAX: usize = 64;
@@ -26,13 +26,14 @@ pub(super) fn project<'a>(reader: &'a Reader, table: &'a Spanned<DeTable<'a>>) -
     let (statics, collect_anywhere) = statics.map_or((None, false), |(statics, anywhere)| (Some(statics), anywhere));
     let files = file.table("files").map(|table| files(table, statics.as_ref())).unwrap_or_default();
     let services = services::services(&file, &files.shared);
+    needed_by(&file, &variables, &services);
     let checks = checks::checks(&file, &services);
     let hooks = file.table("hooks").map(hooks).unwrap_or_default();
     let steps = file.table("steps").map(steps).unwrap_or_default();
     file.finish();
     let (name, python, root) = app?;
-    let Files { shared, from_host, include, exclude } = files;
-    let spec = AppSpec { name, python, root, django, variables, statics, shared, from_host, services, checks, hooks, steps };
+    let Files { shared, from_host, configured, include, exclude } = files;
+    let spec = AppSpec { name, python, root, django, variables, statics, shared, from_host, configured, services, checks, hooks, steps };
     let build = BuildSettings { include, exclude, collect_anywhere, ..merged(dependencies, built) };
     Some(Project { spec, build })
 }
@@ -136,21 +137,58 @@ fn variables(table: &Table<'_>) -> BTreeMap<VariableName, Variable> {
     for (at, key, value) in table.entries() {
         let name = VariableName::parse(key).map_err(|error| table.reader.mistake(at, error.to_string()));
         let Some(entry) = table.entry_table(value, format!("{key} of [env]")) else { continue };
-        let default = entry.text("default").map(|(_, text)| text.to_owned());
-        let (required, fixed) = (entry.flag("required").unwrap_or(false), entry.flag("fixed").unwrap_or(false));
-        if required && default.is_some() {
-            table.reader.mistake(value.at, format!("{key} has a default and is required: one of the two says nothing"));
-        }
-        if fixed && default.is_none() {
-            table.reader.mistake(value.at, format!("{key} is fixed, so it needs its value as default"));
-        }
-        entry.finish();
-        all.extend(name.ok().map(|name| (name, Variable { default, required, fixed })));
+        let variable = variable(entry, key, value.at);
+        all.extend(name.ok().map(|name| (name, variable)));
     }
     if all.len() > limits::VARIABLES_MAX {
         table.reader.mistake(table.at, format!("more than {} variables are not taken", limits::VARIABLES_MAX));
     }
     all
+}
+
+fn variable(entry: Table<'_>, key: &str, at: usize) -> Variable {
+    let texts = |key| entry.list(key).unwrap_or_default();
+    let services = texts("services")
+        .into_iter()
+        .filter_map(|(at, text)| ServiceName::parse(text).map_err(|error| entry.reader.mistake(at, error.to_string())).ok());
+    let variable = Variable {
+        default: entry.text("default").map(|(_, text)| text.to_owned()),
+        required: entry.flag("required").unwrap_or(false),
+        fixed: entry.flag("fixed").unwrap_or(false),
+        kind: entry.parsed("type", value_type).unwrap_or_default(),
+        one_of: texts("one-of").into_iter().map(|(_, text)| text.to_owned()).collect(),
+        secret: entry.flag("secret").unwrap_or(false),
+        services: services.collect(),
+    };
+    let mistake = |what: String| entry.reader.mistake(at, what);
+    if variable.required && variable.default.is_some() {
+        mistake(format!("{key} has a default and is required: one of the two says nothing"));
+    }
+    if variable.fixed && variable.default.is_none() {
+        mistake(format!("{key} is fixed, so it needs its value as default"));
+    }
+    if variable.secret && variable.default.is_some() {
+        mistake(format!("{key} is secret, and its default stands in the repository: leave the default away"));
+    }
+    if let Some(why) = variable.default.as_ref().and_then(|value| variable.mistake(value)) {
+        mistake(format!("the default of {key} {why}"));
+    }
+    entry.finish();
+    variable
+}
+
+fn value_type(text: &str) -> Result<ValueType, String> {
+    let words = || ValueType::ALL.map(ValueType::as_str).map(|word| format!("\"{word}\"")).join(", ");
+    ValueType::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| format!("it is one of {}", words()))
+}
+
+/// Variables name services that there are.
+fn needed_by(file: &Table<'_>, variables: &BTreeMap<VariableName, Variable>, services: &BTreeMap<ServiceName, Service>) {
+    for (name, variable) in variables {
+        if let Some(unknown) = variable.services.iter().find(|service| !services.contains_key(*service)) {
+            file.reader.mistake(0, format!("{name} of [env] is needed by the service {unknown}, and there is no [services.{unknown}]"));
+        }
+    }
 }
 
 /// Static files, and whether they are collected wherever it works.
@@ -177,6 +215,7 @@ fn statics(table: Table<'_>, is_django: bool) -> Option<(Statics, bool)> {
 struct Files {
     shared: Vec<RelativePath>,
     from_host: Vec<RelativePath>,
+    configured: Vec<RelativePath>,
     include: Vec<String>,
     exclude: Vec<String>,
 }
@@ -202,9 +241,25 @@ fn files(table: Table<'_>, statics: Option<&Statics>) -> Files {
             table.reader.mistake(table.at, format!("from-host names {path}, which is shared: a file comes from one place"));
         }
     }
+    let configured = paths(&table, "configured");
+    for path in &configured {
+        if path.is_root() || shared.iter().any(|shared| path.is_within(shared)) || from_host.contains(path) {
+            table
+                .reader
+                .mistake(table.at, format!("configured names {path}, which is shared or from the host: a file comes from one place"));
+        }
+        if let Some(why) = crate::configured::is_code(path) {
+            table
+                .reader
+                .mistake(table.at, format!("configured names {path}: {why}; use from-host for it, so that it stays root's to change"));
+        }
+    }
+    if configured.len() > limits::CONFIGURED_FILES_MAX {
+        table.reader.mistake(table.at, format!("configured has more than {} paths", limits::CONFIGURED_FILES_MAX));
+    }
     let (include, exclude) = (patterns(&table, "include"), patterns(&table, "exclude"));
     table.finish();
-    Files { shared, from_host, include, exclude }
+    Files { shared, from_host, configured, include, exclude }
 }
 
 fn patterns(table: &Table<'_>, key: &'static str) -> Vec<String> {

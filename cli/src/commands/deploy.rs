@@ -14,12 +14,13 @@ use crate::remote::watch::{self, Wanted};
 /// Ctrl-C stops only the waiting: the rollout is the controller's and goes on. `roadstead rollout abort` ends it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  roadstead deploy staging 1.4.2\n  roadstead deploy production 1.4.2 --no-wait --reason 'quarter end'\n  roadstead deploy production 1.4.2 --plan 3f2a91c07be4"
+    after_help = "Examples:\n  roadstead deploy staging 1.4.2\n  roadstead deploy production 1.4.2 --no-wait --reason 'quarter end'\n  roadstead deploy production 1.4.2 --plan 3f2a91c07be4\n  roadstead deploy production current"
 )]
 pub(crate) struct Arguments {
     /// The environment.
     environment: String,
-    /// The release: its id, its version, or the beginning of its manifest's digest.
+    /// The release: its id, its version, or the beginning of its manifest's digest; `current` for the one that runs, with the newest
+    /// configuration. An id that names a configuration (`…-0123456789ab_9f3a21cc`) brings that one.
     release: String,
     /// The app, where an environment of this name exists for several.
     #[arg(long, default_value = "", hide_default_value = true)]

@@ -2,7 +2,8 @@
 
 use roadstead_model::mistake;
 use roadstead_model::{
-    AppName, DriftPolicy, EnvironmentName, EnvironmentSpec, LeaseSpan, Millis, Selector, Timeouts, VariableName, limits,
+    AppName, Configuration, DriftPolicy, EnvironmentName, EnvironmentSpec, Layer, LeaseSpan, Millis, RelativePath, SecretRef, Selector,
+    Timeouts, Values, VariableName, limits,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -59,6 +60,25 @@ struct File {
     timeouts: FileTimeouts,
     #[serde(default)]
     env: BTreeMap<VariableName, String>,
+    #[serde(default)]
+    secrets: BTreeMap<VariableName, SecretRef>,
+    #[serde(default)]
+    files: BTreeMap<RelativePath, String>,
+    #[serde(default)]
+    overrides: Vec<Override>,
+}
+
+/// What hosts with certain labels are told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Override {
+    hosts: Selector,
+    #[serde(default)]
+    env: BTreeMap<VariableName, String>,
+    #[serde(default)]
+    secrets: BTreeMap<VariableName, SecretRef>,
+    #[serde(default)]
+    files: BTreeMap<RelativePath, String>,
 }
 
 #[derive(Deserialize)]
@@ -126,7 +146,12 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     let failover = file.environment.failover.map(lease).transpose().map_err(|(at, what)| wrong(at, &what))?;
     let given = |duration: Option<Span>, default: Millis| duration.map_or(default, |d| d.0);
     let default = Timeouts::default();
-    Ok(EnvironmentSpec {
+    let overrides = file
+        .overrides
+        .into_iter()
+        .map(|over| Layer { hosts: over.hosts, values: Values { variables: over.env, secrets: over.secrets, files: over.files } })
+        .collect();
+    let spec = EnvironmentSpec {
         name: file.environment.name,
         app: file.environment.app,
         hosts: file.environment.hosts,
@@ -149,7 +174,12 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
             gates: given(file.timeouts.gates, default.gates),
         },
         variables: file.env,
-    })
+        secrets: file.secrets,
+        files: file.files,
+        overrides,
+    };
+    Configuration::new(&spec, Vec::new()).map_err(|error| wrong(0, &error.to_string()))?;
+    Ok(spec)
 }
 
 /// How long the host of what runs only once may be silent.
@@ -349,13 +379,13 @@ checks = [{ name = "front page", url = "http://$host/healthz", contains = "ok" }
         assert_eq!(parse(examples[1]).unwrap().strategy.sets.unwrap().as_str(), "color");
         assert_eq!(parse(examples[2]).unwrap().keep, all.keep, "the page shows the default");
         assert_eq!(all.timeouts.prepare, Timeouts::default().prepare);
-        for table in ["environment", "gates", "strategy", "traffic", "analysis", "timeouts"] {
-            let head = if table == "environment" { String::new() } else { "[environment]\nname = \"x\"\napp = \"x\"\n".to_owned() };
-            let error = parse(&format!("{head}[{table}]\nzzzzzzzz = 1\n")).unwrap_err();
+        for table in ["[environment]", "[gates]", "[strategy]", "[traffic]", "[analysis]", "[timeouts]", "[[overrides]]"] {
+            let head = if table == "[environment]" { "" } else { "[environment]\nname = \"x\"\napp = \"x\"\n" };
+            let error = parse(&format!("{head}{table}\nzzzzzzzz = 1\n")).unwrap_err();
             for key in error.split_once("known are ").unwrap().1.split(", ") {
-                assert!(section.contains(&format!("| `{key}` |")), "docs/configuration.md does not tell of {table}.{key}");
+                assert!(section.contains(&format!("| `{key}` |")), "docs/configuration.md does not tell of {key} of {table}");
                 let shown = examples.iter().any(|example| example.contains(&format!("\n{key} = ")));
-                assert!(shown, "no example shows {table}.{key}");
+                assert!(shown, "no example shows {key} of {table}");
             }
         }
     }

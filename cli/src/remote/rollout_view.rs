@@ -46,6 +46,10 @@ pub(crate) fn head(rollout: &Rollout, now_ms: u64) -> String {
     if let Some(short) = rollout.plan.get(..12) {
         let _infallible = writeln!(text, "      its plan is {short}: `roadstead plan {environment} {release}` tells it");
     }
+    if rollout.configuration > 0 {
+        let version = rollout.configuration;
+        let _infallible = writeln!(text, "      configuration {version}: `roadstead config list {environment}@{version}` shows it");
+    }
     if let Some(backup) = backup_view::line(rollout) {
         let _infallible = writeln!(text, "      backup {backup}");
     }

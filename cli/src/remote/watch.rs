@@ -202,6 +202,7 @@ pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
         "environment": rollout.environment,
         "app": rollout.app,
         "release": rollout.release,
+        "configuration": (rollout.configuration > 0).then_some(rollout.configuration),
         "previous": rollout.previous,
         "phase": rollout.phase,
         "on_hold": rollout.on_hold,

@@ -1,9 +1,9 @@
 //! Asks the controller for what a support bundle holds.
 
-use roadstead_model::RolloutId;
+use roadstead_model::{Configuration, RolloutId};
 use roadstead_proto::v1::{
-    Event, ListEnvironmentsRequest, ListEventsRequest, ListHostsRequest, ListReleasesRequest, ListRolloutsRequest, OutputPart,
-    StepOutputRequest,
+    Environment, Event, GetConfigurationRequest, ListEnvironmentsRequest, ListEventsRequest, ListHostsRequest, ListReleasesRequest,
+    ListRolloutsRequest, OutputPart, StepOutputRequest,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,6 +16,8 @@ use crate::remote::{Controller, now_ms};
 
 /// Releases and rollouts that are taken: the newest.
 const NEWEST_MAX: u32 = 100;
+/// Versions of a configuration that are looked at, beside the newest.
+const CONFIGURATIONS_MAX: u64 = 10;
 /// Lines of the history that are taken: the newest.
 const EVENTS_MAX: usize = 5_000;
 /// Bytes of output that are taken.
@@ -41,6 +43,7 @@ pub(crate) fn collect(wanted: Option<RolloutId>) -> Result<Collected> {
         Ok(Collected { at_ms: now_ms(), environments, hosts, releases, rollouts, ..Collected::default() })
     })?;
     collected.events = events(&controller)?;
+    collected.configurations = configurations(&controller, &collected.environments)?;
     let known = Known { controller, says };
     doctor::fleet::look(&mut checkup, &known, None)?;
     Ok(Collected { controller: known.says, rollout, findings: checkup.into_findings(), ..collected })
@@ -87,6 +90,24 @@ impl Kept {
         said.text.push_str(&text);
         said.dropped += dropped;
     }
+}
+
+/// The newest configurations of every environment: hosts may still run with one of before.
+fn configurations(controller: &Controller, environments: &[Environment]) -> Result<Vec<Configuration>> {
+    let mut found = Vec::new();
+    for Environment { name, app, .. } in environments {
+        let place = (name.clone(), app.clone());
+        let newest = GetConfigurationRequest { environment: place.0.clone(), app: place.1.clone(), ..GetConfigurationRequest::default() };
+        let newest = controller.call(async |mut client| Ok(client.get_configuration(newest).await?.into_inner()))?;
+        for version in newest.version.saturating_sub(CONFIGURATIONS_MAX).max(1)..newest.version {
+            let (environment, app) = (place.0.clone(), place.1.clone());
+            let request = GetConfigurationRequest { environment, app, version, ..GetConfigurationRequest::default() };
+            let older = controller.call(async |mut client| Ok(client.get_configuration(request).await?.into_inner()))?;
+            found.extend(serde_json::from_slice::<Configuration>(&older.content).ok());
+        }
+        found.extend(serde_json::from_slice::<Configuration>(&newest.content).ok());
+    }
+    Ok(found)
 }
 
 fn events(controller: &Controller) -> Result<Vec<Event>> {

@@ -1,6 +1,6 @@
 //! What goes into a support bundle, as files. Pure: everything passes the scrub before it is a file.
 
-use roadstead_model::Finding;
+use roadstead_model::{Configuration, Finding};
 use roadstead_proto::v1::{Environment, Event, Host, Release, Rollout, WhoAmIResponse};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ pub(crate) struct Collected {
     /// What the controller says of itself.
     pub(crate) controller: WhoAmIResponse,
     pub(crate) environments: Vec<Environment>,
+    /// The newest configurations of each, for what they say to be hidden.
+    pub(crate) configurations: Vec<Configuration>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) releases: Vec<Release>,
     pub(crate) rollouts: Vec<Rollout>,
@@ -114,26 +116,52 @@ fn scrub(collected: &Collected) -> Scrub {
     let variables: Vec<BTreeMap<String, String>> = collected.environments.iter().map(|environment| variables(&spec(environment))).collect();
     let of_environments = collected.environments.iter().flat_map(|environment| [environment.name.as_str(), environment.app.as_str()]);
     let public: Vec<&str> = of_environments.chain(collected.hosts.iter().map(|host| host.name.as_str())).collect();
-    Scrub::new(variables.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())), &public)
+    let said: Vec<(String, String)> = collected.configurations.iter().flat_map(said_in).collect();
+    let of_specs = variables.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str()));
+    Scrub::new(of_specs.chain(said.iter().map(|(name, value)| (name.as_str(), value.as_str()))), &public)
+}
+
+/// What a configuration says, by name.
+fn said_in(configuration: &Configuration) -> Vec<(String, String)> {
+    let values = configuration.layers().map(|(layer, _)| &layer.values);
+    values.flat_map(|values| values.entries().map(|(key, value)| (key.to_string(), value.to_owned())).collect::<Vec<_>>()).collect()
 }
 
 fn spec(environment: &Environment) -> Value {
     serde_json::from_slice(&environment.spec).unwrap_or_default()
 }
 
+/// Every value that a policy says to the app: to all hosts, and to those with a label.
 fn variables(spec: &Value) -> BTreeMap<String, String> {
+    let overrides = spec.get("overrides").and_then(Value::as_array).into_iter().flatten();
+    let layers = std::iter::once(spec).chain(overrides);
+    layers.flat_map(|layer| CONFIGURED.into_iter().flat_map(|kind| texts(layer, kind))).collect()
+}
+
+/// Where a policy says something to the app.
+const CONFIGURED: [&str; 2] = ["variables", "files"];
+
+fn texts(layer: &Value, kind: &str) -> BTreeMap<String, String> {
     let as_text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let fields = spec.get("variables").and_then(Value::as_object);
+    let fields = layer.get(kind).and_then(Value::as_object);
     fields.into_iter().flatten().map(|(name, value)| (name.clone(), as_text(value))).collect()
+}
+
+/// Leaves names and lengths of what a policy says.
+fn shorten(layer: &mut Value) {
+    for kind in CONFIGURED {
+        let lengths = lengths(&texts(layer, kind));
+        if let Some(found) = layer.get_mut(kind) {
+            *found = lengths;
+        }
+    }
 }
 
 fn environment(environment: &Environment) -> Value {
     let mut shown = env::json(environment);
     let mut spec = spec(environment);
-    if let Some(fields) = spec.as_object_mut() {
-        let lengths = lengths(&variables(&Value::Object(fields.clone())));
-        fields.insert("variables".to_owned(), lengths);
-    }
+    shorten(&mut spec);
+    spec.get_mut("overrides").and_then(Value::as_array_mut).into_iter().flatten().for_each(shorten);
     shown["spec"] = spec;
     shown
 }

@@ -165,7 +165,9 @@ impl Loop {
         for environment in self.parts.ledger.environments().await? {
             let (spec, app) = (&environment.spec, environment.spec.app.clone());
             let mine = self.candidates(spec).await?.iter().any(|known| known.id == host);
-            let Some(release) = self.current(&environment).await?.filter(|release| mine && release.bad.is_empty()) else { continue };
+            let Some(release) = self.current(&environment).await?.filter(|current| mine && current.release.bad.is_empty()) else {
+                continue;
+            };
             self.drifts.asked.insert((host.clone(), app.clone()), (by.clone(), reason.clone()));
             self.tries.forget_app(&host, &app);
             self.drifts.tries.forget_app(&host, &app);

@@ -2,19 +2,20 @@
 //! and no home is taken; only the newest answers stay in memory, so that it can be told what has changed since.
 
 use roadstead_model::{
-    AppName, Digest, DigestStart, EnvironmentName, EnvironmentSpec, Gates, HostFacts, HostId, Millis, OnFailure, ReleaseId, RolloutId,
-    ServiceName, Strategy, VariableName,
+    AppName, Digest, DigestStart, EnvironmentName, EnvironmentSpec, Gates, HostFacts, HostId, Key, Millis, OnFailure, ReleaseId, RolloutId,
+    ServiceName, Strategy,
 };
 use roadstead_rollout::{Closed, Plan, RolloutKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::planning::{all_have, declared, migrates};
+use super::configuration::{labels_of, told, unfit};
+use super::planning::{all_have, migrates};
 use super::sets::Sides;
 use super::traffic::behind;
 use super::{Driver, Event, Loop};
-use crate::{EnvironmentRecord, HostRecord, LedgerError, Refused, ReleaseRecord};
+use crate::{Configured, EnvironmentRecord, HostRecord, LedgerError, Refused, ReleaseRecord};
 
 /// Plans that are remembered, and hosts of all of them together.
 const PLANS_MAX: usize = 32;
@@ -43,11 +44,11 @@ pub struct Foreseen {
     /// The release that was asked for.
     pub release: ReleaseRecord,
     /// What the environment runs.
-    pub current: Option<ReleaseRecord>,
+    pub current: Option<Configured>,
     /// The plan; none where none can be made, which is an obstacle then.
     pub plan: Option<Plan>,
-    /// Variables of the environment that the release does not take.
-    pub unused: Vec<VariableName>,
+    /// Values of the environment that the release does not take.
+    pub unused: Vec<Key>,
     /// What refuses it, the first reason first. Empty: it could begin now.
     pub obstacles: Vec<Refused>,
     /// What it would wait for at its gates.
@@ -66,8 +67,8 @@ pub(super) struct Drawn {
     pub(super) plan: Plan,
     /// Where services come to run that run only once.
     pub(super) homes: BTreeMap<ServiceName, HostId>,
-    /// Variables of the environment that the release does not take.
-    pub(super) unused: Vec<VariableName>,
+    /// Values of the environment that the release does not take.
+    pub(super) unused: Vec<Key>,
 }
 
 /// What a release that was asked for by its plan would do instead.
@@ -141,7 +142,7 @@ impl Loop {
         let Foresee { environment, app, release, by } = asked;
         let known = self.known(&environment, &app).await?;
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
-        let release = found.ok_or_else(|| Refused::NoRelease(release, app.clone()))?;
+        let configured = self.asked_for(&known, &release, found).await?;
         let hosts = self.candidates(&known.spec).await?;
         let (mut obstacles, mut gives_way) = (Vec::new(), None);
         if let Some(running) = self.unfinished(&environment, &app) {
@@ -153,23 +154,26 @@ impl Loop {
         if let Some(waiting) = self.at_gates(&known.spec.name, &known.spec.app) {
             obstacles.push(Refused::Waiting(waiting, known.spec.app.clone(), known.spec.name.clone()));
         }
-        obstacles.extend(self.obstacles(&release, &hosts));
+        obstacles.extend(self.obstacles(&configured.release, &hosts));
         let facts = hosts.iter().filter_map(|host| Some((host.id.clone(), self.facts.get(&host.id)?.clone()))).collect();
         let away = hosts.iter().filter(|host| !self.parts.sessions.is_open(&host.id)).map(|host| host.id.clone()).collect();
         let current = self.current(&known).await?;
-        let (plan, unused) = match self.draw(&known, &release, RolloutKind::Rollout, hosts).await {
+        let (plan, unused) = match self.draw(&known, &configured, RolloutKind::Rollout, hosts).await {
             Ok(Drawn { plan, unused, .. }) => (Some(plan), unused),
-            Err(refused @ Refused::Plan(_)) => {
+            Err(refused @ (Refused::Plan(_) | Refused::Clash(_))) => {
                 obstacles.push(refused);
                 (None, Vec::new())
             }
             Err(refused) => return Err(refused),
         };
+        if let Some(plan) = &plan {
+            obstacles.extend(self.lacking(plan, &configured));
+        }
         let gates = match &plan {
             Some(plan) => self.gates_ahead(plan, &by).await?,
             None => Vec::new(),
         };
-        Ok(Foreseen { environment: known, release, current, plan, unused, obstacles, gates, facts, away, gives_way })
+        Ok(Foreseen { environment: known, release: configured.release, current, plan, unused, obstacles, gates, facts, away, gives_way })
     }
 
     /// What forbids to bring a release to these hosts, whatever the plan is. A rollout begins only where there is nothing.
@@ -182,24 +186,25 @@ impl Loop {
     pub(super) async fn draw(
         &self,
         environment: &EnvironmentRecord,
-        release: &ReleaseRecord,
+        release: &Configured,
         mut kind: RolloutKind,
         hosts: Vec<HostRecord>,
     ) -> Result<Drawn, Refused> {
         let mut spec = environment.spec.clone();
         let current = self.current(environment).await?;
-        let Sides { hosts, switch } = self.sides(environment, &release.manifest, kind, hosts)?;
+        let Sides { hosts, switch } = self.sides(environment, release.manifest(), kind, hosts)?;
         // One that has to leave a host of the fleet comes to its new home when this rollout is over.
         let homes = self
-            .homes(&spec, &release.manifest, &hosts)
+            .homes(&spec, release.manifest(), &hosts)
             .await?
             .settled(|old| !hosts.iter().any(|host| host.id == *old) && !self.is_here_by_lease(old, &spec));
+        let labels = labels_of(&hosts);
         let place = self.place(environment).await?;
         let mut candidates = Vec::with_capacity(hosts.len());
         for host in hosts {
-            candidates.push(self.candidate(&spec.app, &release.manifest, host, &homes, place.as_ref()).await?);
+            candidates.push(self.candidate(&spec.app, release.manifest(), host, &homes, place.as_ref()).await?);
         }
-        let mut migrate = migrates(&release.manifest, current.as_ref().map(|c| &c.manifest));
+        let mut migrate = migrates(release.manifest(), current.as_ref().map(Configured::manifest));
         if kind == RolloutKind::Rollback && !all_have(&self.facts, &spec.app, &candidates, &release.reference()) {
             // Where a host has no more of the release than its name, it is brought there as any other.
             kind = RolloutKind::Rollout;
@@ -212,10 +217,37 @@ impl Loop {
         let plan = Plan::new(rollout, kind, &spec, release.reference(), previous, candidates, migrate)?;
         // During a restore nobody is there who could answer: the traffic stays where it is.
         let traffic = spec.traffic.as_ref().filter(|_| kind != RolloutKind::Restore);
-        let mut plan = behind(plan, place.as_ref(), traffic, switch)?;
-        let (variables, unused) = declared(&release.manifest, std::mem::take(&mut plan.variables));
-        plan.variables = variables;
+        let plan = behind(plan, place.as_ref(), traffic, switch)?;
+        if kind == RolloutKind::Rollback {
+            // Its hosts have all that they were told.
+            let plan = Plan { configuration: release.configuration.version, ..plan };
+            return Ok(Drawn { plan, homes, unused: Vec::new() });
+        }
+        let (plan, unused) = told(plan, release, &labels)?;
         Ok(Drawn { plan, homes, unused })
+    }
+
+    /// What of the configuration is not what the release needs.
+    pub(super) fn lacking(&self, plan: &Plan, release: &Configured) -> Option<Refused> {
+        let here = |host: &HostId| self.facts.get(host).filter(|_| self.parts.sessions.is_open(host));
+        let problems = unfit(plan, release.manifest(), here);
+        let (environment, app, release) = (plan.environment.clone(), plan.app.clone(), release.id());
+        (!problems.is_empty()).then_some(Refused::Lacking { environment, app, release, problems })
+    }
+
+    /// The release that somebody asked for: with the newest configuration, or with the one that its id names.
+    pub(super) async fn asked_for(
+        &self,
+        environment: &EnvironmentRecord,
+        id: &ReleaseId,
+        found: Option<ReleaseRecord>,
+    ) -> Result<Configured, Refused> {
+        let nowhere = || Refused::NoRelease(id.clone(), environment.spec.app.clone());
+        let release = found.ok_or_else(nowhere)?;
+        match id.configuration() {
+            Some(configuration) => self.named(environment, release, &configuration).await,
+            None => Ok(self.configured(environment, release).await?),
+        }
     }
 
     /// Refuses a plan that is not the one that was asked for.

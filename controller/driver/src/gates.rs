@@ -104,16 +104,18 @@ impl Loop {
 
     /// Whether the release is well for long enough where it has to be first.
     async fn after(&self, plan: &Plan, rule: &After) -> Result<Option<Closed>, LedgerError> {
-        let (first, release) = (&rule.environment, &plan.release.id);
+        let (first, release) = (&rule.environment, plan.release.id.bare());
         let way = format!("roadstead deploy {first} {release}");
         let known = self.parts.ledger.environment(first, &plan.app).await?;
-        if known.and_then(|known| known.current) != Some(plan.release.manifest) {
+        // Each environment has a configuration of its own.
+        let runs = known.and_then(|known| known.current).map(|current| current.release.manifest);
+        if runs != Some(plan.release.manifest) {
             return Ok(Some(Closed { why: format!("{first} does not run {release}"), way }));
         }
         let earlier = self.earlier(first, &plan.app).await?;
         let done = earlier.iter().filter(|state| brought(state) || super::running::went_back(state));
         // Deployed again, it has been well since the first time.
-        let ends = done.take_while(|state| state.plan.release == plan.release).filter_map(|state| match state.phase {
+        let ends = done.take_while(|state| state.plan.release.manifest == plan.release.manifest).filter_map(|state| match state.phase {
             Phase::Ended { at, .. } => Some(at),
             _ => None,
         });

@@ -1,11 +1,11 @@
 //! What must not be forgotten, seen from the driver: everything is read from here, and nothing leaves before it is saved here.
 
 use async_trait::async_trait;
-use roadstead_model::{AppName, Digest, EnvironmentName, HostFacts, HostId, ReleaseId, RolloutId, ServiceName, Timestamp};
+use roadstead_model::{AppName, ConfigurationId, Digest, EnvironmentName, HostFacts, HostId, ReleaseId, RolloutId, ServiceName, Timestamp};
 use std::sync::Arc;
 
 use crate::gates::LockRecord;
-use crate::records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord};
+use crate::records::{ConfigurationRecord, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, Runs};
 use crate::removal::{NotRemoved, Removal};
 
 /// Why the ledger does not do as told.
@@ -28,8 +28,19 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn environment(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<EnvironmentRecord>, LedgerError>;
     /// One release, by the digest of its manifest.
     async fn release(&self, digest: &Digest) -> Result<Option<ReleaseRecord>, LedgerError>;
-    /// One release, by its id.
+    /// One release, by its id; whatever configuration the id names.
     async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, LedgerError>;
+    /// The newest configuration of an environment; none where nothing was ever said.
+    async fn newest_configuration(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<ConfigurationRecord>, LedgerError>;
+    /// A version of an environment's configuration.
+    async fn configuration(&self, name: &EnvironmentName, app: &AppName, version: u64) -> Result<Option<ConfigurationRecord>, LedgerError>;
+    /// The newest version of an environment's configuration that says what this id is the name of.
+    async fn configuration_named(
+        &self,
+        name: &EnvironmentName,
+        app: &AppName,
+        id: &ConfigurationId,
+    ) -> Result<Option<ConfigurationRecord>, LedgerError>;
     /// Every host, also those that were cut off, by name; of one environment, or of all.
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError>;
     /// The lock of an environment of an app, also one that has expired.
@@ -84,10 +95,10 @@ pub struct Serving {
     pub environment: EnvironmentName,
     /// Of which app.
     pub app: AppName,
-    /// The release; nothing where nobody knows what it is to be.
-    pub current: Option<Digest>,
+    /// It; nothing where nobody knows what it is to be.
+    pub current: Option<Runs>,
     /// The good one before it.
-    pub previous: Option<Digest>,
+    pub previous: Option<Runs>,
     /// The set of hosts that has the traffic now, where it was switched.
     pub set: Option<String>,
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId};
+use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId, Timestamp};
 use roadstead_rollout::{Candidate, Plan, RolloutKind, Stage, Standing, State};
 
-use super::planning::declared;
+use super::configuration::{labels_of, told};
 use super::running::not_again;
 use super::{Loop, traffic};
-use crate::{EnvironmentRecord, LedgerError, NewEvent, ReleaseRecord};
+use crate::{Configured, EnvironmentRecord, HostRecord, LedgerError, NewEvent, Refused};
 
 impl Loop {
     /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
@@ -52,12 +52,13 @@ impl Loop {
     }
 
     async fn bring_environment_level(&mut self, environment: &EnvironmentRecord) -> Result<(), LedgerError> {
-        let Some(release) = self.current(environment).await?.filter(|release| release.bad.is_empty()) else { return Ok(()) };
+        let Some(release) = self.current(environment).await?.filter(|current| current.release.bad.is_empty()) else { return Ok(()) };
         let (spec, target, now) = (&environment.spec, release.id(), self.parts.clock.steady());
         let mut hosts = self.candidates(spec).await?;
+        self.leave_out_clashes(&release, spec, &mut hosts, now);
         let idle = self.idle(environment, &hosts);
         hosts.retain(|host| !idle.contains(&host.id));
-        let all_homes = self.homes(spec, &release.manifest, &hosts).await?;
+        let all_homes = self.homes(spec, release.manifest(), &hosts).await?;
         let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&spec.app));
         let lacking: BTreeSet<HostId> =
             hosts.iter().map(|host| &host.id).filter(|host| all_homes.lacks(host, state(host))).cloned().collect();
@@ -65,6 +66,7 @@ impl Loop {
         // A host that serves it has stopped what of earlier releases is not its own any more.
         let homes =
             all_homes.settled(|old| serves(old) || (!hosts.iter().any(|host| host.id == *old) && !self.is_here_by_lease(old, spec)));
+        let labels = labels_of(&hosts);
         let place = self.place(environment).await?;
         let lock = self.parts.ledger.lock(&spec.name, &spec.app).await?;
         let is_locked = lock.is_some_and(|lock| self.parts.clock.now() < lock.until);
@@ -80,7 +82,7 @@ impl Loop {
                 repairs.push(host.id.clone());
             }
             if lacks && self.parts.sessions.is_open(&host.id) && !self.is_ahead(&host.id) {
-                behind.push(self.candidate(&spec.app, &release.manifest, host, &homes, place.as_ref()).await?);
+                behind.push(self.candidate(&spec.app, release.manifest(), host, &homes, place.as_ref()).await?);
             }
         }
         self.leave_out_the_excluded(spec, &release, &mut behind).await?;
@@ -99,10 +101,9 @@ impl Loop {
         let rollout = RolloutId(self.next_rollout);
         let reference = release.reference();
         let plan = Plan::new(rollout, RolloutKind::Level, spec, reference.clone(), Some(reference), behind, false);
-        match plan.and_then(|plan| traffic::behind(plan, place.as_ref(), spec.traffic.as_ref(), None)) {
-            Ok(mut plan) => {
-                let (variables, others) = declared(&release.manifest, std::mem::take(&mut plan.variables));
-                plan.variables = variables;
+        let plan = plan.and_then(|plan| traffic::behind(plan, place.as_ref(), spec.traffic.as_ref(), None));
+        match plan.map_err(Refused::from).and_then(|plan| told(plan, &release, &labels)) {
+            Ok((mut plan, others)) => {
                 // One host that does not come level keeps no other from it.
                 plan.failure_budget = plan.hosts.len();
                 let told = all_homes.followed(&homes).map(|(service, old, new)| {
@@ -128,12 +129,29 @@ impl Loop {
         Ok(())
     }
 
+    /// Hosts to which two selectors say different things are not brought level, and keep no other from it; the history says so now and then.
+    fn leave_out_clashes(&mut self, release: &Configured, spec: &EnvironmentSpec, hosts: &mut Vec<HostRecord>, now: Timestamp) {
+        let content = &release.configuration.content;
+        let (fits, clashes): (Vec<_>, Vec<_>) =
+            std::mem::take(hosts).into_iter().partition(|host| content.resolve([(host.name.to_string(), &host.labels)]).is_ok());
+        *hosts = fits;
+        for host in clashes {
+            let goal = (host.id.clone(), spec.app.clone(), release.id());
+            if let (false, Err(clash)) = (self.tries.pauses(&goal, now), content.resolve([(host.name.to_string(), &host.labels)])) {
+                self.tries.failed(goal, now);
+                let subject = format!("host:{}", host.id);
+                let text = format!("{} is not brought level: {clash}", host.name);
+                self.work.changes.events.push(NewEvent::new(self.parts.clock.now(), "controller", "configuration-clash", subject, text));
+            }
+        }
+    }
+
     /// An operator took hosts out of the rollout that brought a release: they do not get it by themselves. One that has it all the same,
     /// because it was away when it should have gone back, is confirmed as any other.
     async fn leave_out_the_excluded(
         &self,
         spec: &EnvironmentSpec,
-        release: &ReleaseRecord,
+        release: &Configured,
         behind: &mut Vec<Candidate>,
     ) -> Result<(), LedgerError> {
         if behind.is_empty() {

@@ -9,6 +9,7 @@ mod ahead;
 mod announce;
 mod busy;
 mod clock;
+mod configuration;
 mod drift;
 mod fleet;
 mod foresee;
@@ -56,7 +57,10 @@ pub use looking::Measure;
 use looking::{Looking, Seen};
 pub use outputs::{OutputPart, Outputs};
 use parked::Parked;
-pub use records::{EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, SignatureRecord, printable};
+pub use records::{
+    ConfigurationRecord, Configured, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, Runs,
+    SignatureRecord, printable,
+};
 pub use removal::{NotRemoved, Removal};
 use running::Running;
 pub use sessions::{Downward, Epoch, Opened, Sessions};

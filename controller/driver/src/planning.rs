@@ -2,13 +2,13 @@
 
 use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::spec::Service;
-use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseRef, ServiceName, VariableName};
+use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseRef, ServiceName};
 use roadstead_rollout::Candidate;
 use std::collections::BTreeMap;
 
 use super::Loop;
 use super::traffic::Place;
-use crate::{EnvironmentRecord, HostRecord, LedgerError, ReleaseRecord};
+use crate::{Configured, EnvironmentRecord, HostRecord, LedgerError};
 
 impl Loop {
     /// Every host that may take part, with what it serves.
@@ -35,15 +35,18 @@ impl Loop {
     /// The release that a host serves, as far as it said and it is known here.
     pub(super) async fn serves(&self, host: &HostId, app: &AppName) -> Result<Option<ReleaseRef>, LedgerError> {
         match self.facts.get(host).and_then(|facts| facts.apps.get(app)).and_then(|state| state.current.as_ref()) {
-            Some(id) => Ok(self.parts.ledger.release_by_id(app, id).await?.map(|release| release.reference())),
+            Some(id) => {
+                let release = self.parts.ledger.release_by_id(app, id).await?;
+                Ok(release.map(|release| ReleaseRef { id: id.clone(), manifest: release.digest }))
+            }
             None => Ok(None),
         }
     }
 
     /// What the environment runs.
-    pub(super) async fn current(&self, environment: &EnvironmentRecord) -> Result<Option<ReleaseRecord>, LedgerError> {
-        match environment.current {
-            Some(digest) => self.parts.ledger.release(&digest).await,
+    pub(super) async fn current(&self, environment: &EnvironmentRecord) -> Result<Option<Configured>, LedgerError> {
+        match &environment.current {
+            Some(current) => self.as_it_ran(environment, current).await,
             None => Ok(None),
         }
     }
@@ -61,21 +64,15 @@ fn listed(manifest: &Manifest, host: &HostRecord, homes: &BTreeMap<ServiceName, 
 /// Whether the database may have to move: not when neither the migrations nor the packages that bring some are new.
 pub(super) fn migrates(new: &Manifest, current: Option<&Manifest>) -> bool {
     let wants = new.spec.django.as_ref().is_some_and(|django| django.migrate);
+    if current.is_some_and(|old| old.release_id() == new.release_id()) {
+        // Another configuration: what the database needs of this release was done when it came.
+        return false;
+    }
     let hooks = !(new.spec.hooks.before_migrate.is_empty() && new.spec.hooks.after_migrate.is_empty());
     let same = current.is_some_and(|old| {
         old.migrations == new.migrations && old.packages.lock == new.packages.lock && old.spec.django == new.spec.django
     });
     hooks || (wants && !same)
-}
-
-/// The variables that the release declares and lets an environment set, and the names of the others.
-pub(super) fn declared(
-    manifest: &Manifest,
-    variables: BTreeMap<VariableName, String>,
-) -> (BTreeMap<VariableName, String>, Vec<VariableName>) {
-    let declared = |name: &VariableName| manifest.spec.variables.get(name).is_some_and(|variable| !variable.fixed);
-    let (kept, others): (BTreeMap<_, _>, BTreeMap<_, _>) = variables.into_iter().partition(|(name, _)| declared(name));
-    (kept, others.into_keys().collect())
 }
 
 /// Whether every host still has the release on its disk.

@@ -2,9 +2,10 @@
 
 use roadstead_bundle::manifest::Manifest;
 use roadstead_model::{
-    Digest, EnvironmentName, EnvironmentSpec, HostFacts, HostId, HostName, Labels, ReleaseId, ReleaseRef, RolloutId, StepName, Timestamp,
+    Configuration, ConfigurationId, Digest, EnvironmentName, EnvironmentSpec, HostFacts, HostId, HostName, Labels, ReleaseId, ReleaseRef,
+    RolloutId, StepName, Timestamp,
 };
-use roadstead_rollout::State;
+use roadstead_rollout::{Plan, State};
 use serde::{Deserialize, Serialize};
 
 /// An environment of an app.
@@ -18,10 +19,26 @@ pub struct EnvironmentRecord {
     pub applied_at: Timestamp,
     /// By whom.
     pub applied_by: String,
-    /// The manifest of the release that it runs.
-    pub current: Option<Digest>,
-    /// The manifest of the one before.
-    pub previous: Option<Digest>,
+    /// What it runs.
+    pub current: Option<Runs>,
+    /// What it ran before, and ran well.
+    pub previous: Option<Runs>,
+}
+
+/// What runs: a release as hosts know it, and the version of the configuration that it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runs {
+    /// The release.
+    pub release: ReleaseRef,
+    /// The version; 0: nothing was ever said.
+    pub configuration: u64,
+}
+
+impl Runs {
+    /// What a rollout brings.
+    pub fn by(plan: &Plan) -> Self {
+        Self { release: plan.release.clone(), configuration: plan.configuration }
+    }
 }
 
 /// A signature as it came: hosts check it against the keys that they pin, the controller hands it on.
@@ -61,6 +78,72 @@ impl ReleaseRecord {
     /// As orders name it.
     pub fn reference(&self) -> ReleaseRef {
         ReleaseRef { id: self.id(), manifest: self.digest }
+    }
+}
+
+/// A configuration as it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigurationRecord {
+    /// Counted up with each change in its environment; 0: nothing was ever said there.
+    pub version: u64,
+    /// What it says.
+    pub content: Configuration,
+    /// When it was made.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl ConfigurationRecord {
+    /// That of an environment of which nothing was ever said.
+    pub fn none() -> Self {
+        Self { version: 0, content: Configuration::default(), at: Timestamp(0), by: String::new(), reason: String::new() }
+    }
+
+    /// Its name. What was never said has none, and what was taken back again has: it is another thing than what was said before.
+    pub fn id(&self) -> Option<ConfigurationId> {
+        (self.version > 0).then(|| self.content.id())
+    }
+}
+
+/// A release with the configuration that it runs with: hosts know both by one id.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    /// The release.
+    pub release: ReleaseRecord,
+    /// Its configuration.
+    pub configuration: ConfigurationRecord,
+    reference: ReleaseRef,
+}
+
+impl Configured {
+    /// A release that is to run with a configuration.
+    pub fn new(release: ReleaseRecord, configuration: ConfigurationRecord) -> Self {
+        let id = release.id().with(configuration.id().as_ref());
+        let reference = ReleaseRef { id, manifest: release.digest };
+        Self { release, configuration, reference }
+    }
+
+    /// A release as hosts were told it: one whose configuration had no name yet keeps its id.
+    pub fn known(release: ReleaseRecord, configuration: ConfigurationRecord, reference: ReleaseRef) -> Self {
+        Self { release, configuration, reference }
+    }
+
+    /// The id that hosts know it by.
+    pub fn id(&self) -> ReleaseId {
+        self.reference.id.clone()
+    }
+
+    /// As orders name it.
+    pub fn reference(&self) -> ReleaseRef {
+        self.reference.clone()
+    }
+
+    /// The release's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.release.manifest
     }
 }
 

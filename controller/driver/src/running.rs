@@ -1,11 +1,11 @@
 //! One unfinished rollout in memory: what is saved of it, and deciding about it.
 
-use roadstead_model::{AppName, Digest, EnvironmentName, HostId, ReleaseRef, RolloutId, Timestamp};
-use roadstead_rollout::{Event, Exchange, Note, Outcome, Rejected, RolloutKind, Stage, State, decide};
+use roadstead_model::{AppName, EnvironmentName, HostId, ReleaseRef, RolloutId, Timestamp};
+use roadstead_rollout::{Event, Exchange, Note, Outcome, Plan, Rejected, RolloutKind, Stage, State, decide};
 use std::sync::Arc;
 
 use super::{Loop, Work};
-use crate::{LedgerError, NewEvent, RolloutRecord, Serving};
+use crate::{EnvironmentRecord, LedgerError, NewEvent, RolloutRecord, Runs, Serving};
 
 /// Rollouts of an environment among which the one that brought a release is looked for.
 const EARLIER_MAX: u32 = 200;
@@ -102,12 +102,12 @@ impl Loop {
                 work.changes.serving.push(Serving {
                     environment: plan.environment.clone(),
                     app: plan.app.clone(),
-                    current: Some(plan.release.manifest),
+                    current: Some(Runs::by(plan)),
                     previous,
                     set: switch_of(plan).map(|switch| switch.set.clone()),
                 });
             }
-            Some(Outcome::RolledBack | Outcome::Failed) if state.condemn => {
+            Some(Outcome::RolledBack | Outcome::Failed) if state.condemn && !self.runs_somewhere(plan).await? => {
                 let why = state.failure.as_ref().map_or("it went back", |failure| failure.summary.as_str());
                 work.changes.bad.push((plan.release.manifest, crate::printable(why)));
             }
@@ -116,8 +116,14 @@ impl Loop {
         Ok(())
     }
 
+    /// Whether some environment runs the release: then it is this one, or what it says to the app, that the release does not go with.
+    async fn runs_somewhere(&self, plan: &Plan) -> Result<bool, LedgerError> {
+        let runs = |known: &EnvironmentRecord| known.current.as_ref().is_some_and(|runs| runs.release.manifest == plan.release.manifest);
+        Ok(self.parts.ledger.environments().await?.iter().any(|known| known.spec.app == plan.app && runs(known)))
+    }
+
     /// The good release before the one that serves now. After a rollback it is the one before that, not the one that was left.
-    async fn good_before(&self, state: &State) -> Result<Option<Digest>, LedgerError> {
+    async fn good_before(&self, state: &State) -> Result<Option<Runs>, LedgerError> {
         let plan = &state.plan;
         if !matches!(plan.kind, RolloutKind::Rollback | RolloutKind::Restore) {
             let unchanged = plan.previous.as_ref() == Some(&plan.release);
@@ -125,12 +131,32 @@ impl Loop {
                 let environment = self.parts.ledger.environment(&plan.environment, &plan.app).await?;
                 return Ok(environment.and_then(|e| e.previous));
             }
-            return Ok(plan.previous.as_ref().map(|r| r.manifest));
+            return self.ran(plan).await;
         }
         let brought = self.brought(&plan.environment, &plan.app, &plan.release).await?;
         // One that was brought where it ran already says nothing of what was before it.
-        let before = brought.and_then(|state| state.plan.previous).filter(|release| *release != plan.release);
-        Ok(before.map(|release| release.manifest))
+        match brought {
+            Some(state) if state.plan.previous.as_ref() != Some(&plan.release) => self.ran(&state.plan).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// What ran before a rollout, with what it was told then.
+    async fn ran(&self, plan: &Plan) -> Result<Option<Runs>, LedgerError> {
+        let Some(previous) = &plan.previous else { return Ok(None) };
+        let brought = self.brought(&plan.environment, &plan.app, previous).await?;
+        let configuration = match brought {
+            Some(state) => state.plan.configuration,
+            // It is too long ago; what its id names is what it was told.
+            None => match previous.id.configuration() {
+                Some(id) => {
+                    let found = self.parts.ledger.configuration_named(&plan.environment, &plan.app, &id).await?;
+                    found.map_or(0, |found| found.version)
+                }
+                None => 0,
+            },
+        };
+        Ok(Some(Runs { release: previous.clone(), configuration }))
     }
 
     /// The newest rollout that brought a release to an environment and ended well.

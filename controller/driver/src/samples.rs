@@ -78,6 +78,9 @@ pub fn environment() -> EnvironmentSpec {
         keep: 3,
         timeouts: Timeouts::default(),
         variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        files: BTreeMap::new(),
+        overrides: vec![],
     }
 }
 
@@ -100,6 +103,7 @@ pub fn manifest(version: &str) -> Manifest {
             statics: None,
             shared: vec![],
             from_host: vec![],
+            configured: vec![],
             services: BTreeMap::new(),
             checks: Checks::default(),
             hooks: Hooks::default(),

@@ -1,12 +1,12 @@
 //! What operators ask for: start, roll back, steer.
 
-use roadstead_model::{AppName, BackupName, DigestStart, EnvironmentName, ReleaseId, RolloutId};
-use roadstead_rollout::{Closed, Contact, Event, InvalidPlan, Phase, Plan, PlannedRestore, Rejected, RolloutKind, State, Steer};
+use roadstead_model::{AppName, BackupName, Clash, ConfigurationId, DigestStart, EnvironmentName, Key, ReleaseId, RolloutId};
+use roadstead_rollout::{Closed, Contact, Event, InvalidPlan, Outcome, Phase, Plan, PlannedRestore, Rejected, RolloutKind, State, Steer};
 
 use super::foresee::{Drawn, OtherPlan};
 use super::running::Running;
 use super::{Loop, gates};
-use crate::{EnvironmentRecord, LedgerError, NewEvent, ReleaseRecord, RolloutRecord};
+use crate::{Configured, EnvironmentRecord, LedgerError, NewEvent, RolloutRecord, Runs};
 
 /// Something that is asked for, and by whom.
 #[derive(Debug)]
@@ -90,6 +90,9 @@ pub enum Refused {
     /// There is no such release.
     #[error("there is no release {0} of {1}")]
     NoRelease(ReleaseId, AppName),
+    /// There is no such configuration.
+    #[error("{1} never had the configuration {0}")]
+    NoConfiguration(ConfigurationId, EnvironmentName),
     /// It was marked bad.
     #[error("{release} is not rolled out again: {why}")]
     Bad {
@@ -137,6 +140,21 @@ pub enum Refused {
     /// No plan can be made.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
+    /// Two selectors say different things to one host.
+    #[error(transparent)]
+    Clash(#[from] Clash),
+    /// The configuration is not what the release needs.
+    #[error("the configuration of {app} in {environment} is not what {release} needs: {}", problems.join("; "))]
+    Lacking {
+        /// Where.
+        environment: EnvironmentName,
+        /// Of which app.
+        app: AppName,
+        /// Which release.
+        release: ReleaseId,
+        /// What is wrong, a line for each.
+        problems: Vec<String>,
+    },
     /// It would not be the plan that was asked for.
     #[error("{0}")]
     OtherPlan(Box<OtherPlan>),
@@ -214,7 +232,7 @@ impl Loop {
         }
         let environment = self.known(&environment, &app).await?;
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
-        let release = found.ok_or(Refused::NoRelease(release, app))?;
+        let release = self.asked_for(&environment, &release, found).await?;
         let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key, plan, restore: None };
         self.begin(&environment, &release, wanted).await
     }
@@ -235,22 +253,17 @@ impl Loop {
         }
         let known = self.known(&environment, &app).await?;
         let target = match to {
-            Some(id) => self.parts.ledger.release_by_id(&app, &id).await?.ok_or(Refused::NoRelease(id, app))?,
+            Some(id) => self.served_before(&known, &id).await?,
             None => {
-                let previous = match known.previous {
-                    Some(digest) => self.parts.ledger.release(&digest).await?,
+                let previous = match &known.previous {
+                    Some(previous) => self.as_it_ran(&known, previous).await?,
                     None => None,
                 };
                 previous.ok_or(Refused::NothingBefore(app, environment))?
             }
         };
-        if known.current == Some(target.digest) {
+        if known.current.as_ref().is_some_and(|current| current.release == target.reference()) {
             return Err(Refused::RunsAlready(target.id(), known.spec.name));
-        }
-        // A rollback migrates nothing: what never served here may need a database that is not there yet.
-        let served = self.brought(&known.spec.name, &known.spec.app, &target.reference()).await?.is_some();
-        if !served && target.bad.is_empty() {
-            return Err(Refused::NeverServed(target.id(), known.spec.name));
         }
         let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new(), plan: None, restore: None };
         self.begin(&known, &target, wanted).await
@@ -268,13 +281,37 @@ impl Loop {
             return Err(Refused::TwoSets(environment));
         }
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
-        let release = found.ok_or_else(|| Refused::NoRelease(release, app.clone()))?;
+        let release = match self.served_before(&known, &release).await {
+            // Who names another one says what belongs to that schema.
+            Err(Refused::NeverServed(..)) => self.asked_for(&known, &release, found).await?,
+            served => served?,
+        };
         let hosts = self.candidates(&known.spec).await?;
         let is_meant = |record: &&crate::HostRecord| record.id.as_str() == host || record.name.as_str() == host;
         let host = hosts.iter().find(is_meant).map(|record| record.id.clone()).ok_or(Refused::NoHost(host, environment))?;
         let restore = Some(PlannedRestore { backup, host, only_survey });
         let wanted = Wanted { kind: RolloutKind::Restore, reason, by, idempotency_key: String::new(), plan: None, restore };
         self.begin(&known, &release, wanted).await
+    }
+
+    /// A release that served an environment, with the configuration that it had when it did last; or with the one that the id names.
+    async fn served_before(&self, known: &EnvironmentRecord, id: &ReleaseId) -> Result<Configured, Refused> {
+        let (spec, nowhere) = (&known.spec, || Refused::NoRelease(id.clone(), known.spec.app.clone()));
+        let release = self.parts.ledger.release_by_id(&spec.app, id).await?.ok_or_else(nowhere)?;
+        let fits = |plan: &Plan| plan.release.id == *id || (id.configuration().is_none() && plan.release.manifest == release.digest);
+        let is_current = |plan: &Plan| known.current.as_ref().is_some_and(|current| current.release == plan.release);
+        let earlier = self.earlier(&spec.name, &spec.app).await?;
+        let done = |state: &&State| state.plan.kind == RolloutKind::Rollout && state.outcome() == Some(Outcome::Done) && fits(&state.plan);
+        // Who names the release that serves means it as it ran before.
+        let found = earlier.iter().filter(done).find(|state| !is_current(&state.plan)).or_else(|| earlier.iter().find(done));
+        let bad = !release.bad.is_empty();
+        match found {
+            Some(state) => self.as_it_ran(known, &Runs::by(&state.plan)).await?.ok_or_else(nowhere),
+            // What is bad is refused for that.
+            None if bad => Ok(self.configured(known, release).await?),
+            // A rollback migrates nothing: what never served here may need a database that is not there yet.
+            None => Err(Refused::NeverServed(id.clone(), spec.name.clone())),
+        }
     }
 
     fn steer(&mut self, rollout: RolloutId, steer: Steer, reason: String, by: String) -> Result<RolloutId, Refused> {
@@ -297,14 +334,18 @@ impl Loop {
     }
 
     /// Plans a rollout and notes it to be saved.
-    async fn begin(&mut self, environment: &EnvironmentRecord, release: &ReleaseRecord, wanted: Wanted) -> Result<RolloutId, Refused> {
+    async fn begin(&mut self, environment: &EnvironmentRecord, release: &Configured, wanted: Wanted) -> Result<RolloutId, Refused> {
         let spec = &environment.spec;
         let hosts = self.candidates(spec).await?;
-        if let Some(first) = self.obstacles(release, &hosts).into_iter().next() {
+        if let Some(first) = self.obstacles(&release.release, &hosts).into_iter().next() {
             return Err(first);
         }
         let Drawn { mut plan, homes, unused } = self.draw(environment, release, wanted.kind, hosts).await?;
         plan.restore.clone_from(&wanted.restore);
+        // Whoever goes back goes back to what ran.
+        if let Some(lacking) = self.lacking(&plan, release).filter(|_| wanted.kind == RolloutKind::Rollout) {
+            return Err(lacking);
+        }
         self.expect_plan(&plan, wanted.plan.as_ref())?;
         let rollout = plan.rollout;
         let restores = wanted.kind == RolloutKind::Restore;
@@ -328,7 +369,7 @@ impl Loop {
         Ok(rollout)
     }
 
-    fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[roadstead_model::VariableName], gated: bool) {
+    fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[Key], gated: bool) {
         let (now, rollout) = (self.parts.clock.now(), plan.rollout);
         let line = |actor: &str, kind: &str, text: String| NewEvent::new(now, actor, kind, rollout.to_string(), text).of(rollout);
         let kind = match plan.kind {
@@ -347,7 +388,7 @@ impl Loop {
         };
         self.work.changes.events.push(line(&wanted.by, kind, text));
         if !others.is_empty() {
-            let names: Vec<&str> = others.iter().map(roadstead_model::VariableName::as_str).collect();
+            let names: Vec<String> = others.iter().map(ToString::to_string).collect();
             let text = format!("the release does not take these variables of the environment: {}", names.join(", "));
             self.work.changes.events.push(line("controller", "variables-unused", text));
         }
@@ -369,7 +410,7 @@ impl Loop {
     }
 
     /// Starts bringing hosts level with what their environment runs. `asked`: who wants that and why, when it is a repair.
-    pub(super) fn begin_level(&mut self, plan: Plan, others: &[roadstead_model::VariableName], asked: Option<(String, String)>) {
+    pub(super) fn begin_level(&mut self, plan: Plan, others: &[Key], asked: Option<(String, String)>) {
         self.next_rollout += 1;
         let (by, reason) = asked.unwrap_or_else(|| ("controller".to_owned(), "hosts come level with their environment".to_owned()));
         let wanted = Wanted { kind: RolloutKind::Level, reason, by, idempotency_key: String::new(), plan: None, restore: None };

@@ -68,7 +68,7 @@ fn tell_host(old: Option<&PlannedHost>, new: Option<&PlannedHost>, lines: &mut V
         (Some(old), None) => return lines.push(format!("{} takes no part any more", old.name)),
         (None, None) => return,
     };
-    let PlannedHost { name, batch, current, singletons, share } = old;
+    let PlannedHost { name, batch, current, singletons, share, overrides } = old;
     if *name != new.name {
         lines.push(format!("{name} is called {} now", new.name));
     }
@@ -81,6 +81,9 @@ fn tell_host(old: Option<&PlannedHost>, new: Option<&PlannedHost>, lines: &mut V
     if *share != new.share {
         let said = |share: Option<Weight>| share.map_or_else(|| "none".to_owned(), |share| share.to_string());
         lines.push(format!("{} has of the traffic {} → {}", new.name, said(*share), said(new.share)));
+    }
+    if *overrides != new.overrides {
+        lines.push(format!("{} is told other values by its labels", new.name));
     }
     if *singletons != new.singletons {
         lines.push(format!("{} is chosen for {} → {}", new.name, services(singletons), services(&new.singletons)));

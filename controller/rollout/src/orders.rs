@@ -2,7 +2,7 @@
 //!
 //! A host's orders are numbered by its attempt and their verb, so that the same order always has the same key: sending it again is harmless.
 
-use roadstead_model::{Fence, HostId, Order, OrderKey, OrderKind, ReleaseRef, RolloutId};
+use roadstead_model::{Fence, HostId, Order, OrderKey, OrderKind, ReleaseRef, RolloutId, Values};
 use std::collections::BTreeMap;
 
 use crate::{Plan, RolloutKind, Stage, Standing, State};
@@ -102,7 +102,8 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
     let (verb, kind, deadline) = match host.stage {
         Stage::Preparing => {
             let singletons = planned.singletons.clone();
-            let kind = OrderKind::Prepare { release, variables: plan.variables.clone(), singletons, keep: plan.keep };
+            let Values { variables, secrets, files } = plan.values_of(planned);
+            let kind = OrderKind::Prepare { release, variables, secrets, files, singletons, keep: plan.keep };
             (Verb::Prepare, kind, timeouts.prepare)
         }
         Stage::Migrating => (

@@ -1,8 +1,8 @@
 //! The plan: fixed when the rollout is created, it leaves no choices to execution.
 
 use roadstead_model::{
-    Analysis, AppName, BackupDemand, BackupName, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey, Labels, Millis,
-    OnFailure, Promotion, ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, VariableName, Weight, limits,
+    Analysis, AppName, BackupDemand, BackupName, Clash, Configuration, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey,
+    Labels, Millis, OnFailure, Promotion, ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, Values, Weight, limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,8 +86,20 @@ pub struct Plan {
     pub keep: u32,
     /// Deadlines.
     pub timeouts: Timeouts,
-    /// Values of variables.
-    pub variables: BTreeMap<VariableName, String>,
+    /// The version of the configuration that they are told; 0: there was none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub configuration: u64,
+    /// What all hosts are told.
+    #[serde(flatten)]
+    pub values: Values,
+    /// What some are told instead, or beside it; see [`PlannedHost::overrides`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Values>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_none(version: &u64) -> bool {
+    *version == 0
 }
 
 /// What is waited for after a batch has moved: old instances stay warm meanwhile.
@@ -116,6 +128,9 @@ pub struct PlannedHost {
     /// What it gets of the traffic when the plan was made; `None` when it never gets any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<Weight>,
+    /// Its places in [`Plan::overrides`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<u32>,
 }
 
 /// A host that could take part.
@@ -216,7 +231,7 @@ impl Plan {
             _ => bakes.fill(Bake::default()),
         }
         let planned = |(c, batch): (Candidate, u32)| {
-            (c.id, PlannedHost { name: c.name, batch, current: c.current, singletons: c.singletons, share: c.share })
+            (c.id, PlannedHost { name: c.name, batch, current: c.current, singletons: c.singletons, share: c.share, overrides: Vec::new() })
         };
         let count = of_host.iter().max().map_or(1, |last| last + 1);
         Ok(Self {
@@ -241,7 +256,9 @@ impl Plan {
             on_failure: if kind == RolloutKind::Rollout { strategy.on_failure } else { OnFailure::GoBack },
             keep: environment.keep,
             timeouts: environment.timeouts,
-            variables: environment.variables.clone(),
+            configuration: 0,
+            values: Values::default(),
+            overrides: Vec::new(),
         })
     }
 
@@ -270,6 +287,34 @@ impl Plan {
         }
         self.traffic = Some(PlannedTraffic { balancers, others, drain: traffic.drain, switch });
         Ok(self)
+    }
+
+    /// Its hosts are told this configuration, as far as `takes` lets them. `labels` are those of each host that is known.
+    ///
+    /// # Errors
+    /// [`Clash`] where two selectors say different things to one host.
+    pub fn told(
+        mut self,
+        configuration: &Configuration,
+        labels: &BTreeMap<HostId, Labels>,
+        takes: impl Fn(Values) -> Values,
+    ) -> Result<Self, Clash> {
+        let nothing = Labels::default();
+        let hosts = self.hosts.iter().map(|(id, host)| (host.name.to_string(), labels.get(id).unwrap_or(&nothing)));
+        let resolved = configuration.resolve(hosts)?;
+        self.values = takes(resolved.base);
+        self.overrides = resolved.overrides.into_iter().map(takes).collect();
+        self.hosts.values_mut().zip(resolved.of).for_each(|(host, places)| host.overrides = places);
+        Ok(self)
+    }
+
+    /// What one of its hosts is told.
+    #[must_use]
+    pub fn values_of(&self, host: &PlannedHost) -> Values {
+        let mut values = self.values.clone();
+        let over = host.overrides.iter().filter_map(|place| self.overrides.get(usize::try_from(*place).ok()?));
+        over.for_each(|over| values.overlay(over));
+        values
     }
 
     /// How a batch bakes.

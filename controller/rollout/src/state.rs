@@ -360,8 +360,9 @@ impl State {
             (false, true) => Phase::Gated { since: now, closed: None },
             (false, false) => Phase::Preparing { since: now },
         };
-        // A release that the environment already runs is never condemned by bringing hosts level with it.
-        let condemn = plan.kind == crate::RolloutKind::Rollout && plan.previous.as_ref() != Some(&plan.release);
+        // A release that the environment already runs is condemned neither by bringing hosts level with it nor for another configuration.
+        let runs = plan.previous.as_ref().is_some_and(|previous| previous.manifest == plan.release.manifest);
+        let condemn = plan.kind == crate::RolloutKind::Rollout && !runs;
         let mut state = Self {
             plan,
             phase,

@@ -1,6 +1,7 @@
 //! What an admin may call.
 
 mod admins;
+mod configurations;
 mod environments;
 mod events;
 mod hosts;
@@ -188,6 +189,21 @@ impl Operator for OperatorCalls {
     async fn unlock_environment(&self, request: Request<v1::UnlockEnvironmentRequest>) -> Answer<v1::UnlockEnvironmentResponse> {
         let admin = self.admin(&request)?;
         locks::unlock(&self.0, &admin, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_configuration(&self, request: Request<v1::GetConfigurationRequest>) -> Answer<v1::Configuration> {
+        self.admin(&request)?;
+        configurations::get(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_configurations(&self, request: Request<v1::ListConfigurationsRequest>) -> Answer<v1::ListConfigurationsResponse> {
+        self.admin(&request)?;
+        configurations::list(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn set_configuration(&self, request: Request<v1::SetConfigurationRequest>) -> Answer<v1::Configuration> {
+        let admin = self.admin(&request)?;
+        configurations::set(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
     async fn list_rollouts(&self, request: Request<v1::ListRolloutsRequest>) -> Answer<v1::ListRolloutsResponse> {

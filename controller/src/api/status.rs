@@ -109,6 +109,7 @@ pub(super) fn refused(refused: Refused) -> Status {
     match refused {
         Refused::NoEnvironment(..) => unknown(text, "see `roadstead env list`; `roadstead apply -f FILE` makes one"),
         Refused::NoRelease(..) => unknown(text, "see `roadstead release list`; `roadstead push` brings one"),
+        Refused::NoConfiguration(..) => unknown(text, "see `roadstead config history`"),
         Refused::Bad { .. } => not_now(text, "build and push a corrected release"),
         Refused::Busy(rollout, ..) => {
             not_now(text, &format!("watch it with `roadstead rollout watch {rollout}`, or end it with `roadstead rollout abort {rollout}`"))
@@ -133,6 +134,13 @@ pub(super) fn refused(refused: Refused) -> Status {
              belong to this fleet: `roadstead host revoke`",
         ),
         Refused::Made(_) => internal(text),
+        Refused::Lacking { environment, .. } => not_now(
+            text,
+            &format!(
+                "correct it with `roadstead config set {environment} NAME=VALUE`, or in the environment's file; secrets: as root, in /etc/roadstead/apps/ on the hosts"
+            ),
+        ),
+        Refused::Clash(_) => not_now(text, "see `roadstead config list`"),
         Refused::Plan(_) => not_now(text, "see `roadstead host list`"),
         Refused::OtherPlan(other) => {
             not_now(text, &format!("look at what would happen now: `roadstead plan {} {}`", other.environment, other.release))

@@ -2,7 +2,6 @@
 
 use roadstead_bundle::diff::Difference;
 use roadstead_bundle::migrations::MigrationFacts;
-use roadstead_model::VariableName;
 use roadstead_rollout::{Plan, PlannedHost};
 
 use super::contents::Contents;
@@ -26,8 +25,9 @@ pub(super) fn notes(foreseen: &Foreseen, contents: &Contents, lists: &Difference
         notes.extend(of_migrations(contents.facts.as_ref().map(Option::as_ref)));
     }
     if !foreseen.unused.is_empty() {
-        let unused = foreseen.unused.iter().map(VariableName::as_str);
-        notes.push(format!("the release does not take these variables of the environment: {}", named(unused)));
+        let unused: Vec<String> = foreseen.unused.iter().map(ToString::to_string).collect();
+        let unused = named(unused.iter().map(String::as_str));
+        notes.push(format!("the release does not take these variables of the environment: {unused}"));
     }
     if let Err(why) = &contents.files {
         notes.push(format!("which files change is not known: {why}"));

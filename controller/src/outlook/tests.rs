@@ -4,7 +4,7 @@ use proptest::prelude::{ProptestConfig, prop, prop_assert, prop_assert_eq, propt
 use roadstead_bundle::ingest::ingest;
 use roadstead_bundle::spec::{Django, RelativePath, Resources, Service, ServiceKind, UnitCutover};
 use roadstead_bundle::store::{Form, Store as Blobs};
-use roadstead_driver::{EnvironmentRecord, samples};
+use roadstead_driver::{ConfigurationRecord, EnvironmentRecord, ReleaseRecord, samples};
 use roadstead_model::outlook::{ServiceChange, StepEstimate};
 use roadstead_model::{
     BackupDemand, CanaryStep, EnvironmentSpec, HostName, Labels, Millis, Promotion, ReleaseId, RolloutId, Selector, ServiceName, Share,
@@ -36,6 +36,7 @@ fn foreseen(release: ReleaseRecord, current: Option<ReleaseRecord>, plan: Option
     let spec = samples::environment();
     let environment =
         EnvironmentRecord { spec, applied_at: Timestamp(0), applied_by: String::new(), current: None, previous: None, live_set: None };
+    let current = current.map(|current| Configured::new(current, ConfigurationRecord::none()));
     let (unused, obstacles, facts, away) = (vec![], vec![], BTreeMap::new(), BTreeSet::new());
     Foreseen { environment, release, current, plan, unused, obstacles, gates: Vec::new(), facts, away, gives_way: None }
 }
@@ -141,18 +142,25 @@ fn every_service_is_told_with_what_becomes_of_it() {
 
 #[test]
 fn variables_are_compared_with_the_rollout_that_brought_what_runs() {
-    let name = |text: &str| VariableName::parse(text).unwrap();
+    let name = |text: &str| roadstead_model::VariableName::parse(text).unwrap();
     let with = |mut plan: Plan, values: &[(&str, &str)]| {
-        plan.variables = values.iter().map(|(n, value)| (name(n), (*value).to_owned())).collect();
+        plan.values.variables = values.iter().map(|(n, value)| (name(n), (*value).to_owned())).collect();
         plan
     };
     let next = with(plan(1, false), &[("A", "1"), ("B", "2"), ("C", "3")]);
     let mut before = with(plan(1, false), &[("B", "2"), ("C", "4"), ("D", "5")]);
     before.release = samples::release("1.0").reference();
     let told = variables(&next, &[ended(8, before.clone(), &[])]).unwrap();
-    let told: Vec<_> = told.iter().map(|one| (one.name.as_str(), one.change)).collect();
+    let told: Vec<_> = told.iter().map(|one| (one.name.to_string(), one.change)).collect();
+    let told: Vec<_> = told.iter().map(|(name, change)| (name.as_str(), *change)).collect();
     assert_eq!(told, [("A", VariableChange::Set), ("C", VariableChange::Changed), ("D", VariableChange::Removed)]);
     assert_eq!(variables(&next, &[]), None, "nobody knows what the app was given");
+    let mut other = next.clone();
+    other.overrides =
+        vec![Values { files: BTreeMap::from([(RelativePath::parse("config/a.toml").unwrap(), "1".to_owned())]), ..Values::default() }];
+    let told = variables(&other, &[ended(8, before.clone(), &[])]).unwrap();
+    let told: Vec<_> = told.iter().map(|one| one.name.to_string()).collect();
+    assert_eq!(told, ["A", "C", "D", "file:config/a.toml"], "B says what it said");
     let first = Plan { previous: None, ..next };
     assert_eq!(variables(&first, &[]).unwrap().len(), 3);
 }
@@ -301,7 +309,7 @@ fn hosts_that_are_away_or_serve_it_already_are_told() {
     let mut foreseen = foreseen(release, Some(samples::release("1.0")), Some(plan));
     foreseen.away = (1..7).map(samples::host_id).collect();
     foreseen.gives_way = Some(RolloutId(8));
-    foreseen.unused = vec![VariableName::parse("OLD").unwrap()];
+    foreseen.unused = vec![Key::parse("OLD").unwrap()];
     let told = outlook(&foreseen, vec![], &nothing_read(), &[]).notes;
     let expected = [
         "r-8 brings hosts level now; it gives way, and what it moves until then makes this another plan",

@@ -1,11 +1,14 @@
 //! Environments: their policy as it was applied, and what they run.
 
-use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, Timestamp, differences};
+use roadstead_model::{
+    AppName, Configuration, Digest, EnvironmentName, EnvironmentSpec, InvalidConfiguration, ReleaseId, ReleaseRef, Timestamp, differences,
+};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
+use super::configurations::{self, Made};
 use super::hosts::json;
-use super::{EnvironmentRecord, NewEvent, OfRow, Store, StoreError, signed, unsigned};
+use super::{EnvironmentRecord, NewEvent, OfRow, Runs, Store, StoreError, signed, unsigned};
 
 /// What applying did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +33,14 @@ impl Applied {
     }
 }
 
-pub(super) fn digest(row: &SqliteRow, column: &str) -> Result<Option<Digest>, StoreError> {
-    let bytes: Option<Vec<u8>> = row.try_get(column)?;
-    bytes.map(|b| Digest::from_slice(&b).map_err(|e| StoreError::damaged("digest", e))).transpose()
+/// What runs, by its columns.
+fn runs(row: &SqliteRow, [manifest, id, configuration]: [&str; 3]) -> Result<Option<Runs>, StoreError> {
+    let configuration = unsigned(row.try_get(configuration)?);
+    let (manifest, id): (Option<Vec<u8>>, Option<String>) = (row.try_get(manifest)?, row.try_get(id)?);
+    let (Some(manifest), Some(id)) = (manifest, id) else { return Ok(None) };
+    let id = ReleaseId::parse(&id).map_err(|error| StoreError::damaged("release id", error))?;
+    let manifest = Digest::from_slice(&manifest).map_err(|error| StoreError::damaged("digest", error))?;
+    Ok(Some(Runs { release: ReleaseRef { id, manifest }, configuration }))
 }
 
 impl OfRow for EnvironmentRecord {
@@ -42,8 +50,8 @@ impl OfRow for EnvironmentRecord {
             spec: serde_json::from_str(&spec).map_err(|e| StoreError::damaged("environment", e))?,
             applied_at: Timestamp(unsigned(row.try_get("applied_at")?)),
             applied_by: row.try_get("applied_by")?,
-            current: digest(row, "current")?,
-            previous: digest(row, "previous")?,
+            current: runs(row, ["current", "current_id", "current_configuration"])?,
+            previous: runs(row, ["previous", "previous_id", "previous_configuration"])?,
             live_set: row.try_get("live_set")?,
         })
     }
@@ -77,11 +85,16 @@ impl Store {
         Applied::over(self.environment(&spec.name, &spec.app).await?.as_ref(), spec)
     }
 
-    /// Applies a policy.
+    /// Applies a policy. What it says to the app is a new version of the configuration, where that changes it.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn apply(&self, spec: EnvironmentSpec, by: String, now: Timestamp) -> Result<Applied, StoreError> {
+    /// [`StoreError`]; within it why what it says to the app is not taken.
+    pub(crate) async fn apply(
+        &self,
+        spec: EnvironmentSpec,
+        by: String,
+        now: Timestamp,
+    ) -> Result<Result<Applied, InvalidConfiguration>, StoreError> {
         self.write(move |batch| {
             Box::pin(async move {
                 let (name, app) = (spec.name.as_str(), spec.app.as_str());
@@ -90,8 +103,16 @@ impl Store {
                 let before = before.as_ref().map(EnvironmentRecord::of_row).transpose()?;
                 let applied = Applied::over(before.as_ref(), &spec)?;
                 if applied == Applied::Unchanged {
-                    return Ok(applied);
+                    return Ok(Ok(applied));
                 }
+                let newest = configurations::newest(batch, name, app).await?;
+                let set = newest.as_ref().map(|newest| newest.content.set.clone()).unwrap_or_default();
+                let content = match Configuration::new(&spec, set) {
+                    Ok(content) => content,
+                    Err(refused) => return Ok(Err(refused)),
+                };
+                let made = Made { content, by: by.clone(), reason: "applied".to_owned(), at: now };
+                configurations::add(batch, name, app, newest, made).await?;
                 sqlx::query(
                     "INSERT INTO environments (name, app, spec, applied_at, applied_by) VALUES (?1, ?2, ?3, ?4, ?5) \
                      ON CONFLICT (name, app) DO UPDATE SET spec = ?3, applied_at = ?4, applied_by = ?5",
@@ -108,7 +129,7 @@ impl Store {
                     Applied::Created | Applied::Unchanged => "created".to_owned(),
                 };
                 batch.tell(NewEvent::new(now, by, "environment-applied", format!("environment:{name}/{app}"), text));
-                Ok(applied)
+                Ok(Ok(applied))
             })
         })
         .await

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 use roadstead_driver::{LeaseRecord, Ledger, LedgerError, LockRecord, NotRemoved, Removal};
-use roadstead_model::{AppName, Digest, EnvironmentName, HostId, ReleaseId, RolloutId, ServiceName};
+use roadstead_model::{AppName, ConfigurationId, Digest, EnvironmentName, HostId, ReleaseId, RolloutId, ServiceName};
 
-use super::{Changes, EnvironmentRecord, HostRecord, OutputRecord, ReleaseRecord, RolloutRecord, Store, StoreError};
+use super::{Changes, ConfigurationRecord, EnvironmentRecord, HostRecord, OutputRecord, ReleaseRecord, RolloutRecord, Store, StoreError};
 
 impl From<StoreError> for LedgerError {
     fn from(error: StoreError) -> Self {
@@ -31,6 +31,23 @@ impl Ledger for Store {
 
     async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, LedgerError> {
         Ok(Self::release_by_id(self, app, id).await?)
+    }
+
+    async fn newest_configuration(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<ConfigurationRecord>, LedgerError> {
+        Ok(Self::newest_configuration(self, name, app).await?)
+    }
+
+    async fn configuration(&self, name: &EnvironmentName, app: &AppName, version: u64) -> Result<Option<ConfigurationRecord>, LedgerError> {
+        Ok(Self::configuration(self, name, app, version).await?)
+    }
+
+    async fn configuration_named(
+        &self,
+        name: &EnvironmentName,
+        app: &AppName,
+        id: &ConfigurationId,
+    ) -> Result<Option<ConfigurationRecord>, LedgerError> {
+        Ok(Self::configuration_named(self, name, app, id).await?)
     }
 
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError> {

@@ -66,13 +66,13 @@ impl Store {
         row.as_ref().map(ReleaseRecord::of_row).transpose()
     }
 
-    /// One release, by its id.
+    /// One release, by its id; whatever configuration the id names.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, StoreError> {
         let sql = "SELECT * FROM releases WHERE app = ? AND id = ?";
-        let row = sqlx::query(sql).bind(app.as_str().to_owned()).bind(id.as_str().to_owned()).fetch_optional(&self.readers).await?;
+        let row = sqlx::query(sql).bind(app.as_str().to_owned()).bind(String::from(id.bare())).fetch_optional(&self.readers).await?;
         row.as_ref().map(ReleaseRecord::of_row).transpose()
     }
 

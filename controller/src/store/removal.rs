@@ -57,25 +57,19 @@ async fn remove(batch: &mut Batch, removal: Removal) -> Result<Result<(), NotRem
         "DELETE FROM singletons WHERE environment = ? AND app = ?",
         "DELETE FROM leases WHERE environment = ? AND app = ?",
         "DELETE FROM locks WHERE environment = ? AND app = ?",
+        "DELETE FROM configurations WHERE environment = ? AND app = ?",
     ] {
         sqlx::query(sql).bind(name).bind(of_app).execute(batch.connection().await?).await?;
     }
     let sql = "INSERT INTO meta (key, value) SELECT ?1, coalesce(max(id), 0) FROM rollouts WHERE environment = ?2 AND app = ?3 \
                ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     sqlx::query(sql).bind(key(&environment, &app)).bind(name).bind(of_app).execute(batch.connection().await?).await?;
-    let text = match ran(batch, &record).await? {
-        Some(release) => format!("removed; {release} was current"),
+    let text = match &record.current {
+        Some(release) => format!("removed; {} was current", release.release.id),
         None => "removed; nothing was deployed".to_owned(),
     };
     batch.tell(NewEvent::new(at, by, "environment-removed", format!("environment:{environment}/{app}"), text));
     Ok(Ok(()))
-}
-
-/// The id of the release that it ran.
-async fn ran(batch: &mut Batch, record: &EnvironmentRecord) -> Result<Option<String>, StoreError> {
-    let Some(current) = record.current else { return Ok(None) };
-    let id = sqlx::query_scalar("SELECT id FROM releases WHERE manifest_digest = ?").bind(current.as_bytes().as_slice());
-    Ok(id.fetch_optional(batch.connection().await?).await?)
 }
 
 /// The hosts that belong to it: those that match its selector, and all that enrolled for it when its name goes with it.

@@ -179,14 +179,21 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             .await?;
     }
     for Serving { environment, app, current, previous, set } in &changes.serving {
-        sqlx::query("UPDATE environments SET current = ?, previous = ?, live_set = coalesce(?, live_set) WHERE name = ? AND app = ?")
-            .bind(current.map(|c| c.as_bytes().to_vec()))
-            .bind(previous.map(|p| p.as_bytes().to_vec()))
-            .bind(set.as_deref())
-            .bind(environment.as_str())
-            .bind(app.as_str())
-            .execute(batch.connection().await?)
-            .await?;
+        sqlx::query(
+            "UPDATE environments SET current = ?, current_id = ?, current_configuration = ?, previous = ?, previous_id = ?, \
+             previous_configuration = ?, live_set = coalesce(?, live_set) WHERE name = ? AND app = ?",
+        )
+        .bind(current.as_ref().map(|current| current.release.manifest.as_bytes().to_vec()))
+        .bind(current.as_ref().map(|current| current.release.id.as_str()))
+        .bind(signed(current.as_ref().map_or(0, |current| current.configuration)))
+        .bind(previous.as_ref().map(|previous| previous.release.manifest.as_bytes().to_vec()))
+        .bind(previous.as_ref().map(|previous| previous.release.id.as_str()))
+        .bind(signed(previous.as_ref().map_or(0, |previous| previous.configuration)))
+        .bind(set.as_deref())
+        .bind(environment.as_str())
+        .bind(app.as_str())
+        .execute(batch.connection().await?)
+        .await?;
     }
     for (digest, why) in &changes.bad {
         sqlx::query("UPDATE releases SET bad = ? WHERE manifest_digest = ?")

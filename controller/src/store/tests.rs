@@ -28,6 +28,9 @@ fn spec(keep: u32) -> EnvironmentSpec {
         failover: None,
         timeouts: roadstead_model::Timeouts::default(),
         variables: std::collections::BTreeMap::new(),
+        secrets: std::collections::BTreeMap::new(),
+        files: std::collections::BTreeMap::new(),
+        overrides: vec![],
     }
 }
 
@@ -72,9 +75,9 @@ async fn a_touched_history_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
     for keep in 1..6 {
-        assert_ne!(store.apply(spec(keep), "admin:ada".to_owned(), NOW).await.unwrap(), Applied::Unchanged);
+        assert_ne!(store.apply(spec(keep), "admin:ada".to_owned(), NOW).await.unwrap().unwrap(), Applied::Unchanged);
     }
-    assert_eq!(store.apply(spec(5), "admin:ada".to_owned(), NOW).await.unwrap(), Applied::Unchanged);
+    assert_eq!(store.apply(spec(5), "admin:ada".to_owned(), NOW).await.unwrap().unwrap(), Applied::Unchanged);
     assert_eq!(store.verify_history().await.unwrap(), 5);
     let forge = |sql: &'static str| {
         store.write(move |batch| {
@@ -98,10 +101,10 @@ async fn a_touched_history_is_found() {
 async fn what_changed_in_an_environment_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
-    store.apply(spec(1), "admin:ada".to_owned(), NOW).await.unwrap();
+    store.apply(spec(1), "admin:ada".to_owned(), NOW).await.unwrap().unwrap();
     let mut changed = spec(2);
     changed.variables.insert(roadstead_model::VariableName::parse("KEY").unwrap(), "secret".to_owned());
-    let Applied::Changed(changes) = store.apply(changed, "admin:ada".to_owned(), NOW).await.unwrap() else { panic!("it changed") };
+    let Applied::Changed(changes) = store.apply(changed, "admin:ada".to_owned(), NOW).await.unwrap().unwrap() else { panic!("it changed") };
     assert_eq!(changes, ["keep: 1 → 2", "variables.KEY: set"]);
 }
 
@@ -176,7 +179,7 @@ async fn what_was_answered_survives_a_crash_at_any_moment() {
     let (folder, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = open(folder.path()).await;
     for keep in 1..4 {
-        store.apply(spec(keep), "admin:ada".to_owned(), NOW).await.unwrap();
+        store.apply(spec(keep), "admin:ada".to_owned(), NOW).await.unwrap().unwrap();
         // The files as a crash right after the answer would leave them, without a word to the writer.
         let copy = copies.path().join(keep.to_string());
         std::fs::create_dir(&copy).unwrap();
@@ -194,8 +197,9 @@ async fn a_restored_database_jumps_beyond_all_that_hosts_may_have_heard() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).await;
     assert_eq!((store.begin_term(NOW).await.unwrap(), store.last_rollout().await.unwrap()), (1, 0));
-    store.apply(spec(3), "admin:ada".to_owned(), NOW).await.unwrap();
-    let runs = "UPDATE environments SET current = zeroblob(32), previous = zeroblob(32)";
+    store.apply(spec(3), "admin:ada".to_owned(), NOW).await.unwrap().unwrap();
+    let runs = "UPDATE environments SET current = zeroblob(32), previous = zeroblob(32), current_id = '1.1-0123456789ab', \
+                previous_id = '1.0-0123456789ab'";
     store
         .write(move |batch| {
             Box::pin(async move {
@@ -208,9 +212,34 @@ async fn a_restored_database_jumps_beyond_all_that_hosts_may_have_heard() {
     assert!(store.environments("").await.unwrap()[0].current.is_some());
     assert_eq!(store.jump(NOW).await.unwrap(), 1_001);
     let environment = &store.environments("").await.unwrap()[0];
-    assert_eq!((environment.current, environment.previous), (None, None), "no host is moved by what was once true");
+    assert_eq!((&environment.current, &environment.previous), (&None, &None), "no host is moved by what was once true");
     assert!(store.begin_term(NOW).await.unwrap() > 1_000_000);
     assert_eq!(store.last_rollout().await.unwrap(), 1_000);
     assert_eq!(store.jump(NOW).await.unwrap(), 2_001, "done twice, it does no harm");
     assert_eq!(store.verify_history().await.unwrap(), 5);
+}
+
+/// A database of before: what environments ran is known by the releases' ids, and what they said is their first configuration.
+#[tokio::test]
+async fn what_environments_said_and_ran_before_configurations_had_versions_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roadstead.db");
+    let release = roadstead_driver::samples::release("1.0");
+    let mut telling = spec(3);
+    telling.name = EnvironmentName::parse("production").unwrap();
+    telling.variables.insert(roadstead_model::VariableName::parse("DEBUG").unwrap(), "it's \"0\"".to_owned());
+    before::database_of_before(&path, &release, &[spec(3), telling]).await;
+    let store = Store::open(&path).await.unwrap();
+    let app = AppName::parse("erp").unwrap();
+    let (production, staging) = (EnvironmentName::parse("production").unwrap(), spec(3).name);
+    let found = store.configuration(&production, &app, 1).await.unwrap().unwrap();
+    assert_eq!(store.configuration_named(&production, &app, &found.content.id()).await.unwrap().unwrap().version, 1);
+    assert_eq!((found.version, found.at, found.by.as_str()), (1, Timestamp(7), "admin:ada"));
+    assert_eq!(found.content.applied[0].values.variables.values().collect::<Vec<_>>(), ["it's \"0\""]);
+    assert_eq!(store.newest_configuration(&staging, &app).await.unwrap(), None);
+    for (name, configuration) in [(production, 1), (staging, 0)] {
+        let runs = Runs { release: release.reference(), configuration };
+        assert_eq!(store.environment(&name, &app).await.unwrap().unwrap().current, Some(runs));
+    }
+    store.close().await;
 }

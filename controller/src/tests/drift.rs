@@ -21,7 +21,7 @@ impl Rig {
     }
 
     async fn policy(&self, drift: DriftPolicy) {
-        self.store.apply(EnvironmentSpec { drift, ..environment() }, "admin:ada".to_owned(), clock::now()).await.unwrap();
+        self.store.apply(EnvironmentSpec { drift, ..environment() }, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
         self.driver.tell(Event::EnvironmentsChanged).await;
     }
 

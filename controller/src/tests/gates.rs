@@ -14,7 +14,7 @@ fn with(gates: Gates) -> EnvironmentSpec {
 }
 
 async fn apply(rig: &Rig, spec: EnvironmentSpec) {
-    rig.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap();
+    rig.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
 }
 
 /// Why a rollout waits, as soon as its gates have been looked at.

@@ -43,7 +43,7 @@ impl Rig {
     }
 
     async fn apply(&self, spec: EnvironmentSpec) {
-        self.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap();
+        self.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
     }
 }
 
@@ -72,7 +72,7 @@ async fn what_is_foreseen_begins_and_foreseeing_it_changes_nothing() {
     let plan = foreseen.plan.clone().unwrap();
     assert_eq!(rig.foresee(&beat).await.unwrap().plan.unwrap().digest(), plan.digest());
     assert_eq!(obstacles(&foreseen), [""; 0]);
-    assert_eq!(foreseen.current.as_ref().map(ReleaseRecord::id), Some(release("1.0").id()));
+    assert_eq!(foreseen.current.as_ref().map(roadstead_driver::Configured::id), Some(release("1.0").id()));
     assert_eq!(plan.hosts[&host_id(0)].singletons, [ServiceName::parse("beat").unwrap()]);
     assert_eq!(rig.store.verify_history().await.unwrap(), lines, "the history says nothing of it");
     let homes = rig.store.singletons(&environment().name, &app()).await.unwrap();

@@ -49,7 +49,7 @@ async fn an_environment_goes_when_nothing_moves_in_it_and_its_past_stays() {
     rig.store.verify_history().await.unwrap();
 
     // One of the same name is a new one, to which nothing was ever brought.
-    rig.store.apply(environment(), "admin:ada".to_owned(), clock::now()).await.unwrap();
+    rig.store.apply(environment(), "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
     assert_eq!(rig.current().await, None);
     rig.store.add_host(host_record(1)).await;
     let back = rig.roll_back(Some("1.0")).await;
@@ -64,10 +64,10 @@ async fn hosts_of_a_name_belong_to_its_last_app_whatever_their_labels() {
     rig.prepare(1, &[]).await;
     let staging = environment().name;
     let nobody = roadstead_model::Selector::parse("role=nobody").unwrap();
-    rig.store.apply(EnvironmentSpec { hosts: nobody, ..environment() }, "admin:ada".to_owned(), clock::now()).await.unwrap();
+    rig.store.apply(EnvironmentSpec { hosts: nobody, ..environment() }, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
     assert!(matches!(rig.remove(&staging, true).await, Err(NotRemoved::Hosts { .. })), "they would belong to nothing");
     let shop = roadstead_model::AppName::parse("shop").unwrap();
-    rig.store.apply(EnvironmentSpec { app: shop, ..environment() }, "admin:ada".to_owned(), clock::now()).await.unwrap();
+    rig.store.apply(EnvironmentSpec { app: shop, ..environment() }, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
     rig.remove(&staging, false).await.unwrap();
     assert_eq!(rig.store.environments("staging").await.unwrap().len(), 1);
     rig.stop().await;
@@ -83,7 +83,11 @@ async fn no_rollout_begins_in_an_environment_that_goes() {
     for number in 0..60 {
         let name = EnvironmentName::parse(&format!("e{number}")).unwrap();
         let host = HostRecord { environment: name.clone(), ..host_record(number) };
-        rig.store.apply(EnvironmentSpec { name: name.clone(), ..environment() }, "admin:ada".to_owned(), clock::now()).await.unwrap();
+        rig.store
+            .apply(EnvironmentSpec { name: name.clone(), ..environment() }, "admin:ada".to_owned(), clock::now())
+            .await
+            .unwrap()
+            .unwrap();
         rig.store.add_host(host.clone()).await;
         let start = StartRequest {
             environment: name.clone(),

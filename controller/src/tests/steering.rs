@@ -52,7 +52,7 @@ async fn a_rollout_that_asks_waits_for_the_operator_who_tries_a_host_again() {
     let (rig, _) = Rig::serving(folder.path(), &disks, &["1.0", "1.1"]).await;
     let mut spec = environment();
     spec.strategy.on_failure = OnFailure::Ask;
-    rig.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap();
+    rig.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
     rig.sessions.cut(&host_id(0));
     rig.connect(0, &disks, &Behaviour { broken: vec![release("1.1").id()], ..Behaviour::default() }).await;
     let rollout = rig.deploy("1.1").await.unwrap();
@@ -77,7 +77,7 @@ async fn a_host_that_was_excluded_is_not_brought_level() {
     rig.prepare(2, &["1.0", "1.1"]).await;
     let mut spec = environment();
     (spec.strategy.batch, spec.strategy.max_unavailable) = (Share::Count(2), Share::Count(2));
-    rig.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap();
+    rig.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
     for number in 0..2 {
         rig.connect(number, &disks, &Behaviour::default()).await;
     }

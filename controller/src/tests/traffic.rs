@@ -26,7 +26,7 @@ fn blue_green(bake: Millis) -> EnvironmentSpec {
 
 impl Rig {
     async fn applied(&self, spec: EnvironmentSpec) {
-        self.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap();
+        self.store.apply(spec, "admin:ada".to_owned(), clock::now()).await.unwrap().unwrap();
         self.driver.tell(Event::EnvironmentsChanged).await;
     }
 

@@ -2,8 +2,9 @@
 
 use roadstead_model::{
     AppName, AppState, DRIFT_FINDINGS_MAX, Differs, DiskSpace, Drift, DriftFinding, DriftPart, HostFacts, HostName, PythonFact, ReleaseId,
-    ReleaseKeys,
+    ReleaseKeys, VariableName, limits,
 };
+use std::collections::BTreeSet;
 
 use super::lease::services;
 use crate::invalid::{InField, bounded, optional};
@@ -50,6 +51,7 @@ fn app_state((app, state): (AppName, AppState)) -> v1::AppState {
         unconfirmed: state.unconfirmed,
         listed: state.listed.map(|listed| v1::Listed { services: listed.iter().map(ToString::to_string).collect() }),
         drift: state.drift.map(drift),
+        set: state.set.map(|set| v1::Names { names: set.iter().map(ToString::to_string).collect() }),
     }
 }
 
@@ -115,11 +117,18 @@ impl TryFrom<v1::AppState> for (AppName, AppState) {
                 bad: ids(wire.bad)?,
                 highest: wire.highest.map(Into::into),
                 unconfirmed: wire.unconfirmed,
+                set: wire.set.map(|set| names(&set.names)).transpose()?,
                 listed: wire.listed.map(|listed| services(&listed.services)).transpose()?,
                 drift: wire.drift.map(TryInto::try_into).transpose()?,
             },
         ))
     }
+}
+
+/// Variables by their names.
+fn names(texts: &[String]) -> Result<BTreeSet<VariableName>, Invalid> {
+    bounded(texts.len(), limits::VARIABLES_MAX, "facts.apps.set")?;
+    texts.iter().map(|text| VariableName::parse(text).field("facts.apps.set")).collect()
 }
 
 /// What is wrong is told first by every honest agent; here it is put in order again, so that a list of another order says the same.

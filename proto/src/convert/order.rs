@@ -1,8 +1,8 @@
 //! Orders, fences, releases by reference.
 
 use roadstead_model::{
-    AppName, BackupName, Digest, EnvironmentName, Fence, Millis, Order, OrderKey, OrderKind, ReleaseId, ReleaseRef, RolloutId, ServiceName,
-    VariableName, limits,
+    AppName, BackupName, Digest, EnvironmentName, Fence, Millis, Order, OrderKey, OrderKind, RelativePath, ReleaseId, ReleaseRef,
+    RolloutId, SecretRef, ServiceName, VariableName, limits,
 };
 
 use crate::invalid::{InField, bounded, optional};
@@ -43,7 +43,7 @@ impl TryFrom<v1::ReleaseRef> for ReleaseRef {
     fn try_from(wire: v1::ReleaseRef) -> Result<Self, Invalid> {
         let id = ReleaseId::parse(&wire.id).field("release.id")?;
         let manifest = Digest::from_slice(&wire.manifest).field("release.manifest")?;
-        if id.as_str().ends_with(&manifest.short()) {
+        if id.bare().as_str().ends_with(&manifest.short()) {
             Ok(Self { id, manifest })
         } else {
             Err(Invalid::new("release", "its id and its manifest's digest do not belong together"))
@@ -79,11 +79,13 @@ impl TryFrom<v1::Order> for Order {
 impl From<OrderKind> for v1::order::Kind {
     fn from(kind: OrderKind) -> Self {
         match kind {
-            OrderKind::Prepare { release, variables, singletons, keep } => Self::Prepare(v1::Prepare {
+            OrderKind::Prepare { release, variables, secrets, files, singletons, keep } => Self::Prepare(v1::Prepare {
                 release: Some(release.into()),
                 variables: variables.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
                 singletons: singletons.iter().map(ToString::to_string).collect(),
                 keep,
+                secrets: secrets.into_iter().map(|(name, place)| (name.to_string(), place.to_string())).collect(),
+                files: files.into_iter().map(|(path, text)| (path.to_string(), text)).collect(),
             }),
             OrderKind::Migrate { release, backup, idle } => Self::Migrate(v1::Migrate {
                 release: Some(release.into()),
@@ -153,7 +155,16 @@ impl TryFrom<v1::Prepare> for OrderKind {
     type Error = Invalid;
     fn try_from(wire: v1::Prepare) -> Result<Self, Invalid> {
         bounded(wire.variables.len(), limits::VARIABLES_MAX, "prepare.variables")?;
+        bounded(wire.files.len(), limits::CONFIGURED_FILES_MAX, "prepare.files")?;
         bounded(wire.singletons.len(), limits::SERVICES_MAX, "prepare.singletons")?;
+        bounded(wire.secrets.len(), limits::VARIABLES_MAX, "prepare.secrets")?;
+        let secret = |(name, place): (String, String)| {
+            Ok((VariableName::parse(&name).field("prepare.secrets")?, SecretRef::parse(&place).field("prepare.secrets")?))
+        };
+        let file = |(path, text): (String, String)| {
+            bounded(text.len(), limits::VARIABLE_VALUE_BYTES_MAX, "prepare.files")?;
+            Ok((RelativePath::parse(&path).field("prepare.files")?, text))
+        };
         let variable = |(name, value): (String, String)| {
             bounded(value.len(), limits::VARIABLE_VALUE_BYTES_MAX, "prepare.variables")?;
             Ok((VariableName::parse(&name).field("prepare.variables")?, value))
@@ -161,6 +172,8 @@ impl TryFrom<v1::Prepare> for OrderKind {
         Ok(Self::Prepare {
             release: release(wire.release)?,
             variables: wire.variables.into_iter().map(variable).collect::<Result<_, Invalid>>()?,
+            secrets: wire.secrets.into_iter().map(secret).collect::<Result<_, Invalid>>()?,
+            files: wire.files.into_iter().map(file).collect::<Result<_, Invalid>>()?,
             singletons: wire.singletons.iter().map(|s| ServiceName::parse(s).field("prepare.singletons")).collect::<Result<_, _>>()?,
             keep: wire.keep,
         })

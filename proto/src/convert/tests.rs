@@ -25,7 +25,14 @@ fn every_verb_round_trips() {
     let variables = BTreeMap::from([(VariableName::parse("KEY").unwrap(), "a\nb".to_owned())]);
     let singletons = vec![ServiceName::parse("beat").unwrap()];
     for kind in [
-        OrderKind::Prepare { release: release(), variables, singletons, keep: 3 },
+        OrderKind::Prepare {
+            release: release(),
+            variables,
+            secrets: [(VariableName::parse("TOKEN").unwrap(), SecretRef::parse("vault:secret/erp#token?version=3").unwrap())].into(),
+            files: BTreeMap::from([(RelativePath::parse("config/a.toml").unwrap(), "a".to_owned())]),
+            singletons,
+            keep: 3,
+        },
         OrderKind::Migrate { release: release(), backup: None, idle: false },
         OrderKind::Migrate { release: release(), backup: Some(BackupDemand::None), idle: false },
         OrderKind::Migrate { release: release(), backup: Some(BackupDemand::AtLeast(BackupCheck::Listed)), idle: false },

@@ -256,6 +256,14 @@ pub struct AppState {
     /// Services that run on chosen hosts alone, and that the serving release was prepared to run on this one; absent: not known.
     #[prost(message, optional, tag = "9")]
     pub listed: ::core::option::Option<Listed>,
+    /// Variables that the host's own file sets, by their names; absent: not known.
+    #[prost(message, optional, tag = "10")]
+    pub set: ::core::option::Option<Names>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Names {
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Listed {
@@ -389,6 +397,18 @@ pub struct Prepare {
     pub singletons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(uint32, tag = "4")]
     pub keep: u32,
+    /// Files that the release takes from the configuration, by their paths within the app.
+    #[prost(map = "string, string", tag = "5")]
+    pub files: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// Where variables that are secrets have their values from: PROVIDER:PATH#KEY?version=N.
+    #[prost(map = "string, string", tag = "6")]
+    pub secrets: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Migrate {
@@ -2201,18 +2221,107 @@ pub struct Rollout {
     /// What keeps the contents of the database that it migrates, once the host that does so has said it.
     #[prost(message, optional, tag = "33")]
     pub safeguard: ::core::option::Option<Safeguard>,
+    /// The version of the configuration that its hosts are told; 0: none.
+    #[prost(uint64, tag = "34")]
+    pub configuration: u64,
     /// Of a restore: what it would lose, seen before anything stopped.
-    #[prost(message, optional, tag = "34")]
+    #[prost(message, optional, tag = "35")]
     pub survey: ::core::option::Option<Loss>,
     /// What it lost.
-    #[prost(message, optional, tag = "35")]
+    #[prost(message, optional, tag = "36")]
     pub loss: ::core::option::Option<Loss>,
     /// The backup that is restored.
-    #[prost(string, tag = "36")]
+    #[prost(string, tag = "37")]
     pub backup: ::prost::alloc::string::String,
     /// Who accepted the loss; empty: nobody yet.
-    #[prost(string, tag = "37")]
+    #[prost(string, tag = "38")]
     pub accepted_by: ::prost::alloc::string::String,
+}
+/// A configuration of an environment, as it was made.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Configuration {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    /// Counted up with each change; 0: nothing was ever said.
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+    /// By its content: what follows the `_` in ids of releases that run with it. Empty: it says nothing.
+    #[prost(string, tag = "4")]
+    pub id: ::prost::alloc::string::String,
+    /// JSON: what the environment's file says, and what was set one by one. Empty in lists.
+    #[prost(bytes = "vec", tag = "5")]
+    pub content: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "6")]
+    pub at_ms: u64,
+    #[prost(string, tag = "7")]
+    pub by: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub reason: ::prost::alloc::string::String,
+    /// What changed from the version before, without values.
+    #[prost(string, repeated, tag = "9")]
+    pub changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The environment runs with it now.
+    #[prost(bool, tag = "10")]
+    pub current: bool,
+    /// It is the newest.
+    #[prost(bool, tag = "11")]
+    pub newest: bool,
+    /// What the release that runs would not take.
+    #[prost(string, repeated, tag = "12")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetConfigurationRequest {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    /// 0: the newest.
+    #[prost(uint64, tag = "3")]
+    pub version: u64,
+    /// The one that the environment runs with; where nothing was said to what runs, the answer says nothing.
+    #[prost(bool, tag = "4")]
+    pub running: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListConfigurationsRequest {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListConfigurationsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub configurations: ::prost::alloc::vec::Vec<Configuration>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SetConfigurationRequest {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    /// For which hosts; empty: for all.
+    #[prost(string, tag = "3")]
+    pub hosts: ::prost::alloc::string::String,
+    /// Values by what they are of: NAME, file:PATH, or secret:NAME, of which the place is said.
+    #[prost(map = "string, string", tag = "4")]
+    pub set: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+    /// What is taken back.
+    #[prost(string, repeated, tag = "5")]
+    pub unset: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    /// Refused when the newest version is another one by now. 0: whatever it is.
+    #[prost(uint64, tag = "7")]
+    pub expected: u64,
 }
 /// What is said of a query or a check of the environment's analysis.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2932,6 +3041,75 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("roadstead.v1.Operator", "UnlockEnvironment"));
             self.inner.unary(req, path, codec).await
         }
+        /// A configuration with its values.
+        pub async fn get_configuration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetConfigurationRequest>,
+        ) -> std::result::Result<tonic::Response<super::Configuration>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/GetConfiguration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "GetConfiguration"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Its history, newest first.
+        pub async fn list_configurations(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListConfigurationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListConfigurationsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/ListConfigurations",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "ListConfigurations"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Sets values and takes them back, all or none: a new version, which the next rollout brings.
+        pub async fn set_configuration(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetConfigurationRequest>,
+        ) -> std::result::Result<tonic::Response<super::Configuration>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/SetConfiguration",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "SetConfiguration"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn list_rollouts(
             &mut self,
             request: impl tonic::IntoRequest<super::ListRolloutsRequest>,
@@ -3300,6 +3478,24 @@ pub mod operator_server {
             tonic::Response<super::UnlockEnvironmentResponse>,
             tonic::Status,
         >;
+        /// A configuration with its values.
+        async fn get_configuration(
+            &self,
+            request: tonic::Request<super::GetConfigurationRequest>,
+        ) -> std::result::Result<tonic::Response<super::Configuration>, tonic::Status>;
+        /// Its history, newest first.
+        async fn list_configurations(
+            &self,
+            request: tonic::Request<super::ListConfigurationsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListConfigurationsResponse>,
+            tonic::Status,
+        >;
+        /// Sets values and takes them back, all or none: a new version, which the next rollout brings.
+        async fn set_configuration(
+            &self,
+            request: tonic::Request<super::SetConfigurationRequest>,
+        ) -> std::result::Result<tonic::Response<super::Configuration>, tonic::Status>;
         async fn list_rollouts(
             &self,
             request: tonic::Request<super::ListRolloutsRequest>,
@@ -4247,6 +4443,141 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnlockEnvironmentSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/GetConfiguration" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetConfigurationSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::GetConfigurationRequest>
+                    for GetConfigurationSvc<T> {
+                        type Response = super::Configuration;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetConfigurationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::get_configuration(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetConfigurationSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/ListConfigurations" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListConfigurationsSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ListConfigurationsRequest>
+                    for ListConfigurationsSvc<T> {
+                        type Response = super::ListConfigurationsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListConfigurationsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::list_configurations(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListConfigurationsSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/SetConfiguration" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetConfigurationSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::SetConfigurationRequest>
+                    for SetConfigurationSvc<T> {
+                        type Response = super::Configuration;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetConfigurationRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::set_configuration(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetConfigurationSvc(inner);
                         let codec = crate::codec::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
+use crate::promises;
 use crate::world::{Flaw, World};
 
 /// The hands of one host's agent, for one life of it.
@@ -50,7 +51,8 @@ impl SimHands {
     fn act(&self, step: StepName, order: &Order) -> Result<(), Failure> {
         let release = &order.kind.release().id;
         match (step, &order.kind) {
-            (StepName::Verify, OrderKind::Prepare { singletons, .. }) => {
+            (StepName::Verify, OrderKind::Prepare { singletons, variables, .. }) => {
+                promises::of_configuration(&self.world, &self.host, release, variables);
                 self.world.machine(&self.host).once.listed.insert(release.clone(), singletons.iter().cloned().collect());
                 Ok(())
             }

@@ -3,10 +3,13 @@
 
 use async_trait::async_trait;
 use roadstead_driver::{
-    Changes, EnvironmentRecord, HostRecord, LeaseRecord, Ledger, LedgerError, LockRecord, NotRemoved, OutputRecord, ReleaseRecord, Removal,
-    RolloutRecord,
+    Changes, ConfigurationRecord, EnvironmentRecord, HostRecord, LeaseRecord, Ledger, LedgerError, LockRecord, NotRemoved, OutputRecord,
+    ReleaseRecord, Removal, RolloutRecord,
 };
-use roadstead_model::{AppName, Digest, EnvironmentName, EnvironmentSpec, HostId, ReleaseId, RolloutId, ServiceName};
+use roadstead_model::{
+    AppName, ConfigurationId, Digest, EnvironmentName, EnvironmentSpec, HostId, Key, ReleaseId, RolloutId, Selector, ServiceName,
+    VariableName,
+};
 use roadstead_rollout::RolloutKind;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +28,8 @@ pub(crate) struct Tables {
     pub(crate) hosts: BTreeMap<HostId, HostRecord>,
     pub(crate) rollouts: BTreeMap<RolloutId, Arc<RolloutRecord>>,
     pub(crate) locks: BTreeMap<(EnvironmentName, AppName), LockRecord>,
+    /// Versions of the one environment's configuration, oldest first.
+    pub(crate) configurations: Vec<ConfigurationRecord>,
     singletons: BTreeMap<(EnvironmentName, AppName, ServiceName), HostId>,
     leases: BTreeMap<(EnvironmentName, AppName, HostId), bool>,
     term: u64,
@@ -35,6 +40,14 @@ impl Tables {
     pub(crate) fn homes(&self) -> impl Iterator<Item = &HostId> {
         self.singletons.values()
     }
+}
+
+/// What no release runs with.
+pub(crate) const BAD: &str = "bad";
+
+/// The variable that every release declares.
+pub(crate) fn setting() -> VariableName {
+    VariableName::parse("SETTING").unwrap_or_else(|error| panic!("a good name: {error}"))
 }
 
 /// The database of the simulated controller.
@@ -68,6 +81,23 @@ impl SimLedger {
         let mut tables = self.tables();
         tables.term += 1;
         tables.term
+    }
+
+    /// Says something to the app from the next rollout on: to all hosts, or to those with a label.
+    pub(crate) fn configure(&self, hosts: &Selector, value: Option<String>) {
+        let mut tables = self.tables();
+        let before = tables.configurations.last().cloned().unwrap_or_else(ConfigurationRecord::none);
+        let Ok(content) = before.content.with(hosts, &Key::Variable(setting()), value) else { return };
+        let version = before.version + 1;
+        tables.configurations.push(ConfigurationRecord { version, content, ..ConfigurationRecord::none() });
+    }
+
+    /// Whether a release is told what it cannot run with.
+    pub(crate) fn is_misconfigured(&self, release: &ReleaseId) -> bool {
+        let Some(id) = release.configuration() else { return false };
+        let tables = self.tables();
+        let known = tables.configurations.iter().find(|known| known.content.id() == id);
+        known.is_some_and(|known| known.content.layers().any(|(layer, _)| layer.values.variables.values().any(|value| value == BAD)))
     }
 
     /// Sets the policy of an environment.
@@ -108,7 +138,29 @@ impl Ledger for SimLedger {
 
     async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, LedgerError> {
         let tables = self.tables();
-        Ok(tables.releases.values().find(|release| release.manifest.app == *app && release.id() == *id).cloned())
+        Ok(tables.releases.values().find(|release| release.manifest.app == *app && release.id() == id.bare()).cloned())
+    }
+
+    async fn newest_configuration(&self, _name: &EnvironmentName, _app: &AppName) -> Result<Option<ConfigurationRecord>, LedgerError> {
+        Ok(self.tables().configurations.last().cloned())
+    }
+
+    async fn configuration(
+        &self,
+        _name: &EnvironmentName,
+        _app: &AppName,
+        version: u64,
+    ) -> Result<Option<ConfigurationRecord>, LedgerError> {
+        Ok(self.tables().configurations.iter().find(|known| known.version == version).cloned())
+    }
+
+    async fn configuration_named(
+        &self,
+        _name: &EnvironmentName,
+        _app: &AppName,
+        id: &ConfigurationId,
+    ) -> Result<Option<ConfigurationRecord>, LedgerError> {
+        Ok(self.tables().configurations.iter().rev().find(|known| known.content.id() == *id).cloned())
     }
 
     async fn hosts(&self, environment: Option<&EnvironmentName>) -> Result<Vec<HostRecord>, LedgerError> {
@@ -220,12 +272,13 @@ impl SimLedger {
         promises::of_tables(&self.witness, &tables);
         for serving in &changes.serving {
             if let Some(environment) = tables.environments.get_mut(&(serving.environment.clone(), serving.app.clone())) {
-                environment.current = serving.current;
-                environment.previous = serving.previous;
+                environment.current = serving.current.clone();
+                environment.previous.clone_from(&serving.previous);
                 environment.live_set = serving.set.clone().or_else(|| environment.live_set.take());
             }
         }
         for (digest, why) in &changes.bad {
+            promises::of_verdicts(&self.witness, &tables, digest);
             if let Some(release) = tables.releases.get_mut(digest) {
                 release.bad.clone_from(why);
             }

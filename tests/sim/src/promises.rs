@@ -1,15 +1,44 @@
 //! What must hold at every moment, whatever goes wrong. Each promise has a name; a broken one ends the run.
 
-use roadstead_driver::RolloutRecord;
-use roadstead_model::{HostId, Order, ReleaseRef};
+use roadstead_driver::{EnvironmentRecord, RolloutRecord};
+use roadstead_model::{Digest, HostId, Order, ReleaseId, ReleaseRef, VariableName};
 use roadstead_rollout::{Exchange, Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::ledger::Tables;
 use crate::lookout::Sightings;
 use crate::witness::Witness;
 use crate::world::World;
+
+/// A host is told what the configuration says that the id names, whatever was said since.
+pub(crate) fn of_configuration(world: &World, host: &HostId, release: &ReleaseId, told: &BTreeMap<VariableName, String>) {
+    let tables = world.ledger.tables();
+    let id = release.configuration();
+    let Some(known) = tables.configurations.iter().rev().find(|known| Some(known.content.id()) == id) else {
+        if id.is_some() || !told.is_empty() {
+            world.witness.broken("a configuration is what its name says", format!("{release}: nobody made it"));
+        }
+        return;
+    };
+    let labels = tables.hosts.get(host).map(|host| host.labels.clone()).unwrap_or_default();
+    let resolved = known.content.resolve([(host.to_string(), &labels)]).unwrap_or_default();
+    let mut values = resolved.base;
+    resolved.of.iter().flatten().filter_map(|place| resolved.overrides.get(*place as usize)).for_each(|over| values.overlay(over));
+    if values.variables != *told {
+        let what = format!("{host} is told {told:?} for {release}, which says {:?}", values.variables);
+        world.witness.broken("a configuration is what its name says", what);
+    }
+}
+
+/// What runs is never condemned: neither for another configuration nor for hosts that come level with it.
+pub(crate) fn of_verdicts(witness: &Witness, tables: &Tables, condemned: &Digest) {
+    let runs =
+        |environment: &&EnvironmentRecord| environment.current.as_ref().is_some_and(|current| current.release.manifest == *condemned);
+    if let Some(environment) = tables.environments.values().find(runs) {
+        witness.broken("what runs is not condemned", format!("{} runs {condemned}", environment.spec.name));
+    }
+}
 
 /// A rollout is saved once more.
 pub(crate) fn of_history(witness: &Witness, before: Option<&RolloutRecord>, now: &RolloutRecord) {

@@ -1,6 +1,6 @@
 //! One run: a fleet made from a seed, some hours of trouble, then peace, in which everything must come to rest.
 
-use roadstead_driver::{ReleaseRecord, StartRequest, Verb, samples};
+use roadstead_driver::{ReleaseRecord, Runs, StartRequest, Verb, samples};
 use roadstead_model::{Digest, EnvironmentSpec, Gates, HostId, LabelKey, Labels, Millis, Selector, Strategy, Timeouts, Traffic};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::agent::Agent;
 use crate::balancer::Balancer;
 use crate::chance::Chance;
 use crate::controller::Controller;
-use crate::ledger::SimLedger;
+use crate::ledger::{SimLedger, setting};
 use crate::network::Network;
 use crate::once::{Ticks, tick};
 use crate::promises;
@@ -131,16 +131,26 @@ async fn peace(stage: &Stage) {
     }
 }
 
+/// Whether what the environment runs has a flaw, or was found bad.
+fn is_bad(stage: &Stage) -> bool {
+    let current = stage.world.ledger.tables().environments.values().next().and_then(|known| known.current.clone());
+    let Some(Runs { release: current, .. }) = current else { return false };
+    let is_bad = stage.world.ledger.tables().releases.get(&current.manifest).is_none_or(|release| !release.bad.is_empty());
+    is_bad || stage.world.flaw(&current.id) != Flaw::None
+}
+
 /// What is not as it should be once nothing goes wrong any more.
 fn unrest(stage: &Stage) -> Option<String> {
+    let bad = is_bad(stage);
     let tables = stage.world.ledger.tables();
     if let Some(running) = tables.rollouts.values().find(|record| record.state.outcome().is_none()) {
         return Some(format!("{} is still {}", running.state.plan.rollout, running.state.phase.word()));
     }
     let environment = tables.environments.values().next()?;
-    let current = environment.current.and_then(|digest| tables.releases.get(&digest))?;
+    let reference = environment.current.clone()?.release;
+    let (id, current) = (&reference.id, tables.releases.get(&reference.manifest)?);
     // A release that turned out to be bad after all is not brought anywhere.
-    if !current.bad.is_empty() || stage.world.flaw(&current.id()) != Flaw::None {
+    if bad {
         return None;
     }
     let app = &current.manifest.app;
@@ -152,8 +162,8 @@ fn unrest(stage: &Stage) -> Option<String> {
         if live.is_some() && set != live {
             return true;
         }
-        let serves = stage.world.machine(&agent.host).current == Some(current.id());
-        !serves && promises::excluded(&tables, &current.reference(), &agent.host)
+        let serves = stage.world.machine(&agent.host).current == Some(id.clone());
+        !serves && promises::excluded(&tables, &reference, &agent.host)
     };
     let all_others = || stage.agents.iter().filter(|agent| !left_out(agent));
     // Whoever was excluded may have been left by an earlier rollout before it was confirmed, and is not touched.
@@ -163,7 +173,7 @@ fn unrest(stage: &Stage) -> Option<String> {
     // Of balancers that were away when they were let go nobody knows anything.
     let is_shared = environment.spec.traffic.is_some();
     let drained = |agent: &&Arc<Agent>| {
-        is_shared && stage.world.machine(&agent.host).current == Some(current.id()) && stage.world.is_drained_at(&agent.name)
+        is_shared && stage.world.machine(&agent.host).current == Some(id.clone()) && stage.world.is_drained_at(&agent.name)
     };
     if let Some(agent) = all_others().find(drained) {
         return Some(format!("{} is level, and a balancer gives it not all of its traffic", agent.name));
@@ -176,9 +186,9 @@ fn unrest(stage: &Stage) -> Option<String> {
     }
     all_others().find_map(|agent| {
         let machine = stage.world.machine(&agent.host);
-        let condemned = machine.bad.contains(&current.id());
-        (machine.current != Some(current.id()) && !condemned)
-            .then(|| format!("{} serves {:?}, its environment runs {}", agent.name, machine.current, current.id()))
+        let condemned = machine.bad.contains(id);
+        (machine.current != Some(id.clone()) && !condemned)
+            .then(|| format!("{} serves {:?}, its environment runs {}", agent.name, machine.current, *id))
     })
 }
 
@@ -261,6 +271,7 @@ fn with_balancers(environment: &mut EnvironmentSpec, ledger: &SimLedger, has_bea
 fn release(number: u64, has_beat: bool, chance: &mut Chance) -> (ReleaseRecord, Flaw) {
     let mut record = samples::release(&format!("1.{number}"));
     let spec = &mut record.manifest.spec;
+    spec.variables.entry(setting()).or_default();
     if chance.percent(60) {
         spec.hooks.before_migrate = vec![vec!["true".to_owned()]];
     }

@@ -4,7 +4,7 @@
 use roadstead_driver::{Event, LockRecord, Refused, RestoreRequest, StartRequest, Verb};
 use roadstead_model::{
     Analysis, ApprovalRule, BackupDemand, BackupName, CanaryStep, Check, EnvironmentSpec, Gates, HostId, LeaseSpan, Millis, Number,
-    OnFailure, Promotion, Query, ReleaseId, RoleName, RolloutId, Safeguard, Share, StepName, Strategy, Weight, Window,
+    OnFailure, Promotion, Query, ReleaseId, RoleName, RolloutId, Safeguard, Selector, Share, StepName, Strategy, Weight, Window,
 };
 use roadstead_rollout::{Host, Phase, Steer};
 use roadstead_worker::disk::Room;
@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::agent::{Agent, Death};
 use crate::chance::Chance;
+use crate::ledger::BAD;
 use crate::network::Network;
 use crate::world::World;
 
@@ -41,7 +42,7 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
         let by = format!("admin:operator-{number}");
         let (environment, app) = (stage.environment.name.clone(), stage.environment.app.clone());
         let reason = "a run".to_owned();
-        let verb = match chance.number(0, 17) {
+        let verb = match chance.number(0, 19) {
             0..=5 => {
                 let release = releases[chance.index(releases.len())].clone();
                 Verb::Start(StartRequest {
@@ -59,12 +60,16 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
                 let Some((rollout, steer)) = steer(&stage, &by, &mut chance) else { continue };
                 Verb::Steer { rollout, steer, reason, by }
             }
-            16..=17 => {
+            18..=19 => {
                 let Some(restore) = restore(&stage, &by, &mut chance) else { continue };
                 Verb::Restore(restore)
             }
             14 => {
                 lock(&stage, &by, &mut chance);
+                continue;
+            }
+            15..=16 => {
+                configure(&stage, number, &mut chance);
                 continue;
             }
             _ => {
@@ -83,6 +88,18 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
             Err(_) => stage.world.witness.saw(format!("operator-{number}  has no answer")),
         }
     }
+}
+
+/// Says something else to the app. Now and then it is what no release runs with.
+fn configure(stage: &Stage, number: u64, chance: &mut Chance) {
+    let hosts = if chance.percent(25) { Selector::parse("color=blue").unwrap_or_default() } else { Selector::default() };
+    let value = match chance.number(0, 9) {
+        0 => None,
+        1 => Some(BAD.to_owned()),
+        value => Some(format!("{}", value % 4)),
+    };
+    stage.world.witness.saw(format!("operator-{number}  sets {value:?} for {:?}", hosts.to_string()));
+    stage.world.ledger.configure(&hosts, value);
 }
 
 /// Locks the environment for up to an hour, or unlocks it.

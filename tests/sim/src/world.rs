@@ -121,7 +121,12 @@ impl World {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is wrong with a release as it is configured.
     pub(crate) fn flaw(&self, release: &ReleaseId) -> Flaw {
+        if self.ledger.is_misconfigured(release) {
+            return Flaw::Health;
+        }
+        let release = &release.bare();
         self.releases.get(release).copied().unwrap_or(Flaw::None)
     }
 

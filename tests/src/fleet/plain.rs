@@ -64,10 +64,18 @@ impl PlainFleet {
 
     /// Makes a plain host one of an app's.
     pub fn add(&self, app: &str, host: &Host) -> Result<()> {
+        self.add_as(app, host, &[])
+    }
+
+    /// The same, with further labels.
+    pub fn add_as(&self, app: &str, host: &Host, labels: &[&str]) -> Result<()> {
         host.install_debs(&[&self.agent])?;
         host.write("/etc/roadstead/release-keys.toml", &self.trust)?;
         host.start_nginx(&site(app))?;
-        let token = self.desk.roadstead(&["host", "token", "--env", app, "--label", &format!("app={app}")])?;
+        let of_app = format!("app={app}");
+        let mut words = vec!["host", "token", "--env", app, "--label", &of_app];
+        labels.iter().for_each(|label| words.extend(["--label", label]));
+        let token = self.desk.roadstead(&words)?;
         enroll(host, self.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;
         host.systemctl(&["start", "roadstead-agent"])?;
         host.wait_for_unit("roadstead-agent", "active", UP)

@@ -26,7 +26,14 @@ pub(crate) fn release() -> ReleaseRef {
 pub(crate) fn kinds() -> Vec<OrderKind> {
     let release = release();
     vec![
-        OrderKind::Prepare { release: release.clone(), variables: [].into(), singletons: vec![], keep: 3 },
+        OrderKind::Prepare {
+            release: release.clone(),
+            variables: [].into(),
+            secrets: [].into(),
+            files: [].into(),
+            singletons: vec![],
+            keep: 3,
+        },
         OrderKind::Migrate { release: release.clone(), backup: None, idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1000) },
         OrderKind::Confirm { release: release.clone() },

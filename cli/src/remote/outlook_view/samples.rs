@@ -125,7 +125,7 @@ pub(crate) fn upgrade() -> Outlook {
         before: before.map(str::to_owned),
         after: after.map(str::to_owned),
     };
-    let variable = |name: &str, change| VariableDifference { name: VariableName::parse(name).unwrap(), change };
+    let variable = |name: &str, change| VariableDifference { name: Key::parse(name).unwrap(), change };
     let step = |step, ms| StepEstimate { step, median: Millis(ms), runs: 8 };
     let mut canary = host(1, Some("1.0"), Some(3_250_000));
     canary.chosen_for = vec![ServiceName::parse("beat").unwrap()];

@@ -27,7 +27,8 @@ fn collected() -> Collected {
     let spec = serde_json::json!({
         "name": "production",
         "app": "erp",
-        "variables": { "MAIL": PLANTED[0], "SEVERAL": format!("first\n{}", PLANTED[2]), "STAGE": "production", "N": "4" },
+        "variables": { "STAGE": "production", "N": "4" },
+        "overrides": [{ "hosts": "zone=b", "files": { "config/a.toml": format!("first\n{}", PLANTED[2]) } }],
     });
     let environment =
         Environment { name: "production".into(), app: "erp".into(), spec: spec.to_string().into_bytes(), ..Default::default() };
@@ -50,7 +51,11 @@ fn collected() -> Collected {
         (("../../etc/passwd".to_owned(), "candidate".to_owned()), said(4096)),
         (("n".repeat(300), "candidate".to_owned()), said(0)),
     ];
+    let everybody = roadstead_model::Selector::default();
+    let mail = roadstead_model::Key::parse("MAIL").unwrap();
+    let configuration = Configuration::default().with(&everybody, &mail, Some(PLANTED[0].to_owned())).unwrap();
     Collected {
+        configurations: vec![configuration],
         at_ms: 1_772_359_200_000,
         controller: WhoAmIResponse { name: "ada".into(), controller_version: "0.1.0".into(), ..Default::default() },
         environments: vec![environment],

@@ -1,22 +1,27 @@
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, prop_assert_ne, proptest};
-use roadstead_model::{HostId, HostName, Millis, OnFailure, Promotion, RolloutId, ServiceName, Share, VariableName};
+use roadstead_model::{HostId, HostName, Millis, OnFailure, Promotion, RelativePath, RolloutId, ServiceName, Share, VariableName};
 use serde_json::Value;
 
 use crate::tests::fleet::{environment, plan, release};
 use crate::{Bake, Plan, PlannedHost, RolloutKind};
 
 fn sample() -> Plan {
-    let mut environment = environment(Share::Count(2), Share::Count(2), Share::Count(1));
-    environment.variables.insert(VariableName::parse("DEBUG").unwrap(), "0".to_owned());
+    let environment = environment(Share::Count(2), Share::Count(2), Share::Count(1));
     let mut plan = plan(RolloutKind::Rollout, &environment, 5);
-    plan.hosts.values_mut().next().unwrap().singletons = vec![ServiceName::parse("beat").unwrap()];
+    plan.values.variables.insert(VariableName::parse("DEBUG").unwrap(), "0".to_owned());
+    plan.values.files.insert(RelativePath::parse("config/limits.toml").unwrap(), "rate = 5".to_owned());
+    plan.overrides = vec![plan.values.clone()];
+    let first = plan.hosts.values_mut().next().unwrap();
+    (first.singletons, first.overrides) = (vec![ServiceName::parse("beat").unwrap()], vec![0]);
     plan
 }
 
 /// Every value in a document that is not a group, by the way to it.
 fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| leaves(value, &format!("{path}/{name}"), found)),
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, value)| leaves(value, &format!("{path}/{}", name.replace('~', "~0").replace('/', "~1")), found))
+        }
         Value::Array(items) => items.iter().enumerate().for_each(|(at, value)| leaves(value, &format!("{path}/{at}"), found)),
         _ => found.push(path.to_owned()),
     }
@@ -74,26 +79,32 @@ fn what_differs_is_told_by_host_and_setting() {
     assert_eq!(old.told_apart(&new), [""; 0]);
     let ids: Vec<HostId> = new.hosts.keys().cloned().collect();
     new.hosts.get_mut(&ids[0]).unwrap().singletons.clear();
+    new.hosts.get_mut(&ids[0]).unwrap().overrides.clear();
+    new.overrides[0].files.clear();
     new.hosts.get_mut(&ids[1]).unwrap().current = Some(release("1.1"));
     new.hosts.get_mut(&ids[2]).unwrap().batch = 2;
     new.hosts.remove(&ids[3]);
     let name = HostName::parse("web-9").unwrap();
-    new.hosts
-        .insert(HostId::parse(&"9".repeat(26)).unwrap(), PlannedHost { name, batch: 1, current: None, singletons: vec![], share: None });
+    new.hosts.insert(
+        HostId::parse(&"9".repeat(26)).unwrap(),
+        PlannedHost { name, batch: 1, current: None, singletons: vec![], share: None, overrides: vec![] },
+    );
     new.bakes[1] = Bake { time: Millis::from_secs(600), promotion: Promotion::Manual, traffic: None };
     new.previous = None;
     new.migrate = false;
     new.on_failure = OnFailure::Ask;
     new.timeouts.away = Millis::from_secs(90);
-    new.variables.insert(VariableName::parse("DEBUG").unwrap(), "secret".to_owned());
+    new.values.variables.insert(VariableName::parse("DEBUG").unwrap(), "secret".to_owned());
     let (one, other) = (release("1.0").id, release("1.1").id);
     let expected = [
         "migrate: true → false".to_owned(),
         "on-failure: go-back → ask".to_owned(),
+        "overrides.1.files.config/limits.toml: removed".to_owned(),
         format!("previous.id: {one} → nothing"),
         "timeouts.away: 1 min → 1 min 30 s".to_owned(),
         "variables.DEBUG: changed".to_owned(),
         "the bake of batch 2: 0 ms → 10 min and a promotion".to_owned(),
+        "web-0 is told other values by its labels".to_owned(),
         "web-0 is chosen for beat → no service".to_owned(),
         format!("web-1 serves {one} → {other}"),
         "web-3 takes no part any more".to_owned(),

@@ -30,6 +30,9 @@ pub(crate) fn environment(batch: Share, max_unavailable: Share, failure_budget: 
         failover: None,
         timeouts: Timeouts::default(),
         variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        files: BTreeMap::new(),
+        overrides: vec![],
     }
 }
 

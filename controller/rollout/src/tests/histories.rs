@@ -219,7 +219,9 @@ fn check_bake(before: &State, now: &State, step: &Move) {
         _ => false,
     };
     let excused = matches!(step, Move::Promote(_) | Move::GiveWay) || now.skips_bakes || now.gives_way;
-    let served = before.hosts.values().any(|host| host.stage == Stage::Healthy && host.standing == Standing::Counts);
+    // Where an operator takes out the last of them, nobody is left to be judged.
+    let counts = |id| now.hosts.get(id).is_some_and(|host| host.standing == Standing::Counts);
+    let served = before.hosts.iter().any(|(id, host)| host.stage == Stage::Healthy && host.standing == Standing::Counts && counts(id));
     if !left || excused || !served || now.plan.analysis.is_none() {
         return;
     }

@@ -1,7 +1,7 @@
 //! Environments: applying their policy, saying what that would do, removing them, and showing what they run.
 
 use roadstead_driver::{Event, Removal};
-use roadstead_model::{AppName, ApprovalRule, EnvironmentName, EnvironmentSpec, Millis, limits};
+use roadstead_model::{AppName, ApprovalRule, Configuration, EnvironmentName, EnvironmentSpec, Millis, limits};
 use roadstead_proto::v1;
 use roadstead_rollout::{Phase, State};
 use std::collections::BTreeSet;
@@ -10,6 +10,7 @@ use tonic::Status;
 use super::super::Context;
 use super::super::status::{internal, invalid, not_removed, stored};
 use super::Admin;
+use super::configurations::{refuse_code_in, refuse_secrets};
 use crate::clock;
 use crate::settings::Roles;
 use crate::store::{Applied, EnvironmentRecord, HostRecord};
@@ -23,7 +24,8 @@ pub(super) async fn apply(
     request: v1::ApplyEnvironmentRequest,
 ) -> Result<v1::ApplyEnvironmentResponse, Status> {
     let spec = read(context, &request)?;
-    let applied = context.store.apply(spec.clone(), admin.actor(), clock::now()).await.map_err(stored)?;
+    keep_secrets_out(context, &spec).await?;
+    let applied = context.store.apply(spec.clone(), admin.actor(), clock::now()).await.map_err(stored)?.map_err(invalid)?;
     context.driver.tell(Event::EnvironmentsChanged).await;
     told(context, &spec, applied).await
 }
@@ -31,8 +33,20 @@ pub(super) async fn apply(
 /// What applying it would do: read, checked and compared as if.
 pub(super) async fn diff(context: &Context, request: v1::ApplyEnvironmentRequest) -> Result<v1::ApplyEnvironmentResponse, Status> {
     let spec = read(context, &request)?;
+    keep_secrets_out(context, &spec).await?;
+    let newest = context.store.newest_configuration(&spec.name, &spec.app).await.map_err(stored)?;
+    Configuration::new(&spec, newest.map(|newest| newest.content.set).unwrap_or_default()).map_err(invalid)?;
     let applied = context.store.foresee(&spec).await.map_err(stored)?;
     told(context, &spec, applied).await
+}
+
+async fn keep_secrets_out(context: &Context, spec: &EnvironmentSpec) -> Result<(), Status> {
+    let known = context.store.environment(&spec.name, &spec.app).await.map_err(stored)?;
+    let said = Configuration::new(spec, Vec::new()).map_err(invalid)?;
+    for layer in &said.applied {
+        refuse_secrets(context, known.as_ref().and_then(|known| known.current.as_ref()), &spec.app, &layer.values).await?;
+    }
+    Ok(())
 }
 
 fn read(context: &Context, request: &v1::ApplyEnvironmentRequest) -> Result<EnvironmentSpec, Status> {
@@ -104,12 +118,8 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
     if let Some(analysis) = &spec.analysis {
         analysis.check().map_err(invalid)?;
     }
-    if spec.variables.len() > limits::VARIABLES_MAX {
-        return Err(invalid(format!("{} variables are more than an environment may have", spec.variables.len())));
-    }
-    if let Some((name, _)) = spec.variables.iter().find(|(_, value)| value.len() > limits::VARIABLE_VALUE_BYTES_MAX) {
-        return Err(invalid(format!("the value of {name} is too large")));
-    }
+    let said = Configuration::new(spec, Vec::new()).map_err(invalid)?;
+    refuse_code_in(&said.applied)?;
     let timeouts = spec.timeouts;
     if !(1..=limits::GATES_SPAN_MAX.0).contains(&timeouts.gates.0) {
         return Err(invalid(format!(
@@ -167,12 +177,8 @@ pub(super) async fn list(context: &Context, request: v1::ListEnvironmentsRequest
 async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Environment, Status> {
     let spec = &record.spec;
     let mut ids = Vec::new();
-    for digest in [record.current, record.previous] {
-        let release = match digest {
-            Some(digest) => context.store.release(&digest).await.map_err(stored)?,
-            None => None,
-        };
-        ids.push(release.map(|release| release.id().to_string()).unwrap_or_default());
+    for known in [record.current, record.previous] {
+        ids.push(known.map(|known| known.release.id.to_string()).unwrap_or_default());
     }
     let previous = ids.pop().unwrap_or_default();
     let current = ids.pop().unwrap_or_default();

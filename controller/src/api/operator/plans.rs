@@ -10,8 +10,7 @@ use tonic::Status;
 use super::super::Context;
 use super::super::status::{hint, internal, refused, stored};
 use super::Admin;
-use super::releases::meant;
-use super::rollouts::{floor_of, place};
+use super::rollouts::{floor_of, place, wanted};
 use crate::floor::WAYS_OUT;
 use crate::outlook::contents::{self, Contents, Holding};
 use crate::outlook::outlook;
@@ -23,7 +22,7 @@ const EARLIER_MAX: u32 = 20;
 
 pub(super) async fn plan(context: &Context, admin: &Admin, request: v1::PlanRolloutRequest) -> Result<v1::PlanRolloutResponse, Status> {
     let (environment, app) = place(context, &request.environment, &request.app).await?;
-    let release = meant(context, Some(&app), &request.release).await?.id();
+    let release = wanted(context, &environment, &app, &request.release).await?;
     let floor = floor_of(context, &environment, &app, Some(&release)).await?;
     let asked = Foresee { environment: environment.clone(), app: app.clone(), release, by: admin.actor() };
     let mut foreseen = context.driver.foresee(asked).await.map_err(refused)?;
@@ -60,7 +59,8 @@ async fn read(context: &Context, foreseen: Foreseen) -> Result<(Foreseen, Conten
     }
     let blobs = context.blobs.clone();
     let reading = tokio::task::spawn_blocking(move || {
-        let contents = contents::read(&blobs, foreseen.current.as_ref(), &foreseen.release, holdings, &known);
+        let contents =
+            contents::read(&blobs, foreseen.current.as_ref().map(|current| &current.release), &foreseen.release, holdings, &known);
         (foreseen, contents)
     });
     reading.await.map_err(internal)
@@ -72,6 +72,7 @@ fn obstacle(why: Refused) -> Result<Obstacle, Status> {
         Refused::Busy(..) => "busy",
         Refused::Bad { .. } => "bad-release",
         Refused::Behind(_) => "hosts-ahead",
+        Refused::Lacking { .. } | Refused::Clash(_) => "configuration",
         Refused::Plan(InvalidPlan::NoHosts { .. }) => "no-hosts",
         Refused::Plan(InvalidPlan::TooManyHosts(_)) => "too-many-hosts",
         Refused::Ledger(_) => return Err(refused(why)),

@@ -3,7 +3,7 @@
 use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::store::Store as Blobs;
 use roadstead_bundle::walk;
-use roadstead_model::{AppName, Digest, limits};
+use roadstead_model::{AppName, Digest, ReleaseId, limits};
 use roadstead_proto::v1;
 use tonic::Status;
 
@@ -132,7 +132,9 @@ pub(super) async fn meant(context: &Context, app: Option<&AppName>, text: &str) 
     if text.is_empty() || text.len() > 128 {
         return Err(invalid("name a release by its id, its version, or the beginning of its digest"));
     }
-    let mut found = context.store.releases_named(app.map_or("", AppName::as_str), text).await.map_err(stored)?;
+    // A release is the same with whatever configuration it runs.
+    let bare = ReleaseId::parse(text).map_or_else(|_| text.to_owned(), |id| String::from(id.bare()));
+    let mut found = context.store.releases_named(app.map_or("", AppName::as_str), &bare).await.map_err(stored)?;
     match found.len() {
         0 => {
             let of_app = app.map(|app| format!(" of {app}")).unwrap_or_default();
@@ -149,7 +151,9 @@ pub(super) async fn meant(context: &Context, app: Option<&AppName>, text: &str) 
 async fn shown(context: &Context, release: &ReleaseRecord) -> Result<v1::Release, Status> {
     let manifest = &release.manifest;
     let environments = context.store.environments("").await.map_err(stored)?;
-    let current = environments.iter().filter(|e| e.spec.app == manifest.app && e.current == Some(release.digest));
+    let current = environments
+        .iter()
+        .filter(|e| e.spec.app == manifest.app && e.current.as_ref().is_some_and(|current| current.release.manifest == release.digest));
     Ok(v1::Release {
         app: manifest.app.to_string(),
         id: release.id().to_string(),

@@ -47,7 +47,7 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
     if request.idempotency_key.len() > KEY_BYTES_MAX {
         return Err(invalid("the idempotency key is too long"));
     }
-    let release = meant(context, Some(&app), &request.release).await?.id();
+    let release = wanted(context, &environment, &app, &request.release).await?;
     let plan = match request.plan.as_str() {
         "" => None,
         text => Some(DigestStart::parse(text).map_err(invalid)?),
@@ -65,6 +65,21 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
         plan,
     };
     ask(context, Verb::Start(start)).await
+}
+
+/// The release that a person means: as [`meant`], `current` for the one that runs, or an id with the configuration to run it with.
+pub(super) async fn wanted(context: &Context, environment: &EnvironmentName, app: &AppName, text: &str) -> Result<ReleaseId, Status> {
+    if text == "current" {
+        let known = context.store.environment(environment, app).await.map_err(stored)?;
+        let runs = known.and_then(|known| known.current).map(|current| current.release.id.bare());
+        let next = format!("deploy a release first: `roadstead deploy {environment} RELEASE`");
+        return runs.ok_or_else(|| unknown(format!("{environment} runs no release of {app}"), &next));
+    }
+    let with = ReleaseId::parse(text).ok().and_then(|id| Some((id.bare(), id.configuration()?)));
+    match with {
+        Some((bare, configuration)) => Ok(meant(context, Some(app), bare.as_str()).await?.id().with(Some(&configuration))),
+        None => Ok(meant(context, Some(app), text).await?.id()),
+    }
 }
 
 /// Refuses a release that the database no longer allows; `None` is the one that served before. A rollout that is under way, and that is ended by
@@ -90,17 +105,17 @@ pub(super) async fn floor_of(
     to: Option<&ReleaseId>,
 ) -> Result<Option<String>, Status> {
     let Some(record) = context.store.environment(environment, app).await.map_err(stored)? else { return Ok(None) };
-    let target = match (to, record.previous) {
+    let target = match (to, &record.previous) {
         (Some(id), _) => context.store.release_by_id(app, id).await.map_err(stored)?,
-        (None, Some(previous)) => context.store.release(&previous).await.map_err(stored)?,
+        (None, Some(previous)) => context.store.release(&previous.release.manifest).await.map_err(stored)?,
         (None, None) => None,
     };
-    let current = match record.current {
-        Some(digest) => context.store.release(&digest).await.map_err(stored)?,
+    let current = match &record.current {
+        Some(current) => context.store.release(&current.release.manifest).await.map_err(stored)?,
         None => None,
     };
     let Some(target) = target else { return Ok(None) };
-    if record.current == Some(target.digest) {
+    if record.current.as_ref().is_some_and(|current| current.release.manifest == target.digest) {
         // It serves: it has passed its checks with whatever was done to the schema since.
         return Ok(None);
     }
@@ -221,7 +236,7 @@ pub(super) async fn rollback(context: &Context, admin: &Admin, request: v1::Roll
     let (environment, app) = place(context, &request.environment, &request.app).await?;
     let to: Option<ReleaseId> = match request.to.as_str() {
         "" => None,
-        text => Some(meant(context, Some(&app), text).await?.id()),
+        text => Some(wanted(context, &environment, &app, text).await?),
     };
     if !request.despite_schema {
         keep_above_floor(context, &environment, &app, to.as_ref()).await?;

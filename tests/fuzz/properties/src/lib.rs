@@ -31,10 +31,12 @@ mod release;
 mod release_keys;
 mod request;
 mod scratch;
+mod secret_ref;
 mod signatures;
 mod sockets;
 mod text;
 mod unit_text;
+mod vault_answer;
 mod wheel;
 mod wire;
 
@@ -59,9 +61,11 @@ pub use project::project;
 pub use release::release;
 pub use release_keys::release_keys;
 pub use request::request;
+pub use secret_ref::secret_ref;
 pub use signatures::signatures;
 pub use sockets::sockets;
 pub use unit_text::unit_text;
+pub use vault_answer::vault_answer;
 pub use wheel::wheel;
 pub use wire::{facts, message, order, report};
 
@@ -69,7 +73,7 @@ pub use wire::{facts, message, order, report};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 30] = [
+pub const TARGETS: [Target; 32] = [
     ("blob", blob),
     ("bundle", bundle),
     ("command_show", command_show),
@@ -96,8 +100,10 @@ pub const TARGETS: [Target; 30] = [
     ("release_keys", release_keys),
     ("report", report),
     ("request", request),
+    ("secret_ref", secret_ref),
     ("signatures", signatures),
     ("sockets", sockets),
     ("unit_text", unit_text),
+    ("vault_answer", vault_answer),
     ("wheel", wheel),
 ];

@@ -17,10 +17,14 @@ pub fn order(bytes: &[u8]) {
     let Some(order) = read::<v1::Order>(bytes).and_then(|wire| Order::try_from(wire).ok()) else { return };
     assert_eq!(Order::try_from(v1::Order::from(order.clone())).as_ref(), Ok(&order));
     let release = order.kind.release();
-    assert!(release.id.as_str().ends_with(&release.manifest.short()), "a release's id and digest do not belong together");
-    if let OrderKind::Prepare { variables, singletons, .. } = &order.kind {
-        assert!(variables.len() <= limits::VARIABLES_MAX && singletons.len() <= limits::SERVICES_MAX);
-        assert!(variables.values().all(|value| value.len() <= limits::VARIABLE_VALUE_BYTES_MAX));
+    assert!(release.id.bare().as_str().ends_with(&release.manifest.short()), "a release's id and digest do not belong together");
+    if let OrderKind::Prepare { variables, files, singletons, .. } = &order.kind {
+        assert!(
+            variables.len() <= limits::VARIABLES_MAX
+                && singletons.len() <= limits::SERVICES_MAX
+                && files.len() <= limits::CONFIGURED_FILES_MAX
+        );
+        assert!(variables.values().chain(files.values()).all(|value| value.len() <= limits::VARIABLE_VALUE_BYTES_MAX));
     }
     // An order is also what a journal begins with.
     assert_eq!(serde_json::from_slice::<Order>(&serde_json::to_vec(&order).unwrap()).unwrap(), order);

@@ -116,7 +116,14 @@ fn orders() -> [OrderKind; 9] {
     let release = ReleaseRef { id: ReleaseId::parse("1.0.0-0123456789ab").unwrap(), manifest: Digest::of(b"any") };
     let backup = BackupName::parse("erp-r-1-1").unwrap();
     [
-        OrderKind::Prepare { release: release.clone(), variables: BTreeMap::new(), singletons: Vec::new(), keep: 0 },
+        OrderKind::Prepare {
+            release: release.clone(),
+            variables: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            files: BTreeMap::new(),
+            singletons: Vec::new(),
+            keep: 0,
+        },
         OrderKind::Migrate { release: release.clone(), backup: Some(BackupDemand::default()), idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1) },
         OrderKind::Confirm { release: release.clone() },

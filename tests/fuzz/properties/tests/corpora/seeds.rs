@@ -184,7 +184,20 @@ fn orders() -> [(&'static str, Order); 6] {
     let singletons = vec![ServiceName::parse("beat").unwrap()];
     let release = release_ref();
     [
-        ("prepare", order(1, OrderKind::Prepare { release: release.clone(), variables, singletons, keep: 3 })),
+        (
+            "prepare",
+            order(
+                1,
+                OrderKind::Prepare {
+                    release: release.clone(),
+                    variables,
+                    secrets: BTreeMap::new(),
+                    files: BTreeMap::new(),
+                    singletons,
+                    keep: 3,
+                },
+            ),
+        ),
         ("migrate", order(2, OrderKind::Migrate { release: release.clone(), backup: None, idle: false })),
         (
             "activate",
@@ -246,6 +259,7 @@ fn reports() -> [(&'static str, Report); 5] {
 fn facts() -> HostFacts {
     let release = release_ref().id;
     let state = AppState {
+        set: None,
         listed: None,
         current: Some(release.clone()),
         previous: None,

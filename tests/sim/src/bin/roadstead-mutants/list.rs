@@ -28,6 +28,20 @@ const LEASES: &str = "controller/driver/src/leases.rs";
 
 pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
+        name: "hosts come level with the newest configuration, not with the one that runs",
+        file: "controller/driver/src/configuration.rs",
+        from: "let found = self.parts.ledger.configuration(&spec.name, &spec.app, id.as_ref()).await?;",
+        to: "let found = self.parts.ledger.newest_configuration(&spec.name, &spec.app).await?;",
+        within: 400,
+    },
+    Mutant {
+        name: "a release that runs is condemned for another configuration",
+        file: STATE,
+        from: "previous.manifest == plan.release.manifest);",
+        to: "*previous == plan.release);",
+        within: 2000,
+    },
+    Mutant {
         name: "the driver acts before it saves",
         file: DRIVER,
         from: "            if !self.save(&work.changes, stopping).await {\n                return;\n            }\n            self.tell(work, &ended).await;",

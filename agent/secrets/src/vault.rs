@@ -1,0 +1,150 @@
+//! HashiCorp Vault and OpenBao: values of the KV secrets engine, version 2, and what the database engine issues, by their documented API.
+
+mod answer;
+mod ask;
+mod http;
+mod session;
+mod settings;
+
+use async_trait::async_trait;
+use roadstead_model::{ProviderName, SecretPath};
+use roadstead_pki::ClientFiles;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use crate::fault::{Fault, shown};
+use crate::provider::{Place, Provider};
+use crate::secret::{Content, Document, Lease};
+use crate::value::Value;
+use answer::Issued;
+use ask::{Ask, Cluster};
+use session::{Session, Sessions};
+
+pub use settings::{Engine, Login, VaultSettings};
+
+/// Whatever ends sooner than this cannot be kept up.
+const RENEWAL_SOONEST: Duration = Duration::from_secs(1);
+
+/// A cluster of Vault, as one host sees it.
+#[derive(Debug)]
+pub(crate) struct Vault {
+    name: ProviderName,
+    settings: VaultSettings,
+    sessions: Sessions,
+    cluster: Cluster,
+}
+
+#[derive(Serialize)]
+struct OfLease<'a> {
+    lease_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    increment: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sync: Option<bool>,
+}
+
+impl Vault {
+    pub(crate) fn new(name: ProviderName, settings: VaultSettings, own: &ClientFiles) -> Self {
+        let cluster = Cluster::new(settings.addresses.clone(), settings.namespace.clone());
+        let sessions = Sessions::new(&settings, own.clone());
+        Self { name, settings, sessions, cluster }
+    }
+
+    /// Asks as the host that is logged in. A token may have ended, or have been revoked, since: one refusal of an older one is answered by
+    /// a new login.
+    async fn ask(&self, ask: Ask<'_>, until: Instant) -> Result<(Value, Arc<Session>), Fault> {
+        let began = Instant::now();
+        let session = self.sessions.open(&self.cluster, until).await?;
+        match self.cluster.ask(ask.with_token(&session.token), &session.tls, until).await {
+            Err(Fault::Denied { .. }) if session.began < began => {
+                self.sessions.close(&session).await;
+                let session = self.sessions.open(&self.cluster, until).await?;
+                let body = self.cluster.ask(ask.with_token(&session.token), &session.tls, until).await?;
+                Ok((body, session))
+            }
+            answered => answered.map(|body| (body, session)),
+        }
+    }
+
+    /// The mount that a path begins with, its engine, and the rest of the path.
+    fn mounted<'a>(&self, path: &'a SecretPath) -> Result<(&str, Engine, &'a str), Fault> {
+        let below = |mount: &str| path.as_str().strip_prefix(mount)?.strip_prefix('/');
+        let found = self.settings.mounts.iter().filter_map(|(mount, engine)| Some((mount.as_str(), *engine, below(mount.as_str())?)));
+        found.max_by_key(|(mount, ..)| mount.len()).ok_or_else(|| Fault::UnknownMount(self.name.clone()))
+    }
+
+    fn lease(&self, issued: &Issued, session: &Session) -> Option<Lease> {
+        let duration = Duration::from_secs(issued.lease_duration);
+        let renew_in = session.due_in(Instant::now()).map_or(duration / 2, |due| due.min(duration / 2)).max(RENEWAL_SOONEST);
+        let id = issued.lease_id.clone();
+        (!id.is_empty()).then(|| Lease::new(self.name.clone(), id, duration, issued.renewable, renew_in))
+    }
+}
+
+#[async_trait]
+impl Provider for Vault {
+    async fn read(&self, place: Place<'_>, until: Instant) -> Result<Document, Fault> {
+        let (mount, engine, rest) = self.mounted(place.path)?;
+        match engine {
+            Engine::Kv => {
+                let version = place.version.map(|version| format!("?version={version}")).unwrap_or_default();
+                let path = format!("{mount}/data/{rest}{version}");
+                let (body, _) = self.ask(Ask::get(&path), until).await?;
+                let read = answer::kv(body.reveal()).map_err(|what| self.cluster.malformed(what))?;
+                Ok(Document { content: Content::Keys(read.values), version: Some(read.version), lease: None })
+            }
+            Engine::Database => {
+                if place.version.is_some() {
+                    return Err(Fault::NoVersions);
+                }
+                if rest.contains('/') {
+                    return Err(Fault::Path("behind the mount of a database engine stands the name of a role"));
+                }
+                let (body, session) = self.ask(Ask::get(&format!("{mount}/creds/{rest}")), until).await?;
+                let issued = answer::issued(body.reveal()).map_err(|what| self.cluster.malformed(what))?;
+                let lease = self.lease(&issued, &session);
+                let values = issued.data.ok_or_else(|| self.cluster.malformed("it holds no values"))?;
+                Ok(Document { content: Content::Keys(values.0), version: None, lease })
+            }
+        }
+    }
+
+    async fn newest(&self, place: Place<'_>, until: Instant) -> Result<u64, Fault> {
+        let (mount, Engine::Kv, rest) = self.mounted(place.path)? else { return Err(Fault::NoVersions) };
+        let (body, _) = self.ask(Ask::get(&format!("{mount}/metadata/{rest}")), until).await?;
+        answer::newest(body.reveal()).map_err(|what| self.cluster.malformed(what))
+    }
+
+    async fn renew(&self, lease: &Lease, until: Instant) -> Result<Lease, Fault> {
+        // What was issued to a token ends with the token: that is kept alive first.
+        let increment = Some(lease.duration.as_secs()).filter(|seconds| *seconds > 0);
+        let question = OfLease { lease_id: lease.id(), increment, sync: None };
+        let (body, session) = self.ask(Ask::post("sys/leases/renew", &question).about_a_lease(), until).await?;
+        let issued = answer::issued(body.reveal()).map_err(|what| self.cluster.malformed(what))?;
+        self.lease(&issued, &session).ok_or_else(|| self.cluster.malformed("it names no lease"))
+    }
+
+    async fn revoke(&self, lease: &Lease, until: Instant) -> Result<(), Fault> {
+        // It is over when the answer comes, not some time later.
+        let question = OfLease { lease_id: lease.id(), increment: None, sync: Some(true) };
+        self.ask(Ask::post("sys/leases/revoke", &question).about_a_lease(), until).await.map(drop)
+    }
+
+    async fn tend(&self, until: Instant) -> Result<Option<Duration>, Fault> {
+        self.sessions.tend(&self.cluster, until).await
+    }
+
+    async fn look(&self, until: Instant) -> Result<String, Fault> {
+        let health = self.cluster.health(&self.sessions.tls(&self.cluster)?, until).await?;
+        let session = self.sessions.open(&self.cluster, until).await?;
+        let version = shown(&health.version, 40);
+        let held = session.life.map_or_else(|| "that does not end".to_owned(), |life| format!("for {} s", life.as_secs()));
+        Ok(format!(
+            "{} is version {version} and unsealed; this host logs in by {}, with a token {held}",
+            health.address,
+            self.settings.login.how()
+        ))
+    }
+}

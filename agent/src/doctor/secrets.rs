@@ -1,0 +1,97 @@
+//! `[secrets.NAME]`, looked at: whether the provider answers, whether the host's login works. No secret is read.
+
+use roadstead_model::{Finding, ProviderName, Verdict};
+use roadstead_secrets::{KindSettings, Login, ProviderSettings, Providers};
+use roadstead_worker::failure::chain;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::program::program_of_root;
+use crate::identity;
+use crate::layout::Layout;
+
+const CHECK: &str = "secrets";
+/// How long a provider may take; a host has several servers to ask.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Looks at each provider.
+pub(super) async fn secrets(layout: &Layout, settings: &BTreeMap<ProviderName, ProviderSettings>) -> Vec<Finding> {
+    let providers = Providers::from_settings(settings, &identity::files(layout));
+    let mut findings = Vec::new();
+    for (name, settings) in settings {
+        findings.push(look(name, settings, &providers).await);
+    }
+    findings
+}
+
+async fn look(name: &ProviderName, settings: &ProviderSettings, providers: &Providers) -> Finding {
+    let program = match &settings.kind {
+        KindSettings::Command(command) => command.words.first().map(Path::new),
+        KindSettings::Age(age) => Some(age.program.as_path()),
+        KindSettings::Vault(_) | KindSettings::Credential(_) => None,
+    };
+    let finding = program.map(|program| program_of_root(CHECK, name.as_str(), program));
+    if let Some(finding) = finding.filter(|finding| finding.verdict != Verdict::Ok) {
+        return finding;
+    }
+    match providers.look(name, Instant::now() + PATIENCE).await {
+        Ok(says) if shows_own_identity(&settings.kind) => {
+            let hint = "give the host a key of another authority (`certificate` and `key`), see docs/secrets.md";
+            let says = format!(
+                "{name}: {says}; whoever takes over the controller could log in as any host, since it issues what hosts show there"
+            );
+            Finding::warning(CHECK, says, hint)
+        }
+        Ok(says) => Finding::ok(CHECK, format!("{name}: {says}")),
+        Err(error) => Finding::failed(CHECK, chain(&error), error.hint()),
+    }
+}
+
+fn shows_own_identity(kind: &KindSettings) -> bool {
+    matches!(kind, KindSettings::Vault(vault) if matches!(vault.login, Login::Certificate { files: None, .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roadstead_model::HttpUrl;
+    use roadstead_secrets::{AgeSettings, CredentialSettings, Engine, Format, HostFile, SecretPath, VaultSettings};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[tokio::test]
+    async fn each_provider_is_told_and_nothing_secret() {
+        let root = tempfile::tempdir().unwrap();
+        let token = root.path().join("token");
+        fs::write(&token, "canary").unwrap();
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
+        let path = |text: &str| SecretPath::parse(text).unwrap();
+        let vault = VaultSettings {
+            addresses: vec![HttpUrl::parse("http://127.0.0.1:1").unwrap()],
+            authorities: None,
+            namespace: None,
+            mounts: [(path("secret"), Engine::Kv)].into(),
+            login: Login::Token(HostFile::Path(token)),
+            login_mount: path("token"),
+        };
+        let age = AgeSettings { program: "/nonexistent/age".into(), identities: vec!["/nonexistent/key".into()], format: Format::Env };
+        let none = CredentialSettings { plain: Vec::new(), encrypted: Vec::new(), format: Format::Text };
+        let kinds = [
+            ("vault", KindSettings::Vault(Box::new(vault))),
+            ("age", KindSettings::Age(age)),
+            ("credential", KindSettings::Credential(none)),
+        ];
+        let settings = kinds.into_iter().map(|(name, kind)| {
+            let settings = ProviderSettings { kind, apps: [].into(), allow: Vec::new() };
+            (ProviderName::parse(name).unwrap(), settings)
+        });
+        let findings = secrets(&Layout::new(root.path()), &settings.collect()).await;
+        let of = |verdict| findings.iter().filter(move |finding| finding.verdict == verdict);
+        assert_eq!((of(Verdict::Ok).count(), of(Verdict::Failed).count()), (1, 2), "{findings:?}");
+        let text = format!("{findings:?}");
+        assert!(text.contains("127.0.0.1:1 cannot be reached") && text.contains("/nonexistent/age") && !text.contains("canary"), "{text}");
+        assert!(of(Verdict::Failed).all(|finding| !finding.hint.is_empty()));
+    }
+}

@@ -1,0 +1,174 @@
+//! Secrets of a release on this host: asked for where the configuration says they are, written where only root reads them, and given to the
+//! app's processes by systemd. Their values are told to nobody else.
+
+use roadstead_model::{AppName, Failure, FailureKind, SecretRef, VariableName};
+use roadstead_secrets::{Asked, Asker, Providers, Secret, SecretError};
+use roadstead_worker::failure::{called_off, chain};
+use roadstead_worker::files::create_private_folder;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::configure::write_when_other;
+use super::release::Release;
+use super::util::{io_failure, on_disk};
+use crate::host::environment_file;
+use crate::host::links;
+use crate::layout::Layout;
+
+/// How long all providers together may take.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// What was found, and what of it may be told.
+#[derive(Default)]
+pub(crate) struct Found {
+    values: BTreeMap<VariableName, String>,
+    /// Which version each has, as far as its provider says so.
+    pub(crate) versions: Vec<String>,
+}
+
+/// Asks for all secrets of a release, together.
+pub(crate) async fn find(
+    providers: &Providers,
+    layout: &Layout,
+    release: &Release,
+    places: &BTreeMap<VariableName, SecretRef>,
+    cancelled: &CancellationToken,
+) -> Result<Found, Failure> {
+    if places.is_empty() {
+        return Ok(Found::default());
+    }
+    let tree = release.tree(layout);
+    let asker = Asker { app: release.app(), tree: Some(&tree) };
+    let references: Vec<SecretRef> = places.values().cloned().collect();
+    let secrets = tokio::select! {
+        () = cancelled.cancelled() => return Err(called_off()),
+        secrets = providers.resolve_all(asker, &references, Instant::now() + WITHIN) => secrets,
+    };
+    let secrets = secrets.map_err(|error| not_found(release.app(), places, &error))?;
+    if let Some(name) = places.keys().zip(&secrets).find_map(|(name, secret)| secret.lease.is_some().then_some(name)) {
+        for lease in secrets.iter().filter_map(|secret| secret.lease.as_ref()) {
+            if let Err(error) = providers.revoke(lease, Instant::now() + WITHIN).await {
+                tracing::warn!(%error, "what was issued in vain ends by itself");
+            }
+        }
+        let summary =
+            format!("the secret {name} is issued for a time only: the processes of a release would go on with one that has ended");
+        return Err(Failure::new(FailureKind::Unfit, summary, "name a secret that stays, such as one of a KV engine"));
+    }
+    let mut found = Found::default();
+    for (name, secret) in places.keys().zip(&secrets) {
+        found.take(release, name, secret)?;
+    }
+    Ok(found)
+}
+
+fn not_found(app: &AppName, places: &BTreeMap<VariableName, SecretRef>, error: &SecretError) -> Failure {
+    // The first that is there: several variables may be of one place.
+    let name = places
+        .iter()
+        .find(|(_, place)| matches!(&error.of, Asked::Secret(of) if of == *place))
+        .map(|(name, _)| name.as_str())
+        .unwrap_or_default();
+    Failure::new(FailureKind::Host, format!("the secret {name} of {app}: {}", chain(error)), error.hint())
+}
+
+impl Found {
+    fn take(&mut self, release: &Release, name: &VariableName, secret: &Secret) -> Result<(), Failure> {
+        let unfit = |why: &str| {
+            let summary = format!("the value of the secret {name} {why}");
+            Failure::new(FailureKind::Unfit, summary, "correct it where it is kept")
+        };
+        let text = secret.value.reveal_text().ok_or_else(|| unfit("is no text"))?;
+        if let Some(why) = release.manifest.spec.variables.get(name).and_then(|variable| variable.mistake(text)) {
+            return Err(unfit(&why));
+        }
+        self.values.insert(name.clone(), text.to_owned());
+        self.versions.push(secret.version.map_or_else(|| name.to_string(), |version| format!("{name} version {version}")));
+        Ok(())
+    }
+
+    /// Writes them for systemd to read, and nobody else; a release without secrets has no such file.
+    pub(crate) fn write(&self, layout: &Layout, release: &Release) -> Result<(), Failure> {
+        let path = release.secret_file(layout);
+        if self.values.is_empty() {
+            return links::remove(&path).map_err(|error| io_failure("remove", &path, &error));
+        }
+        create_private_folder(path.parent().unwrap_or(Path::new("/"))).map_err(|error| on_disk(&error))?;
+        let text = environment_file::render(&self.values)
+            .map_err(|error| Failure::new(FailureKind::Unfit, error.to_string(), "correct it where it is kept"))?;
+        write_when_other(&path, &text)
+    }
+}
+
+/// How many, and which versions, for the step's note.
+pub(crate) fn told(found: &Found) -> String {
+    if found.versions.is_empty() { String::new() } else { format!(", secrets: {}", found.versions.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::samples;
+    use async_trait::async_trait;
+    use roadstead_bundle::spec::{ValueType, Variable};
+    use roadstead_secrets::{Content, Document, Fault, Place, Provider, Value};
+    use std::os::unix::fs::MetadataExt as _;
+    use std::sync::Arc;
+
+    /// Knows one value at every place.
+    #[derive(Debug)]
+    struct Fixed(&'static str);
+
+    #[async_trait]
+    impl Provider for Fixed {
+        async fn read(&self, _place: Place<'_>, _until: Instant) -> Result<Document, Fault> {
+            Ok(Document { content: Content::Whole(Value::new(self.0.as_bytes().to_vec())), version: Some(4), lease: None })
+        }
+
+        async fn look(&self, _until: Instant) -> Result<String, Fault> {
+            Ok(String::new())
+        }
+    }
+
+    fn name(text: &str) -> VariableName {
+        VariableName::parse(text).unwrap()
+    }
+
+    fn providers(value: &'static str) -> Providers {
+        let allow = vec![roadstead_secrets::Pattern::parse("pins/*").unwrap()];
+        Providers::default().with("fixed".parse().unwrap(), Arc::new(Fixed(value)), allow)
+    }
+
+    fn release() -> Release {
+        let mut manifest = samples::manifest("1.0");
+        let number = Variable { secret: true, kind: ValueType::Integer, ..Variable::default() };
+        manifest.spec.variables.insert(name("PIN"), number);
+        Release::new(manifest.release_id(), manifest)
+    }
+
+    #[tokio::test]
+    async fn what_is_found_is_root_s_and_of_the_type_that_is_declared() {
+        let root = tempfile::tempdir().unwrap();
+        let (layout, release) = (Layout::new(root.path()), release());
+        let places = BTreeMap::from([(name("PIN"), SecretRef::parse("fixed:pins/erp").unwrap())]);
+        let never = CancellationToken::new();
+        let found = find(&providers("481516"), &layout, &release, &places, &never).await.unwrap();
+        found.write(&layout, &release).unwrap();
+        assert_eq!(told(&found), ", secrets: PIN version 4");
+        let path = release.secret_file(&layout);
+        let metadata = std::fs::metadata(&path).unwrap();
+        assert_eq!((metadata.mode() & 0o777, std::fs::read_to_string(&path).unwrap().trim()), (0o600, "PIN=\"481516\""));
+        assert_eq!(release.environment_files(&layout).first(), Some(&path));
+
+        let failure = find(&providers("s3cr3t"), &layout, &release, &places, &never).await.err().unwrap();
+        assert_eq!(failure.summary, "the value of the secret PIN is to be a whole number");
+        let failure = find(&Providers::default(), &layout, &release, &places, &never).await.err().unwrap();
+        assert!(failure.summary.starts_with("the secret PIN of erp: ") && failure.summary.contains("[secrets.fixed]"), "{failure:?}");
+
+        Found::default().write(&layout, &release).unwrap();
+        assert!(!path.exists());
+    }
+}
