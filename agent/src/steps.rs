@@ -17,6 +17,7 @@ mod environment;
 mod fetch;
 pub(crate) mod fit;
 mod fitness;
+mod halt;
 mod health;
 mod hold;
 mod look;
@@ -28,6 +29,7 @@ mod prune;
 mod reconcile;
 pub(crate) mod release;
 mod renew;
+mod restore;
 mod revert;
 mod secrets;
 pub(crate) mod serve;
@@ -162,6 +164,10 @@ async fn act(step: StepName, context: &StepContext) -> Result<StepDone, Failure>
     context.go_on()?;
     let note = match step {
         StepName::Backup => return backup::run(context).await,
+        StepName::Survey => return restore::survey(context).await,
+        StepName::Exchange => return restore::exchange(context).await,
+        StepName::Halt => halt::run(context).await,
+        StepName::Restore => restore::run(context).await,
         StepName::Preflight => preflight::run(context).await,
         StepName::Prune => prune::run(context).await,
         StepName::Fetch => fetch::run(context).await,
@@ -203,6 +209,10 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
         | StepName::Proof
         | StepName::Health
         | StepName::Confirm
+        | StepName::Survey
+        | StepName::Halt
+        | StepName::Restore
+        | StepName::Exchange
         | StepName::Revert
         | StepName::Settle => Ok(()),
     }

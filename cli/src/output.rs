@@ -100,15 +100,26 @@ impl Output {
         if yes {
             return Ok(());
         }
-        if self.is_json() || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        if !self.can_ask() {
             return Err(Failure::usage(format!("{what}: this cannot be taken back, and nobody can be asked here"))
                 .hint("say --yes when you mean it"));
         }
-        drop(write!(std::io::stderr().lock(), "{what}. This cannot be taken back. Go on? [y/N] "));
-        let mut answer = String::new();
         // No answer is no.
+        let answer = self.ask(&format!("{what}. This cannot be taken back. Go on? [y/N] "));
+        if matches!(answer.to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Failure::failed("nothing was done")) }
+    }
+
+    /// Whether somebody sits there who can be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.is_json() && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// Asks, and gives back the line that is typed; nothing where none is.
+    pub(crate) fn ask(&self, question: &str) -> String {
+        drop(write!(std::io::stderr().lock(), "{question}"));
+        let mut answer = String::new();
         drop(std::io::stdin().read_line(&mut answer));
-        if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") { Ok(()) } else { Err(Failure::failed("nothing was done")) }
+        answer.trim().to_owned()
     }
 
     /// The width of the terminal on which results are shown; none when it is not a terminal.

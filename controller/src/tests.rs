@@ -5,6 +5,7 @@ mod drift;
 mod gates;
 mod planning;
 mod removal;
+mod restores;
 mod steering;
 mod traffic;
 
@@ -129,6 +130,10 @@ impl Rig {
                 let Some(Downward::Order(order)) = message else { continue };
                 assert_eq!(order.fence.term, term, "orders carry the term of the start that sends them");
                 let Some(outcome) = obey(disks.lock().unwrap().get_mut(&host).unwrap(), &order, &behaviour) else { continue };
+                if let Some(report) = restores::told(&order) {
+                    sequence += 1;
+                    driver.tell(Event::Report { host: host.clone(), epoch, sequence, report: Box::new(report) }).await;
+                }
                 sequence += 1;
                 let report = Box::new(Report::Order { key: order.key(), outcome });
                 driver.tell(Event::Report { host: host.clone(), epoch, sequence, report }).await;
@@ -270,7 +275,15 @@ fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOu
             disk.unconfirmed = false;
             OrderOutcome::Done { current: disk.current.clone() }
         }
-        OrderKind::Migrate { .. } | OrderKind::Abandon { .. } => OrderOutcome::Done { current: disk.current.clone() },
+        OrderKind::Halt { .. } => {
+            disk.current = None;
+            OrderOutcome::Done { current: None }
+        }
+        OrderKind::Migrate { .. }
+        | OrderKind::Abandon { .. }
+        | OrderKind::Survey { .. }
+        | OrderKind::Restore { .. }
+        | OrderKind::Exchange { .. } => OrderOutcome::Done { current: disk.current.clone() },
     };
     disk.outcomes.insert(order.key(), outcome.clone());
     Some(outcome)

@@ -38,6 +38,10 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
         looked_at_ms: state.looks.at.0,
         looked_batch: state.looks.batch,
         safeguard: state.safeguard.clone().map(Into::into),
+        survey: state.recovery.survey.clone().map(Into::into),
+        loss: state.recovery.loss.clone().map(Into::into),
+        backup: plan.restore.as_ref().map(|restore| restore.backup.to_string()).unwrap_or_default(),
+        accepted_by: state.recovery.accepted.as_ref().map(|accepted| accepted.by.clone()).unwrap_or_default(),
         plan: if matches!(state.phase, Phase::Gated { .. }) { plan.digest().to_string() } else { String::new() },
     }
 }
@@ -63,6 +67,7 @@ const fn kind(kind: RolloutKind) -> &'static str {
         RolloutKind::Rollout => "rollout",
         RolloutKind::Rollback => "rollback",
         RolloutKind::Level => "level",
+        RolloutKind::Restore => "restore",
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Millis, Timestamp, size};
+use crate::{ApprovalRule, Loss, Millis, Timestamp, size};
 
 /// How a backup was checked. Later ones are worth more, and include those before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -130,7 +130,7 @@ impl From<BackupDemand> for String {
 }
 
 /// What an environment says of its database.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabasePolicy {
     /// What is demanded before migrations are applied.
@@ -139,6 +139,9 @@ pub struct DatabasePolicy {
     /// need, so that nobody wants to go back behind them any more; absent where they wait for nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contract_after: Option<Millis>,
+    /// Who must approve that a backup is restored, never who asked for it; those who approve rollouts where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore_approvals: Option<Vec<ApprovalRule>>,
 }
 
 impl DatabasePolicy {
@@ -149,7 +152,7 @@ impl DatabasePolicy {
     }
 }
 
-/// What became of the demand for a backup.
+/// What a step tells of the contents of a database: what became of the demand for a backup, or what a restore of one loses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "backup")]
 pub enum Safeguard {
@@ -160,6 +163,8 @@ pub enum Safeguard {
     },
     /// One was made.
     Made(Box<Backup>),
+    /// One is to be restored, or was: what that loses.
+    Loss(Box<Loss>),
 }
 
 impl Safeguard {
@@ -169,6 +174,7 @@ impl Safeguard {
         match self {
             Self::NotNeeded { why } => format!("none needed: {why}"),
             Self::Made(backup) => backup.words(),
+            Self::Loss(loss) => loss.words(),
         }
     }
 }

@@ -144,6 +144,11 @@ name!(
     })
 );
 name!(
+    /// The name of a backup, such as `erp-r-12-1795781882`: it becomes a file name on the host that keeps it.
+    BackupName, "name of a backup", "1 to 80 characters of lower-case letters, digits and '-', a letter or digit first",
+    |t| slug(t, 80, b"-")
+);
+name!(
     /// The name that a host gives to one of its sources of secrets, such as `vault`.
     ProviderName, "name of a provider of secrets", "1 to 24 characters of lower-case letters, digits and '-', a letter or digit first",
     |t| slug(t, 24, b"-")
@@ -155,6 +160,17 @@ name!(
         && t.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && !t.as_bytes()[0].is_ascii_digit()
 );
+
+impl BackupName {
+    /// The rollout that made it, as its name says: `APP-r-ROLLOUT-SECONDS`.
+    #[must_use]
+    pub fn rollout(&self) -> Option<RolloutId> {
+        let (front, seconds) = self.0.rsplit_once('-')?;
+        let (_, rollout) = front.rsplit_once("-r-")?;
+        seconds.parse::<u64>().ok()?;
+        rollout.parse().ok().map(RolloutId)
+    }
+}
 
 impl ReleaseId {
     /// The id of the release with this version and manifest digest.
@@ -259,6 +275,17 @@ mod tests {
             "1.0-0123456789ab_01234567_01234567",
         ] {
             assert!(ReleaseId::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_backup_says_which_rollout_made_it() {
+        let of = |text: &str| BackupName::parse(text).unwrap().rollout();
+        assert_eq!(of("erp-r-12-1795781882"), Some(RolloutId(12)));
+        assert_eq!(of("erp-r-2-r-7-1795781882"), Some(RolloutId(7)));
+        assert_eq!((of("erp-r-x-5"), of("erp"), of("erp-r-7")), (None, None, None));
+        for bad in ["", "../erp-r-1-5", "erp r-1", "ERP-r-1-5"] {
+            assert!(BackupName::parse(bad).is_err(), "{bad}");
         }
     }
 

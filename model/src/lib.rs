@@ -19,6 +19,7 @@ mod ids;
 mod label;
 mod lease;
 pub mod limits;
+mod loss;
 pub mod mistake;
 mod number;
 mod order;
@@ -47,11 +48,12 @@ pub use finding::{Finding, Verdict};
 pub use gates::{After, ApprovalRule, CivilTime, Freeze, Gates, InvalidCivilTime, InvalidGates, InvalidWindow, Window};
 pub use http_url::{HttpUrl, InvalidUrl};
 pub use ids::{
-    AdminName, AppName, ConfigurationId, EnvironmentName, HostId, HostName, InvalidName, ProviderName, ReleaseId, RoleName, RolloutId,
-    ServiceName, VariableName, Version,
+    AdminName, AppName, BackupName, ConfigurationId, EnvironmentName, HostId, HostName, InvalidName, ProviderName, ReleaseId, RoleName,
+    RolloutId, ServiceName, VariableName, Version,
 };
 pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
 pub use lease::{InvalidLease, LEASE_MAX, LEASE_MIN, LeaseAsk, LeaseSpan, LeaseTable};
+pub use loss::{Loss, TableLoss};
 pub use number::{NotFinite, Number};
 pub use order::{Fence, Order, OrderKey, OrderKind, ReleaseRef};
 pub use relative_path::{InvalidPath, RelativePath};

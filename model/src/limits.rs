@@ -110,5 +110,7 @@ pub const STATUS_TEXT_BYTES_MAX: usize = 1024;
 pub const TASKS_MAX: u32 = 1_000_000;
 /// A text in the evidence of a backup.
 pub const BACKUP_TEXT_BYTES_MAX: usize = 1024;
+/// What is told one by one of what a restore loses: tables, migrations, and what else.
+pub const LOSS_LINES_MAX: usize = 100;
 /// What a step says of how far it is, in words.
 pub const PROGRESS_NOTE_BYTES_MAX: usize = 2048;

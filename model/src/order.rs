@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::{
-    AppName, BackupDemand, Digest, EnvironmentName, Millis, RelativePath, ReleaseId, RolloutId, SecretRef, ServiceName, VariableName,
+    AppName, BackupDemand, BackupName, Digest, EnvironmentName, Millis, RelativePath, ReleaseId, RolloutId, SecretRef, ServiceName,
+    VariableName,
 };
 
 /// What keeps an old order from acting: the controller's term, then the rollout (generation), then the order's place in it.
@@ -123,6 +124,32 @@ pub enum OrderKind {
         /// Mark it as bad.
         condemn: bool,
     },
+    /// Look what a restore of a backup would lose. Given to the host that keeps it; it changes nothing.
+    Survey {
+        /// The prepared release that is to serve behind the restore: it knows the way to the database.
+        release: ReleaseRef,
+        /// The backup.
+        backup: BackupName,
+    },
+    /// Stop everything of the app, so that nothing of it writes to its database; it stays so until a revert.
+    Halt {
+        /// The release that is to serve behind the restore.
+        release: ReleaseRef,
+    },
+    /// Restore a backup beside the database. Given to one host of the environment.
+    Restore {
+        /// The prepared release that is to serve behind it.
+        release: ReleaseRef,
+        /// The backup.
+        backup: BackupName,
+    },
+    /// Put what was restored in the place of the database, which is kept. Given to the host that restored it.
+    Exchange {
+        /// The prepared release that is to serve behind it.
+        release: ReleaseRef,
+        /// The backup.
+        backup: BackupName,
+    },
 }
 
 impl OrderKind {
@@ -136,6 +163,10 @@ impl OrderKind {
             Self::Confirm { .. } => "confirm",
             Self::Revert { .. } => "revert",
             Self::Abandon { .. } => "abandon",
+            Self::Survey { .. } => "survey",
+            Self::Halt { .. } => "halt",
+            Self::Restore { .. } => "restore",
+            Self::Exchange { .. } => "exchange",
         }
     }
 
@@ -148,6 +179,10 @@ impl OrderKind {
             | Self::Activate { release, .. }
             | Self::Confirm { release }
             | Self::Abandon { release, .. }
+            | Self::Survey { release, .. }
+            | Self::Halt { release }
+            | Self::Restore { release, .. }
+            | Self::Exchange { release, .. }
             | Self::Revert { from: release, .. } => release,
         }
     }

@@ -40,6 +40,14 @@ pub enum StepName {
     Health,
     /// The old instances stop; the release is good.
     Confirm,
+    /// What a backup is, and what a restore of it would lose: nothing is changed.
+    Survey,
+    /// Everything of the app stops on the host, and starts no more: no process is left that could write to its database.
+    Halt,
+    /// The backup is restored beside the database, into one of its own, and compared with what it was made of.
+    Restore,
+    /// The restored database takes the place of the present one, which is kept under another name.
+    Exchange,
     /// The previous release has the traffic again, shown by what the kernel says.
     Revert,
     /// The rest follows it: workers, what runs once, what starts at boot. What was left drains and goes.
@@ -53,7 +61,7 @@ pub struct InvalidStep(String);
 
 impl StepName {
     /// Every step, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Preflight,
         Self::Prune,
         Self::Fetch,
@@ -70,6 +78,10 @@ impl StepName {
         Self::Proof,
         Self::Health,
         Self::Confirm,
+        Self::Survey,
+        Self::Halt,
+        Self::Restore,
+        Self::Exchange,
         Self::Revert,
         Self::Settle,
     ];
@@ -85,6 +97,14 @@ impl StepName {
     pub const ACTIVATE: &[Self] = &[Self::Candidate, Self::Cutover, Self::Proof, Self::Health];
     /// What an order to confirm makes a host do.
     pub const CONFIRM: &[Self] = &[Self::Confirm];
+    /// What an order to survey makes a host do.
+    pub const SURVEY: &[Self] = &[Self::Survey];
+    /// What an order to halt makes a host do.
+    pub const HALT: &[Self] = &[Self::Halt];
+    /// What an order to restore makes a host do.
+    pub const RESTORE: &[Self] = &[Self::Restore];
+    /// What an order to exchange makes a host do.
+    pub const EXCHANGE: &[Self] = &[Self::Exchange];
     /// What an order to revert makes a host do.
     pub const REVERT: &[Self] = &[Self::Revert, Self::Settle];
 
@@ -108,6 +128,10 @@ impl StepName {
             Self::Proof => "proof",
             Self::Health => "health",
             Self::Confirm => "confirm",
+            Self::Survey => "survey",
+            Self::Halt => "halt",
+            Self::Restore => "restore",
+            Self::Exchange => "exchange",
             Self::Revert => "revert",
             Self::Settle => "settle",
         }

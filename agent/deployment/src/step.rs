@@ -24,6 +24,10 @@ pub const fn steps_of(kind: &OrderKind) -> &'static [StepName] {
         OrderKind::Confirm { .. } => StepName::CONFIRM,
         OrderKind::Revert { .. } => StepName::REVERT,
         OrderKind::Abandon { .. } => &[StepName::Prune],
+        OrderKind::Survey { .. } => StepName::SURVEY,
+        OrderKind::Halt { .. } => StepName::HALT,
+        OrderKind::Restore { .. } => StepName::RESTORE,
+        OrderKind::Exchange { .. } => StepName::EXCHANGE,
     }
 }
 
@@ -42,9 +46,14 @@ pub const fn reversibility(step: StepName) -> Reversibility {
         | StepName::Backup
         | StepName::Compatible
         | StepName::Proof
-        | StepName::Health => Reversibility::Inert,
+        | StepName::Health
+        | StepName::Survey
+        | StepName::Restore => Reversibility::Inert,
         StepName::Candidate | StepName::Cutover => Reversibility::Undoable,
-        StepName::Migrate | StepName::Confirm | StepName::Revert | StepName::Settle => Reversibility::Irreversible,
+        // What was halted is started again by an order of its own, a revert.
+        StepName::Migrate | StepName::Confirm | StepName::Halt | StepName::Exchange | StepName::Revert | StepName::Settle => {
+            Reversibility::Irreversible
+        }
     }
 }
 

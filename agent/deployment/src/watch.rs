@@ -57,7 +57,12 @@ impl Watch {
 
 const fn moves_traffic(kind: &OrderKind) -> bool {
     match kind {
-        OrderKind::Activate { .. } | OrderKind::Confirm { .. } | OrderKind::Revert { .. } => true,
-        OrderKind::Prepare { .. } | OrderKind::Migrate { .. } | OrderKind::Abandon { .. } => false,
+        OrderKind::Activate { .. } | OrderKind::Confirm { .. } | OrderKind::Revert { .. } | OrderKind::Halt { .. } => true,
+        OrderKind::Prepare { .. }
+        | OrderKind::Migrate { .. }
+        | OrderKind::Abandon { .. }
+        | OrderKind::Survey { .. }
+        | OrderKind::Restore { .. }
+        | OrderKind::Exchange { .. } => false,
     }
 }

@@ -70,6 +70,22 @@ pub(crate) struct Taken {
     pub(crate) identity: String,
     sequences: BTreeMap<String, i64>,
     facts: Facts,
+    /// Of each table one row in so many was compared.
+    #[serde(default)]
+    pub(crate) every: BTreeMap<String, u64>,
+    /// The columns of each table; nothing in the evidence of an agent that did not look.
+    #[serde(default)]
+    pub(crate) columns: BTreeMap<String, Vec<String>>,
+    /// Migrations that were applied; nothing in the evidence of an agent that did not look.
+    #[serde(default)]
+    pub(crate) migrations: Option<Vec<String>>,
+}
+
+impl Taken {
+    /// How many rows each table had.
+    pub(crate) fn rows(&self) -> BTreeMap<String, u64> {
+        self.facts.tables.iter().map(|(name, table)| (name.clone(), table.rows)).collect()
+    }
 }
 
 /// What came of looking at a backup: `checked.json`.
@@ -87,6 +103,13 @@ pub(crate) enum CheckOutcome {
         /// The tables of the database whose rows it says it holds.
         tables: Vec<String>,
     },
+}
+
+impl Restored {
+    /// The run that restored it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 impl CheckOutcome {

@@ -116,6 +116,23 @@ def postgresql_facts(ask, tables, every):
     return facts
 
 
+COLUMNS = f"""
+SELECT json_build_object('table', format('%I.%I', n.nspname, c.relname), 'columns', (SELECT coalesce(json_agg(a.attname ORDER BY a.attnum), '[]')
+    FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped))::text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND {_CLASSES} ORDER BY n.nspname, c.relname"""
+
+
+def postgresql_columns(ask):
+    return {found["table"]: found["columns"] for found in map(json.loads, ask(COLUMNS))}
+
+
+def postgresql_migrations(ask, tables):
+    """What Django has recorded as applied, in its order."""
+    recorded = [table["name"] for table in tables if table["name"].endswith(".django_migrations")]
+    return [name for table in recorded[:1] for name in ask(f"SELECT app || '.' || name FROM {table} ORDER BY id")]
+
+
 def sqlite_facts(connection):
     """The same of a file of SQLite, whose rows are all compared."""
     quoted = lambda name: '"' + name.replace('"', '""') + '"'

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! FOLDER/APP/NAME.dump|.sqlite[.age]   what is kept
+//! FOLDER/APP/NAME.facts                what the database held, table by table
 //! FOLDER/APP/NAME.json                 its evidence
 //! FOLDER/.work/APP/take/               where the app's user makes one
 //! FOLDER/.work/APP/check/              what is looked at, and where it is restored
@@ -80,6 +81,27 @@ impl Shelf {
         self.folder.join(format!("{name}.{ending}"))
     }
 
+    /// What the database held when a backup was made.
+    pub(crate) fn facts(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.facts"))
+    }
+
+    /// What a restore has to know, as its script reads it.
+    pub(crate) fn order(&self) -> PathBuf {
+        self.work.join("order.json")
+    }
+
+    /// The evidence of one backup.
+    pub(crate) fn find(&self, name: &str) -> Option<Backup> {
+        read_evidence(&self.evidence(name))
+    }
+
+    /// Where the file of a backup is: it lies beside its evidence, wherever the folder was when it was made.
+    pub(crate) fn kept(&self, backup: &Backup) -> Option<PathBuf> {
+        let kept = Path::new(&backup.place).file_name().map(|name| self.folder.join(name))?;
+        (self.name_of(&kept).as_ref() == Some(&backup.name)).then_some(kept)
+    }
+
     fn evidence(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.json"))
     }
@@ -137,6 +159,10 @@ impl Shelf {
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(|e| io_failure("protect", from, &e))?;
         file.sync_all().map_err(|e| io_failure("sync", from, &e))?;
         fs::rename(from, to).map_err(|e| io_failure("keep", to, &e))?;
+        let facts = self.facts(&backup.name);
+        if let Ok(taken) = read_bounded(&self.taken(), FACTS_BYTES_MAX) {
+            write_atomically(&facts, &taken, 0o600).map_err(|error| on_disk(&error))?;
+        }
         sync_folder(&self.folder).map_err(|error| on_disk(&error))?;
         self.note(backup)
     }
@@ -152,15 +178,14 @@ impl Shelf {
     pub(crate) fn remove(&self, backup: &Backup) -> Result<(), Failure> {
         let path = self.evidence(&backup.name);
         fs::remove_file(&path).map_err(|e| io_failure("remove", &path, &e))?;
-        // It lies beside its evidence, wherever the folder was when it was made. What an operator's command made is theirs to remove.
-        let Some(kept) = Path::new(&backup.place).file_name().map(|name| self.folder.join(name)) else { return Ok(()) };
-        if self.name_of(&kept).as_ref() != Some(&backup.name) {
-            return Ok(());
+        // What an operator's command made is theirs to remove.
+        for file in self.kept(backup).into_iter().chain([self.facts(&backup.name)]) {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io_failure("remove", &file, &error)),
+                _ => {}
+            }
         }
-        match fs::remove_file(&kept) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_failure("remove", &kept, &error)),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// Removes files of ours that no evidence speaks of: a crash came between the two. How many those were. What is named otherwise is
@@ -177,7 +202,7 @@ impl Shelf {
         let app = self.folder.file_name()?.to_str()?;
         let (rollout, seconds) = name.strip_prefix(app)?.strip_prefix("-r-")?.split_once('-')?;
         let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let ours = number(rollout) && number(seconds) && ["dump", "dump.age", "sqlite", "sqlite.age"].contains(&ending);
+        let ours = number(rollout) && number(seconds) && ["dump", "dump.age", "sqlite", "sqlite.age", "facts"].contains(&ending);
         ours.then(|| name.to_owned())
     }
 

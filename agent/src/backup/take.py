@@ -1,49 +1,11 @@
-# Takes a backup of the application's own database, as the application's user and over the connection that its settings name. What the
-# database holds is looked at in the very snapshot that is dumped, while others go on writing. Runs in place of a command of manage.py,
-# changes nothing in the database, and writes the backup and what it saw into the folder that it is given.
-import glob
-import json
-import os
-import re
-import runpy
+# Takes a backup of the application's own database. What the database holds is looked at in the very snapshot that is dumped, while others go
+# on writing. Changes nothing in the database, and writes the backup and what it saw.
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 
-# Words and no variables: files of variables are the app's, and win over the unit's own.
-FOLDER, NAME, WAY = sys.argv[1:4]
 RESTORES, LOOKS = WAY == "restores", WAY == "looks"
 SLACK = 64 * 1024 * 1024
-# What is told of a database has to fit the memory of who compares it.
-TOLD_BYTES_MAX = 8 * 1024 * 1024
-OLDEST = 12
-# What of a connection is handed on. The driver may bring a newer libpq than pg_dump has, with words that this one does not know.
-WORDS = {
-    "host", "hostaddr", "port", "dbname", "user", "passfile", "options", "connect_timeout", "keepalives", "keepalives_idle",
-    "keepalives_interval", "keepalives_count", "target_session_attrs", "channel_binding", "gssencmode", "krbsrvname", "sslmode", "sslcert",
-    "sslkey", "sslrootcert", "sslcrl",
-}
-
-
-class Refused(Exception):
-    """No backup can be made: what is in the way, what to do, and the last output that tells."""
-
-
-def tell(done, total, what):
-    print(f"roadstead-progress {done} {total} {what}", flush=True)
-
-
-def write(outcome, **told):
-    """Tells what came of it. The name is that of this very run: what another one left behind is not taken for its word."""
-    path, text = os.path.join(FOLDER, "taken.json"), json.dumps({outcome: {"name": NAME, **told}})
-    if len(text) > TOLD_BYTES_MAX:
-        return write("refused", what=f"the database has more tables and definitions than can be compared ({len(text) >> 20} MiB of them)",
-                     next="name a `command` under [backup.APP] in agent.toml that makes and checks its backups")
-    with open(path + ".new", "w") as file:
-        file.write(text)
-    os.rename(path + ".new", path)
 
 
 def unapplied(connection):
@@ -60,33 +22,6 @@ def room(dump, restored):
     if free < needed:
         raise Refused(f"{free >> 20} MiB are free where backups are made, and a database of {size >> 20} MiB may need {needed >> 20} MiB",
                       "make room, or give backups a larger disk with `directory` under [backup.APP] in agent.toml")
-
-
-def newest_tools(server):
-    """The folder of the PostgreSQL programs to use: those of the server's own major version, else newer ones."""
-    found = {}
-    for path in glob.glob("/usr/lib/postgresql/*/bin/pg_dump") + glob.glob("/usr/pgsql-*/bin/pg_dump") + glob.glob("/usr/bin/pg_dump"):
-        try:
-            said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20).stdout
-        except (OSError, subprocess.SubprocessError):
-            continue
-        version = re.search(r"\) (\d+)", said)
-        if version:
-            found.setdefault(int(version.group(1)), os.path.dirname(path))
-    fit = sorted(major for major in found if major >= server)
-    if not fit:
-        there = f"only of version {', '.join(map(str, sorted(found)))}" if found else "not here"
-        raise Refused(f"the server is PostgreSQL {server}, and pg_dump is {there}: an older one does not know all that it holds",
-                      f"install postgresql-client-{server} or newer")
-    return found[fit[0]]
-
-
-def conninfo(raw):
-    """The connection as words of libpq, without the password."""
-    info = raw.info.get_parameters() if hasattr(raw.info, "get_parameters") else raw.get_dsn_parameters()
-    kept = {key: value for key, value in info.items() if key in WORDS}
-    escaped = lambda value: "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return " ".join(f"{key}={escaped(value)}" for key, value in kept.items())
 
 
 def postgresql(connection):
@@ -128,7 +63,8 @@ def of_postgresql(connection):
     )
     dump = Dump(connection, raw, tools, snapshot, {table["name"]: table["bytes"] for table in tables})
     try:
-        facts = postgresql_facts(in_snapshot(connection, snapshot, major), tables, every)
+        look = in_snapshot(connection, snapshot, major)
+        facts, columns, migrations = postgresql_facts(look, tables, every), postgresql_columns(look), postgresql_migrations(look, tables)
     except BaseException:
         dump.child.kill()
         raise
@@ -138,23 +74,8 @@ def of_postgresql(connection):
         "format": "postgresql", "tools": tools, "major": major, "database": f"PostgreSQL {version}, database {name} on {host}:{raw.info.port}",
         "identity": f"{identity}/{name}", "encoding": encoding, "collate": collate, "ctype": ctype,
         "listed": {table["listed"]: table["name"] for table in tables}, "roles": roles, "every": every, "sequences": sequences, "facts": facts,
+        "columns": columns, "migrations": migrations,
     }
-
-
-def asking(cursor):
-    def ask(sql):
-        cursor.execute(sql)
-        return [row[0] for row in cursor.fetchall()] if cursor.description else []
-
-    return ask
-
-
-def begin(ask, major, snapshot=None):
-    ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    if snapshot:
-        ask(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-    for setting in SAME_TEXT + (["SET LOCAL transaction_timeout TO 0"] if major >= 17 else []):
-        ask(setting)
 
 
 def in_snapshot(connection, snapshot, major):
@@ -172,31 +93,6 @@ def in_snapshot(connection, snapshot, major):
     return ask
 
 
-def identity_of(ask):
-    from django.db import Error
-
-    try:
-        return ask("SELECT system_identifier::text FROM pg_catalog.pg_control_system()")[0]
-    except Error:
-        return "unknown"
-
-
-def refuse_pooler(connection, raw, pid):
-    """Behind a pooler that lends a server process for a transaction, what pg_dump sets would stay with whoever has it next."""
-    if getattr(raw.info, "backend_pid", pid) == pid:
-        return
-    other = connection.copy()
-    try:
-        mine, others = asking(connection.cursor()), asking(other.cursor())
-        for _ in range(10):
-            # others may come in between: it is asked again
-            if others("SELECT pg_catalog.pg_backend_pid()")[0] == pid or mine("SELECT pg_catalog.pg_backend_pid()")[0] != pid:
-                raise Refused("the database is reached through a pooler that lends its sessions for a transaction",
-                              "let the settings of the migrating host name the database itself, or a pool with pool_mode = session")
-    finally:
-        other.close()
-
-
 class Dump:
     """pg_dump at work. What it says is read all the time; how far it is shows from the tables that it has begun with."""
 
@@ -206,11 +102,9 @@ class Dump:
         role = connection.settings_dict.get("OPTIONS", {}).get("assume_role")
         if role:
             words.append(f"--role={role}")
-        environment = {**os.environ, "PGAPPNAME": "roadstead-backup"}
-        if raw.info.password:
-            environment["PGPASSWORD"] = raw.info.password
         self.sizes, self.kept = sizes, []
-        self.child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", env=environment)
+        self.child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+                                      env=hide_password(raw))
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
@@ -280,21 +174,4 @@ def take():
     write("taken", **taken)
 
 
-def main():
-    sys.argv = sys.argv[4:]
-    sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
-    from django.core.management.base import BaseCommand
-
-    def instead(self, *args, **options):
-        os.umask(0o077)
-        try:
-            take()
-        except Refused as refused:
-            write("refused", what=refused.args[0], next=refused.args[1], detail="".join(refused.args[2:]))
-        os._exit(0)
-
-    BaseCommand.execute = instead
-    runpy.run_path(sys.argv[0], run_name="__main__")
-
-
-main()
+instead(take)

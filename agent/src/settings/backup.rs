@@ -32,6 +32,8 @@ pub(crate) struct BackupSettings {
     pub(crate) at_least: BackupDemand,
     /// What makes them in place of the built-in way.
     pub(crate) command: Option<CommandSettings>,
+    /// Where the secret key lies while an encrypted one is restored; nowhere else than where nothing is said.
+    pub(crate) identity: Option<PathBuf>,
 }
 
 impl Default for BackupSettings {
@@ -43,6 +45,7 @@ impl Default for BackupSettings {
             keep_for: None,
             at_least: BackupDemand::None,
             command: None,
+            identity: None,
         }
     }
 }
@@ -58,6 +61,7 @@ pub(super) struct Section {
     at_least: Option<Spanned<String>>,
     command: Option<Spanned<Vec<Spanned<String>>>>,
     user: Option<Spanned<String>>,
+    identity: Option<Spanned<PathBuf>>,
 }
 
 impl Section {
@@ -84,6 +88,7 @@ impl Section {
             keep_for: self.keep_for.map(|text| placed(text, |text| how_long(&text))).transpose()?,
             at_least: self.at_least.map_or(Ok(default.at_least), |text| placed(text, |text| text.parse().map_err(text_of)))?,
             command,
+            identity: self.identity.map(|value| placed(value, |p| path(&p).map(|()| p))).transpose()?,
         })
     }
 }
@@ -168,6 +173,7 @@ mod tests {
             ("at-least = \"sworn\"", "\"restored\""),
             ("command = [\"pg_dump\"]", "absolute path"),
             ("command = []", "absolute path"),
+            ("identity = \"key.txt\"", "no absolute path"),
             ("kep = 3", "unknown"),
         ] {
             let error = of(text).unwrap_err();

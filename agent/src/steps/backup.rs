@@ -24,13 +24,13 @@ use crate::settings::{BackupSettings, CommandSettings};
 /// As whom backups are looked at: a user that owns nothing, made by the agent's package.
 const CHECKER: &str = "roadstead-restore";
 /// Where a unit that takes a backup sees its folder.
-const TAKE_AT: &str = "/run/roadstead-backup";
+pub(super) const TAKE_AT: &str = "/run/roadstead-backup";
 /// Where a unit that looks at a backup sees all that it needs.
 const CHECK_AT: &str = "/run/roadstead-check";
 const CHECK_MEMORY: u64 = 1 << 30;
 /// Lines of an operator's command that count.
 const COMMAND_LINES_MAX: usize = 100;
-const AGE: &str = "/usr/bin/age";
+pub(super) const AGE: &str = "/usr/bin/age";
 static CHECKING: Mutex<()> = Mutex::const_new(());
 const STEP: StepName = StepName::Backup;
 
@@ -66,7 +66,7 @@ fn is_of(unit: &str, app: &str) -> bool {
     let rest = unit.strip_prefix("roadstead-").and_then(|rest| rest.strip_prefix(app)).and_then(|rest| rest.strip_prefix("-backup"));
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     rest.and_then(|rest| rest.strip_suffix(".service")).is_some_and(|rest| {
-        ["", "-check", "-encrypt", "-command"]
+        ["", "-check", "-encrypt", "-decrypt", "-command"]
             .iter()
             .filter_map(|what| rest.strip_prefix(what)?.strip_prefix("-r-"))
             .any(|order| order.split_once('-').is_some_and(|(rollout, sequence)| number(rollout) && number(sequence)))
@@ -138,11 +138,7 @@ impl Work<'_> {
 
     fn accounts(&self) -> Result<(Account, Account), Failure> {
         let app = super::account::of(&self.context.layout, &self.context.order.app)?;
-        let missing = || {
-            let hint = "run `systemd-sysusers` on the host, which makes it as the agent's package does, then deploy again";
-            Failure::new(FailureKind::Unfit, format!("the user {CHECKER}, as whom backups are checked, is missing"), hint)
-        };
-        Ok((app, user::find(CHECKER).ok().flatten().ok_or_else(missing)?))
+        Ok((app, checker()?))
     }
 
     /// Takes the backup in the app's own environment, or only looks whether one is needed.
@@ -207,29 +203,8 @@ impl Work<'_> {
         if self.least == BackupCheck::Taken {
             return Ok(String::new());
         }
-        // They all run as one user: of two at a time, one could see what the other has.
-        let _one_at_a_time = CHECKING.lock().await;
-        let interpreter = interpreter(&self.release.bin(&self.context.layout))?;
-        let at = |name: &str| PathBuf::from(format!("{CHECK_AT}/{name}"));
-        let bind = |from: PathBuf, name: &str, writable| Bind { from, to: at(name), writable };
-        let argv = vec![interpreter, "-I".into(), "-c".into(), CHECK.to_owned(), self.least.to_string()];
-        let command = Command {
-            user: Some(CHECKER.to_owned()),
-            offline: true,
-            memory_max: Some(CHECK_MEMORY),
-            hidden: vec![self.context.layout.agent_state(), self.context.layout.configuration()],
-            writable: vec![at("place")],
-            binds: vec![
-                bind(self.shelf.unfinished(), "backup", false),
-                bind(self.shelf.taken(), "taken.json", false),
-                bind(self.shelf.place(), "place", true),
-            ],
-            ..self.command("check", "a backup is restored and compared", argv)
-        };
-        let mut progress = Progress::new(self.context);
-        self.finish(&command, "checking the backup", |line| progress.read(line)).await?;
-        let shelf = self.shelf.clone();
-        let checked: CheckOutcome = disk(move || shelf.take_check_over().and_then(|()| shelf.read(&shelf.checked()))).await?;
+        let unit = self.unit("-check");
+        let checked = look_at(self.context, self.release, &self.shelf, self.least, unit, STEP).await?;
         if checked.name() != taken.name {
             return Err(not_of_this_run("checking the backup"));
         }
@@ -346,6 +321,54 @@ impl Work<'_> {
     }
 }
 
+/// Looks at an unfinished backup in a unit of its own, without network, as a user that owns nothing.
+pub(super) async fn look_at(
+    context: &StepContext,
+    release: &Release,
+    shelf: &Shelf,
+    how: BackupCheck,
+    unit: String,
+    step: StepName,
+) -> Result<CheckOutcome, Failure> {
+    // They all run as one user: of two at a time, one could see what the other has.
+    let _one_at_a_time = CHECKING.lock().await;
+    let interpreter = interpreter(&release.bin(&context.layout))?;
+    let at = |name: &str| PathBuf::from(format!("{CHECK_AT}/{name}"));
+    let bind = |from: PathBuf, name: &str, writable| Bind { from, to: at(name), writable };
+    let argv = vec![interpreter, "-I".into(), "-c".into(), CHECK.to_owned(), how.to_string()];
+    let description = format!("{}: a backup is looked at", context.order.app);
+    let command = Command {
+        user: Some(CHECKER.to_owned()),
+        offline: true,
+        memory_max: Some(CHECK_MEMORY),
+        hidden: vec![context.layout.agent_state(), context.layout.configuration()],
+        writable: vec![at("place")],
+        binds: vec![
+            bind(shelf.unfinished(), "backup", false),
+            bind(shelf.taken(), "taken.json", false),
+            bind(shelf.place(), "place", true),
+        ],
+        ..Command::bare(unit, description, argv, Duration::from_millis(context.order.deadline.0))
+    };
+    let mut progress = Progress::new(context);
+    let finished = command::run_anew(&context.host, &command, &context.cancelled, |text| {
+        context.say(step, text);
+        progress.read(text);
+    });
+    expect_success(&finished.await.map_err(|error| error.failure())?, "looking at the backup")?;
+    let shelf = shelf.clone();
+    disk(move || shelf.take_check_over().and_then(|()| shelf.read(&shelf.checked()))).await
+}
+
+/// As whom backups are looked at.
+pub(super) fn checker() -> Result<Account, Failure> {
+    let missing = || {
+        let hint = "run `systemd-sysusers` on the host, which makes it as the agent's package does, then try again";
+        Failure::new(FailureKind::Unfit, format!("the user {CHECKER}, as whom backups are checked, is missing"), hint)
+    };
+    user::find(CHECKER).ok().flatten().ok_or_else(missing)
+}
+
 /// Removes backups that need not stay, and files that belong to none. What cannot be removed is no reason not to deploy.
 fn tidy(shelf: &Shelf, fresh: &str, settings: &BackupSettings) -> Vec<String> {
     let all = shelf.all();
@@ -364,11 +387,11 @@ fn tidy(shelf: &Shelf, fresh: &str, settings: &BackupSettings) -> Vec<String> {
     notes
 }
 
-fn refused(kind: FailureKind, refusal: &Refusal) -> Failure {
+pub(super) fn refused(kind: FailureKind, refusal: &Refusal) -> Failure {
     Failure::new(kind, bounded(&refusal.what), bounded(&refusal.next)).with_detail(&refusal.detail)
 }
 
-fn not_of_this_run(what: &str) -> Failure {
+pub(super) fn not_of_this_run(what: &str) -> Failure {
     let hint = "see the output of the step: the app's manage.py ended without doing what it was called for; nothing was migrated";
     Failure::new(FailureKind::Command, format!("{what} ended well and told nothing of this run"), hint)
 }
@@ -385,17 +408,17 @@ fn bounded(text: &str) -> String {
 }
 
 /// How far a script is, by its lines `roadstead-progress DONE TOTAL WHAT`.
-struct Progress<'a> {
+pub(super) struct Progress<'a> {
     context: &'a StepContext,
     began: Instant,
 }
 
 impl<'a> Progress<'a> {
-    fn new(context: &'a StepContext) -> Self {
+    pub(super) fn new(context: &'a StepContext) -> Self {
         Self { context, began: Instant::now() }
     }
 
-    fn read(&mut self, line: &str) {
+    pub(super) fn read(&mut self, line: &str) {
         let Some((done, total, what)) = progress(line) else { return };
         self.context.progress.report(done, total);
         self.context.progress.say(&self.context.secrets.hide(&noted(done, total, what, self.began.elapsed())));

@@ -242,7 +242,10 @@ async fn move_own_units(stage: &Stage<'_>, release: &Release) -> Result<(), Fail
         for unit in units {
             permitted(stage.own_units, stage.app, unit)?;
             let within = OWN_UNIT_RESTART.to_duration();
+            // One that was stopped cannot be asked to load anything again.
+            let is_up = stage.host.systemd.unit(unit).await.map_err(|error| error.failure())?.is_active();
             let moved = match cutover {
+                UnitCutover::Reload if !is_up => stage.host.systemd.restart(unit, within).await,
                 UnitCutover::Restart => stage.host.systemd.restart(unit, within).await,
                 UnitCutover::Reload => stage.host.systemd.reload(unit, within).await,
             };

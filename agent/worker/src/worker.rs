@@ -444,7 +444,16 @@ impl Worker {
 /// the controller has given it up, and this host was off, or its disk was restored. A way back and what only tidies up are finished all
 /// the same.
 fn is_of_another_day(journal: &JournalFile, order: &Order) -> bool {
-    let goes_on = matches!(order.kind, OrderKind::Prepare { .. } | OrderKind::Migrate { .. } | OrderKind::Activate { .. });
+    let goes_on = match order.kind {
+        OrderKind::Prepare { .. }
+        | OrderKind::Migrate { .. }
+        | OrderKind::Activate { .. }
+        | OrderKind::Survey { .. }
+        | OrderKind::Halt { .. }
+        | OrderKind::Restore { .. }
+        | OrderKind::Exchange { .. } => true,
+        OrderKind::Confirm { .. } | OrderKind::Revert { .. } | OrderKind::Abandon { .. } => false,
+    };
     goes_on && journal.rested() > order.deadline
 }
 

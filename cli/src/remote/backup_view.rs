@@ -8,7 +8,7 @@ use crate::output::size;
 pub(crate) fn made(rollout: &Rollout) -> Option<(&Backup, &str)> {
     match rollout.safeguard.as_ref()?.kind.as_ref()? {
         safeguard::Kind::Made(backup) => Some((backup, keeper(rollout))),
-        safeguard::Kind::NotNeeded(_) => None,
+        safeguard::Kind::NotNeeded(_) | safeguard::Kind::Loss(_) => None,
     }
 }
 
@@ -22,6 +22,7 @@ fn keeper(rollout: &Rollout) -> &str {
 /// What became of the demand for a backup, in a line; nothing before anybody looked.
 pub(crate) fn line(rollout: &Rollout) -> Option<String> {
     match rollout.safeguard.as_ref()?.kind.as_ref()? {
+        safeguard::Kind::Loss(_) => None,
         safeguard::Kind::NotNeeded(why) => Some(format!("none needed: {why}")),
         safeguard::Kind::Made(backup) => {
             let Backup { name, place, .. } = backup;
@@ -49,7 +50,7 @@ pub(crate) fn checked(backup: &Backup) -> String {
 /// For programs.
 pub(crate) fn json(rollout: &Rollout) -> serde_json::Value {
     match rollout.safeguard.as_ref().and_then(|safeguard| safeguard.kind.as_ref()) {
-        None => serde_json::Value::Null,
+        None | Some(safeguard::Kind::Loss(_)) => serde_json::Value::Null,
         Some(safeguard::Kind::NotNeeded(why)) => serde_json::json!({ "not_needed": why }),
         Some(safeguard::Kind::Made(backup)) => serde_json::json!({
             "name": backup.name,

@@ -2,8 +2,8 @@
 
 use roadstead_model::mistake;
 use roadstead_model::{
-    AppName, BackupDemand, Configuration, DatabasePolicy, DriftPolicy, EnvironmentName, EnvironmentSpec, Layer, LeaseSpan, Millis,
-    RelativePath, SecretRef, Selector, Timeouts, Values, VariableName, limits,
+    AppName, Configuration, DriftPolicy, EnvironmentName, EnvironmentSpec, Layer, LeaseSpan, Millis, RelativePath, SecretRef, Selector,
+    Timeouts, Values, VariableName, limits,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::analysis_section::AnalysisSection;
+use super::database_section::DatabaseSection;
 use super::gates_section::GatesSection;
 use super::spans::Span;
 use super::strategy_section::StrategySection;
@@ -80,14 +81,6 @@ struct Override {
     files: BTreeMap<RelativePath, String>,
 }
 
-/// What is done for the database.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-struct DatabaseSection {
-    backup: BackupDemand,
-    contract_after: Option<Span>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Environment {
@@ -141,6 +134,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     let file: File = toml::from_str(text).map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
     let strategy = file.strategy.read().map_err(|(at, what)| wrong(at, &what))?;
     let gates = GatesSection::read(file.gates, &file.environment.name).map_err(|(at, what)| wrong(at, &what))?;
+    let database = file.database.read(&file.environment.name).map_err(|(at, what)| wrong(at, &what))?;
     let traffic = file.traffic.map(TrafficSection::read).transpose().map_err(|(at, what)| wrong(at, &what))?;
     if let (None, Some(at)) = (&traffic, file.strategy.sharing()) {
         return Err(wrong(at, "traffic of a step needs a [traffic] section: the balancers that share it out"));
@@ -167,7 +161,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
         analysis,
         bake: given(file.strategy.bake(), Millis::from_secs(60)),
         keep: file.environment.keep,
-        database: DatabasePolicy { backup: file.database.backup, contract_after: file.database.contract_after.map(|span| span.0) },
+        database,
         drift: file.environment.drift,
         failover,
         timeouts: Timeouts {
@@ -248,6 +242,17 @@ after = { environment = "staging", healthy-for = "24h" }
         assert_eq!(gates.approvals.iter().map(|rule| (rule.role.as_str(), rule.count)).collect::<Vec<_>>(), [("dba", 1), ("ops", 2)]);
         assert_eq!(gates.after.unwrap().healthy_for, Millis::from_secs(24 * 3600));
         assert_eq!((gates.windows.len(), gates.freezes[0].reason.as_str()), (1, "Christmas"));
+    }
+
+    #[test]
+    fn a_restore_has_approvals_of_its_own_where_that_is_said() {
+        let of = |text: &str| parse(&format!("[environment]\nname = \"staging\"\napp = \"erp\"\n[database]\n{text}\n"));
+        assert_eq!(of("backup = \"listed\"").unwrap().database.restore_approvals, None);
+        assert_eq!(of("restore-approvals = []").unwrap().database.restore_approvals, Some(Vec::new()));
+        let rules = of("restore-approvals = [{ role = \"dba\", count = 2 }]").unwrap().database.restore_approvals.unwrap();
+        assert_eq!((rules.len(), rules[0].role.as_str(), rules[0].count), (1, "dba", 2));
+        let never = of("restore-approvals = [{ role = \"dba\", count = 0 }]").unwrap_err();
+        assert!(never.starts_with("5:") && never.contains("0 times"), "{never}");
     }
 
     #[test]

@@ -22,10 +22,17 @@ pub(crate) struct GatesSection {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Approvals {
+pub(super) struct Approvals {
     role: RoleName,
     #[serde(default = "one")]
     count: u32,
+}
+
+impl Approvals {
+    /// So many people of a role.
+    pub(super) fn rule(self) -> ApprovalRule {
+        ApprovalRule { role: self.role, count: self.count }
+    }
 }
 
 const fn one() -> u32 {
@@ -48,7 +55,7 @@ impl GatesSection {
         let Some(section) = section else { return Ok(Gates::default()) };
         let place = section.span().start;
         let Self { approvals, time_zone, windows, freezes, after } = section.into_inner();
-        let approvals = approvals.into_iter().map(|Approvals { role, count }| ApprovalRule { role, count }).collect();
+        let approvals = approvals.into_iter().map(Approvals::rule).collect();
         let after = after
             .map(|First { environment, healthy_for }| After { environment, healthy_for: healthy_for.map_or(Millis(0), |span| span.0) });
         let gates = Gates { approvals, time_zone, windows, freezes, after };

@@ -10,11 +10,12 @@ use crate::output::{count, size, table};
 const BAR_CELLS: usize = 24;
 
 /// Steps that belong together: what one order makes a host do.
-const GROUPS: [(&str, &[StepName]); 5] = [
+const GROUPS: [(&str, &[StepName]); 6] = [
     ("prepare", StepName::PREPARE),
     ("migrate", StepName::MIGRATE),
     ("activate", StepName::ACTIVATE),
     ("confirm", StepName::CONFIRM),
+    ("restore", &[StepName::Survey, StepName::Halt, StepName::Restore, StepName::Exchange]),
     ("revert", StepName::REVERT),
 ];
 
@@ -67,7 +68,15 @@ fn is_shown(rollout: &Rollout, group: usize) -> bool {
 }
 
 fn group_of_phase(phase: &str) -> Option<usize> {
-    ["preparing", "migrating", "moving", "confirming", "reverting"].iter().position(|name| *name == phase)
+    match phase {
+        "preparing" => Some(0),
+        "migrating" => Some(1),
+        "moving" => Some(2),
+        "confirming" => Some(3),
+        "surveying" | "deciding" | "halting" | "restoring" | "exchanging" => Some(4),
+        "starting" | "reverting" => Some(5),
+        _ => None,
+    }
 }
 
 fn columns(shown: &[usize], folded: &[usize]) -> Vec<Column> {

@@ -1,7 +1,7 @@
 //! A rollout as text: hosts as rows, steps as columns, what went wrong grouped by its root. Pure, so that it can be compared.
 
 use super::rollout_table::{host_table, transfer};
-use super::{backup_view, causes, looks_view};
+use super::{backup_view, causes, looks_view, loss_view};
 use roadstead_proto::v1::Rollout;
 use std::fmt::Write as _;
 
@@ -38,7 +38,11 @@ pub(crate) fn head(rollout: &Rollout, now_ms: u64) -> String {
     let end = if rollout.ended_at_ms == 0 { now_ms } else { rollout.ended_at_ms };
     let took = span(end.saturating_sub(rollout.started_at_ms));
     let on_hold = if rollout.on_hold { ", on hold," } else { "" };
-    let mut text = format!("r-{id}  {kind} of {app} {release} to {environment}: {phase}{on_hold} after {took}\n");
+    let what = match rollout.backup.as_str() {
+        "" => format!("{kind} of {app} {release} to {environment}"),
+        backup => format!("restore of {backup} in {environment}, with {app} {release}"),
+    };
+    let mut text = format!("r-{id}  {what}: {phase}{on_hold} after {took}\n");
     if let Some(short) = rollout.plan.get(..12) {
         let _infallible = writeln!(text, "      its plan is {short}: `roadstead plan {environment} {release}` tells it");
     }
@@ -49,6 +53,7 @@ pub(crate) fn head(rollout: &Rollout, now_ms: u64) -> String {
     if let Some(backup) = backup_view::line(rollout) {
         let _infallible = writeln!(text, "      backup {backup}");
     }
+    text.push_str(&loss_view::lines(rollout).unwrap_or_default());
     if let Some(waiting) = waiting(rollout, now_ms) {
         let _infallible = writeln!(text, "      waits for {}", waiting.replace("; then ", "\n      then "));
     }

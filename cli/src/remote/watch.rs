@@ -37,13 +37,22 @@ pub(crate) enum Wanted {
 /// When the rollout did not end as wanted, or the controller went away for good, or the user stopped watching.
 pub(crate) fn follow(controller: &Controller, first: Rollout, wanted: Wanted, output: &Output) -> Result<()> {
     let (began, told) = (Instant::now(), Cell::new(wanted == Wanted::Done));
-    let last = last(controller, first, output, &|rollout| {
+    let each = |rollout: &Rollout| {
         let back = if told.get() { None } else { hosts_back(rollout) }?;
         told.set(true);
         Some(format!("the traffic is back on {} after {:.1} s", count(back, "host"), began.elapsed().as_secs_f64()))
-    })?;
+    };
+    let last = last(controller, first, output, &each, &|_| false)?;
     output.result(&summary(&last), || picture(&last, last.ended_at_ms, output.width()));
     judge(&last, wanted)
+}
+
+/// Follows a rollout until it stands as is wanted, or has ended.
+///
+/// # Errors
+/// When the controller went away for good, or the user stopped watching.
+pub(crate) fn until(controller: &Controller, first: Rollout, output: &Output, enough: &dyn Fn(&Rollout) -> bool) -> Result<Rollout> {
+    last(controller, first, output, &|_| None, enough)
 }
 
 /// Follows a rollout; under JSON each change is a line.
@@ -57,7 +66,7 @@ pub(crate) fn watch(controller: &Controller, first: Rollout, output: &Output) ->
         }
         None
     };
-    let last = last(controller, first, output, &each)?;
+    let last = last(controller, first, output, &each, &|_| false)?;
     if !output.is_json() {
         output.stdout(picture(&last, last.ended_at_ms, output.width()).trim_end());
     }
@@ -73,12 +82,19 @@ fn hosts_back(rollout: &Rollout) -> Option<usize> {
 }
 
 /// Shows a rollout until it has ended. What `each` makes of a change is told beside that.
-fn last(controller: &Controller, first: Rollout, output: &Output, each: &dyn Fn(&Rollout) -> Option<String>) -> Result<Rollout> {
+fn last(
+    controller: &Controller,
+    first: Rollout,
+    output: &Output,
+    each: &dyn Fn(&Rollout) -> Option<String>,
+    enough: &dyn Fn(&Rollout) -> bool,
+) -> Result<Rollout> {
+    let is_over = |rollout: &Rollout| rollout.ended_at_ms != 0 || enough(rollout);
     let mut screen = Screen::new(output);
     let mut last = first;
     screen.show(&last);
     let mut lost: Option<Instant> = None;
-    while last.ended_at_ms == 0 {
+    while !is_over(&last) {
         let ended = controller.call_interruptibly(async |mut client| {
             let mut coming = client.watch_rollout(GetRolloutRequest { rollout: last.id }).await?.into_inner();
             loop {
@@ -97,6 +113,9 @@ fn last(controller: &Controller, first: Rollout, output: &Output, each: &dyn Fn(
                     screen.say(&text);
                 }
                 last = change;
+                if is_over(&last) {
+                    return Ok(());
+                }
             }
         });
         match ended {
@@ -126,7 +145,7 @@ fn last(controller: &Controller, first: Rollout, output: &Output, each: &dyn Fn(
             sleep(RETRY_AFTER).await;
             Ok(())
         };
-        if last.ended_at_ms == 0 && controller.call_interruptibly(pause).is_none() {
+        if !is_over(&last) && controller.call_interruptibly(pause).is_none() {
             screen.clear();
             return Err(interrupted(last.id));
         }
@@ -196,6 +215,7 @@ pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
         "failure": rollout.failure.as_ref().map(failure),
         "analysis": super::looks_view::json(rollout),
         "backup": super::backup_view::json(rollout),
+        "restore": super::loss_view::json(rollout),
         "causes": causes(rollout).iter().map(|cause| cause.json(rollout.id)).collect::<Vec<_>>(),
         "hosts": rollout.hosts.iter().map(host).collect::<Vec<_>>(),
     })

@@ -219,7 +219,9 @@ impl Loop {
         let previous = current.map(|c| c.reference());
         let rollout = RolloutId(self.next_rollout);
         let plan = Plan::new(rollout, kind, &spec, release.reference(), previous, candidates, migrate)?;
-        let plan = behind(plan, place.as_ref(), spec.traffic.as_ref(), switch)?;
+        // During a restore nobody is there who could answer: the traffic stays where it is.
+        let traffic = spec.traffic.as_ref().filter(|_| kind != RolloutKind::Restore);
+        let plan = behind(plan, place.as_ref(), traffic, switch)?;
         if kind == RolloutKind::Rollback {
             // Its hosts have all that they were told.
             let plan = Plan { configuration: release.configuration.version, ..plan };

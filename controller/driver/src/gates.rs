@@ -2,7 +2,7 @@
 //! another rollout has its turn.
 
 use roadstead_model::{After, AppName, Digest, EnvironmentName, HostId, RolloutId, Timestamp};
-use roadstead_rollout::{Closed, Contact, Contracts, Currents, Event, Outcome, Phase, Plan, State};
+use roadstead_rollout::{Closed, Contact, Contracts, Currents, Event, Outcome, Phase, Plan, RolloutKind, State};
 
 use super::{Loop, windows};
 use crate::{EnvironmentRecord, HostRecord, LedgerError, Refused};
@@ -130,7 +130,7 @@ impl Loop {
     /// Since when an environment runs a release, by the rollouts that brought it.
     async fn well_since(&self, environment: &EnvironmentName, app: &AppName, release: &Digest) -> Result<Option<Timestamp>, LedgerError> {
         let earlier = self.earlier(environment, app).await?;
-        let done = earlier.iter().filter(|state| state.outcome() == Some(Outcome::Done) || super::running::went_back(state));
+        let done = earlier.iter().filter(|state| brought(state) || super::running::went_back(state));
         // Deployed again, it has been well since the first time.
         let ends = done.take_while(|state| state.plan.release.manifest == *release).filter_map(|state| match state.phase {
             Phase::Ended { at, .. } => Some(at),
@@ -179,6 +179,11 @@ fn named(migrations: &[String]) -> String {
         [one] => one.clone(),
         [one, more @ ..] => format!("{one} (and {} more)", more.len()),
     }
+}
+
+/// Whether a rollout ended with its release in its place. A restore that only looked did not.
+fn brought(state: &State) -> bool {
+    state.outcome() == Some(Outcome::Done) && state.plan.kind != RolloutKind::Restore
 }
 
 /// A lock keeps out the rollouts of everybody but its owner, until it expires.

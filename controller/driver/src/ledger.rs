@@ -95,8 +95,8 @@ pub struct Serving {
     pub environment: EnvironmentName,
     /// Of which app.
     pub app: AppName,
-    /// It.
-    pub current: Runs,
+    /// It; nothing where nobody knows what it is to be.
+    pub current: Option<Runs>,
     /// The good one before it.
     pub previous: Option<Runs>,
     /// The set of hosts that has the traffic now, where it was switched.

@@ -66,7 +66,7 @@ use running::Running;
 pub use sessions::{Downward, Epoch, Opened, Sessions};
 use traffic::{Balancers, Shares};
 use tries::Tries;
-pub use verbs::{Refused, StartRequest, Verb};
+pub use verbs::{Refused, RestoreRequest, StartRequest, Verb};
 pub use windows::{UnknownTimeZone, check_time_zone};
 
 /// Events that wait; whoever brings one more waits with it.

@@ -5,7 +5,7 @@ use roadstead_rollout::{Event, RolloutKind};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-use super::{Loop, Refused, RolloutRecord, StartRequest, Verb};
+use super::{Loop, Refused, RestoreRequest, RolloutRecord, StartRequest, Verb};
 
 /// How long something that is asked for waits for another rollout to give way.
 const PATIENCE: Millis = Millis::from_secs(120);
@@ -60,6 +60,7 @@ fn wants_another(verb: &Verb) -> Option<(&EnvironmentName, &AppName, &str)> {
         Verb::Start(StartRequest { environment, app, by, .. }) | Verb::Rollback { environment, app, by, .. } => {
             Some((environment, app, by))
         }
+        Verb::Restore(RestoreRequest { environment, app, by, .. }) => Some((environment, app, by)),
         Verb::Steer { .. } => None,
     }
 }

@@ -1,7 +1,7 @@
 //! One unfinished rollout in memory: what is saved of it, and deciding about it.
 
 use roadstead_model::{AppName, EnvironmentName, HostId, ReleaseRef, RolloutId, Timestamp};
-use roadstead_rollout::{Event, Note, Outcome, Plan, Rejected, RolloutKind, Stage, State, decide};
+use roadstead_rollout::{Event, Exchange, Note, Outcome, Plan, Rejected, RolloutKind, Stage, State, decide};
 use std::sync::Arc;
 
 use super::{Loop, Work};
@@ -90,12 +90,19 @@ impl Loop {
     async fn conclude(&self, state: &State, work: &mut Work) -> Result<(), LedgerError> {
         let plan = &state.plan;
         match state.outcome() {
-            Some(outcome) if outcome == Outcome::Done && plan.kind != RolloutKind::Level || went_back(state) => {
+            // Where nobody knows which database is in its place, nobody is brought level with anything.
+            Some(_) if state.recovery.exchange == Exchange::Unknown => {
+                let (environment, app) = (plan.environment.clone(), plan.app.clone());
+                work.changes.serving.push(Serving { environment, app, current: None, previous: None, set: None });
+            }
+            Some(outcome)
+                if outcome == Outcome::Done && !matches!(plan.kind, RolloutKind::Level | RolloutKind::Restore) || went_back(state) =>
+            {
                 let previous = self.good_before(state).await?;
                 work.changes.serving.push(Serving {
                     environment: plan.environment.clone(),
                     app: plan.app.clone(),
-                    current: Runs::by(plan),
+                    current: Some(Runs::by(plan)),
                     previous,
                     set: switch_of(plan).map(|switch| switch.set.clone()),
                 });
@@ -118,7 +125,7 @@ impl Loop {
     /// The good release before the one that serves now. After a rollback it is the one before that, not the one that was left.
     async fn good_before(&self, state: &State) -> Result<Option<Runs>, LedgerError> {
         let plan = &state.plan;
-        if plan.kind != RolloutKind::Rollback {
+        if !matches!(plan.kind, RolloutKind::Rollback | RolloutKind::Restore) {
             let unchanged = plan.previous.as_ref() == Some(&plan.release);
             if unchanged {
                 let environment = self.parts.ledger.environment(&plan.environment, &plan.app).await?;
@@ -181,7 +188,11 @@ impl Loop {
 
 /// Whether a rollback brought some hosts back, though not all. What was wanted stays wanted: nobody is brought level with what was left.
 /// Where the traffic is switched from one set of hosts to another, nothing has gone back until that was done.
+/// Where a database was restored, the release that belongs to it is wanted, whether it serves already or not.
 pub(super) fn went_back(state: &State) -> bool {
+    if state.recovery.exchange == Exchange::Done {
+        return true;
+    }
     let is_switched = switch_of(&state.plan).is_some() && state.outcome() != Some(Outcome::Done);
     state.plan.kind == RolloutKind::Rollback && !is_switched && state.hosts.values().any(|host| host.stage == Stage::Confirmed)
 }

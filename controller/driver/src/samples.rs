@@ -68,7 +68,10 @@ pub fn environment() -> EnvironmentSpec {
         app: app(),
         hosts: Selector::default(),
         gates: Gates::default(),
-        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None, contract_after: None },
+        database: roadstead_model::DatabasePolicy {
+            backup: roadstead_model::BackupDemand::None,
+            ..roadstead_model::DatabasePolicy::default()
+        },
         drift: roadstead_model::DriftPolicy::default(),
         failover: None,
         strategy: Strategy { batch: Share::Count(1), max_unavailable: Share::Count(1), ..Strategy::default() },

@@ -1,7 +1,7 @@
 //! What operators ask for: start, roll back, steer.
 
-use roadstead_model::{AppName, Clash, ConfigurationId, DigestStart, EnvironmentName, HostName, Key, ReleaseId, RolloutId};
-use roadstead_rollout::{Contact, Event, InvalidPlan, Outcome, Phase, Plan, Rejected, RolloutKind, State, Steer};
+use roadstead_model::{AppName, BackupName, Clash, ConfigurationId, DigestStart, EnvironmentName, HostName, Key, ReleaseId, RolloutId};
+use roadstead_rollout::{Closed, Contact, Event, InvalidPlan, Outcome, Phase, Plan, PlannedRestore, Rejected, RolloutKind, State, Steer};
 
 use super::foresee::{Drawn, OtherPlan};
 use super::running::Running;
@@ -26,6 +26,8 @@ pub enum Verb {
         /// Who.
         by: String,
     },
+    /// A backup of an environment's database.
+    Restore(RestoreRequest),
     /// Steer a rollout that runs.
     Steer {
         /// Which.
@@ -58,6 +60,27 @@ pub struct StartRequest {
     pub plan: Option<DigestStart>,
     /// Its migrations that take away what earlier releases need.
     pub contracts: Vec<String>,
+}
+
+/// A backup that is to be restored.
+#[derive(Debug)]
+pub struct RestoreRequest {
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Which app.
+    pub app: AppName,
+    /// The backup.
+    pub backup: BackupName,
+    /// The host that has it, by its id or its name.
+    pub host: String,
+    /// The release that belongs to it, and is to serve again.
+    pub release: ReleaseId,
+    /// Only look what it would lose.
+    pub only_survey: bool,
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub by: String,
 }
 
 /// Why something is not done.
@@ -107,6 +130,15 @@ pub enum Refused {
     /// A request with the same key made this one.
     #[error("the request was carried out before")]
     Made(Box<RolloutRecord>),
+    /// No host of the environment is called so.
+    #[error("{0} is no host of {1}: it cannot have the backup")]
+    NoHost(String, EnvironmentName),
+    /// Somebody keeps the rollouts of others out.
+    #[error("{}", .0.why)]
+    Locked(Closed),
+    /// Two sets of hosts share one database.
+    #[error("{0} is blue-green: restores of its database are not built in")]
+    TwoSets(EnvironmentName),
     /// No plan can be made.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
@@ -149,6 +181,7 @@ pub enum Refused {
 const fn steered(steer: &Steer) -> &'static str {
     match steer {
         Steer::Abort => "rollout-aborted",
+        Steer::Accept => "loss-accepted",
         Steer::Approve { .. } => "rollout-approved",
         Steer::Pause { .. } => "rollout-paused",
         Steer::Resume => "rollout-resumed",
@@ -167,6 +200,7 @@ struct Wanted {
     idempotency_key: String,
     plan: Option<DigestStart>,
     contracts: Vec<String>,
+    restore: Option<PlannedRestore>,
 }
 
 impl Loop {
@@ -174,6 +208,7 @@ impl Loop {
     pub(super) async fn verb(&mut self, verb: Verb) -> Result<RolloutId, Refused> {
         match verb {
             Verb::Start(request) => self.start(request).await,
+            Verb::Restore(request) => self.restore(request).await,
             Verb::Rollback { environment, app, to, reason, by } => self.rollback(environment, app, to, reason, by).await,
             Verb::Steer { rollout, steer, reason, by } => self.steer(rollout, steer, reason, by),
         }
@@ -213,7 +248,7 @@ impl Loop {
         let environment = self.known(&environment, &app).await?;
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
         let release = self.asked_for(&environment, &release, found).await?;
-        let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key, plan, contracts };
+        let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key, plan, contracts, restore: None };
         self.begin(&environment, &release, wanted).await
     }
 
@@ -245,8 +280,42 @@ impl Loop {
         if known.current.as_ref().is_some_and(|current| current.release == target.reference()) {
             return Err(Refused::RunsAlready(target.id(), known.spec.name));
         }
-        let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new() };
+        let wanted = Wanted {
+            kind: RolloutKind::Rollback,
+            reason,
+            by,
+            idempotency_key: String::new(),
+            plan: None,
+            contracts: Vec::new(),
+            restore: None,
+        };
         self.begin(&known, &target, wanted).await
+    }
+
+    /// Whoever asks again for what waits to be decided goes on with that.
+    async fn restore(&mut self, request: RestoreRequest) -> Result<RolloutId, Refused> {
+        let RestoreRequest { environment, app, backup, host, release, only_survey, reason, by } = request;
+        if let Some(busy) = self.unfinished(&environment, &app) {
+            let same = self.running.get(&busy).is_some_and(|running| is_same_restore(running.state(), &backup, only_survey, &by));
+            return if same { Ok(busy) } else { Err(Refused::Busy(busy, app, environment)) };
+        }
+        let known = self.known(&environment, &app).await?;
+        if known.spec.strategy.sets.is_some() {
+            return Err(Refused::TwoSets(environment));
+        }
+        let found = self.parts.ledger.release_by_id(&app, &release).await?;
+        let release = match self.served_before(&known, &release).await {
+            // Who names another one says what belongs to that schema.
+            Err(Refused::NeverServed(..)) => self.asked_for(&known, &release, found).await?,
+            served => served?,
+        };
+        let hosts = self.candidates(&known.spec).await?;
+        let is_meant = |record: &&crate::HostRecord| record.id.as_str() == host || record.name.as_str() == host;
+        let host = hosts.iter().find(is_meant).map(|record| record.id.clone()).ok_or(Refused::NoHost(host, environment))?;
+        let restore = Some(PlannedRestore { backup, host, only_survey });
+        let wanted =
+            Wanted { kind: RolloutKind::Restore, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new(), restore };
+        self.begin(&known, &release, wanted).await
     }
 
     /// A release that served an environment, with the configuration that it had when it did last; or with the one that the id names.
@@ -296,7 +365,8 @@ impl Loop {
         if let Some(first) = self.obstacles(&release.release, &hosts).into_iter().next() {
             return Err(first);
         }
-        let Drawn { plan, homes, unused } = self.draw(environment, release, wanted.kind, hosts).await?;
+        let Drawn { mut plan, homes, unused } = self.draw(environment, release, wanted.kind, hosts).await?;
+        plan.restore.clone_from(&wanted.restore);
         let plan = plan.contracting(wanted.contracts.clone(), spec.database.contract_after);
         if let Some(behind) = self.behind(&plan, environment, &all) {
             return Err(behind);
@@ -307,9 +377,14 @@ impl Loop {
         }
         self.expect_plan(&plan, wanted.plan.as_ref())?;
         let rollout = plan.rollout;
-        let goes_back = wanted.kind == RolloutKind::Rollback;
+        let restores = wanted.kind == RolloutKind::Restore;
+        let goes_back = restores || wanted.kind == RolloutKind::Rollback;
         let lock = self.parts.ledger.lock(&spec.name, &spec.app).await?;
-        let locked = lock.is_some_and(|lock| gates::locked(&lock, &plan, &wanted.by, self.parts.clock.now()).is_some());
+        let locked = lock.and_then(|lock| gates::locked(&lock, &plan, &wanted.by, self.parts.clock.now()));
+        if let (true, Some(locked)) = (restores, &locked) {
+            // Who has locked it is perhaps at work on that database.
+            return Err(Refused::Locked(locked.clone()));
+        }
         // Whoever goes back does not want what waits at the gates to go forward.
         if let Some(waiting) = self.at_gates(&spec.name, &spec.app).filter(|_| goes_back) {
             self.steer(waiting, Steer::Abort, wanted.reason.clone(), wanted.by.clone())?;
@@ -318,7 +393,7 @@ impl Loop {
         for (service, host) in homes {
             self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
         }
-        let gated = !goes_back && (locked || plan.waits());
+        let gated = !goes_back && (locked.is_some() || plan.waits());
         let blames = !self.runs_somewhere(&plan).await?;
         self.enter(plan, wanted, &unused, gated, blames);
         Ok(rollout)
@@ -331,10 +406,16 @@ impl Loop {
             RolloutKind::Rollout => "rollout-started",
             RolloutKind::Rollback => "rollback-started",
             RolloutKind::Level => "level-started",
+            RolloutKind::Restore => "restore-started",
         };
         let digest = plan.digest().short();
         let (app, release, hosts) = (&plan.app, &plan.release.id, plan.hosts.len());
-        let text = format!("{app} {release} to {} ({hosts} hosts, plan {digest}): {}", plan.environment, wanted.reason);
+        let text = match &plan.restore {
+            Some(restore) => {
+                format!("{} of {app} in {} ({hosts} hosts, with {release}): {}", restore.backup, plan.environment, wanted.reason)
+            }
+            None => format!("{app} {release} to {} ({hosts} hosts, plan {digest}): {}", plan.environment, wanted.reason),
+        };
         self.work.changes.events.push(line(&wanted.by, kind, text));
         if !others.is_empty() {
             let names: Vec<String> = others.iter().map(ToString::to_string).collect();
@@ -364,7 +445,22 @@ impl Loop {
     pub(super) fn begin_level(&mut self, plan: Plan, others: &[Key], asked: Option<(String, String)>) {
         self.next_rollout += 1;
         let (by, reason) = asked.unwrap_or_else(|| ("controller".to_owned(), "hosts come level with their environment".to_owned()));
-        let wanted = Wanted { kind: RolloutKind::Level, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new() };
+        let wanted = Wanted {
+            kind: RolloutKind::Level,
+            reason,
+            by,
+            idempotency_key: String::new(),
+            plan: None,
+            contracts: Vec::new(),
+            restore: None,
+        };
         self.enter(plan, wanted, others, false, true);
     }
+}
+
+/// Whether a restore is the one that is asked for once more, and can still be decided.
+fn is_same_restore(state: &State, backup: &BackupName, only_survey: bool, by: &str) -> bool {
+    let waits = matches!(state.phase, Phase::Preparing { .. } | Phase::Surveying { .. } | Phase::Deciding { .. });
+    let same = state.plan.restore.as_ref().is_some_and(|restore| restore.backup == *backup && restore.only_survey == only_survey);
+    waits && same && state.requested_by == by
 }

@@ -14,7 +14,7 @@ use crate::gates::{self, Closed, Currents};
 use crate::orders::attempt_of;
 use crate::settle::{migrated, settle};
 use crate::steer::{Steer, steered};
-use crate::{Host, RolloutKind, Stage, State, Verb, traffic};
+use crate::{Host, RolloutKind, Stage, State, Verb, restore, traffic};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +185,8 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
         Event::GatesSeen { closed, currents } => gates::seen(state, closed, &currents, now, notes),
         Event::Looked { batch, asked_at, findings } => analysis::looked(state, batch, asked_at, &findings, notes),
         Event::GiveWay { by } => {
-            if !state.gives_way && state.outcome().is_none() {
+            // What was begun to a database is ended first.
+            if !state.gives_way && state.outcome().is_none() && state.plan.kind != RolloutKind::Restore {
                 state.gives_way = true;
                 state.hold = None;
                 notes.push(Note { host: None, kind: "giving-way", text: format!("it gives way to what {by} asked for") });
@@ -294,6 +295,11 @@ fn stage_during(state: &State, verb: Verb) -> Stage {
         Verb::Revert if state.plan.kind == RolloutKind::Rollback => Stage::Moving,
         Verb::Revert => Stage::Reverting,
         Verb::Abandon => Stage::Abandoning,
+        Verb::Survey => Stage::Surveying,
+        Verb::Halt => Stage::Halting,
+        Verb::Restore => Stage::Restoring,
+        Verb::Exchange => Stage::Exchanging,
+        Verb::Start => Stage::Moving,
     }
 }
 
@@ -311,8 +317,12 @@ fn stepped(state: &mut State, id: &HostId, report: StepReport, notes: &mut Vec<N
                 Some(known) => *known = (report.step, took, note),
                 None => host.times.push((report.step, took, note)),
             }
-            if let (Some(safeguard), StepName::Backup) = (safeguard, report.step) {
-                kept(state, id, safeguard, notes);
+            match (safeguard, report.step) {
+                (Some(safeguard), StepName::Backup) => kept(state, id, safeguard, notes),
+                (Some(Safeguard::Loss(loss)), StepName::Survey | StepName::Exchange) => {
+                    restore::told(state, id, report.step, *loss, notes);
+                }
+                _ => {}
             }
         }
         StepState::Failed { failure, .. } => {
@@ -336,7 +346,7 @@ fn kept(state: &mut State, id: &HostId, safeguard: Safeguard, notes: &mut Vec<No
 fn without_backup(state: &State) -> Option<Failure> {
     let demand = state.plan.backup.filter(|demand| demand.wants_one())?;
     let what = match &state.safeguard {
-        Some(Safeguard::NotNeeded { .. }) => return None,
+        Some(Safeguard::NotNeeded { .. } | Safeguard::Loss(_)) => return None,
         Some(Safeguard::Made(backup)) if demand.is_met_by(backup.check) => return None,
         Some(Safeguard::Made(backup)) => format!("with a backup that was only {}", backup.check.words()),
         None => "and said nothing of a backup".to_owned(),
@@ -376,7 +386,9 @@ fn order_ended(
         OrderOutcome::Done { current } => {
             host.current = current;
             let stage = match verb {
-                Verb::Prepare | Verb::Migrate => Stage::Prepared,
+                Verb::Prepare | Verb::Migrate | Verb::Survey => Stage::Prepared,
+                Verb::Halt | Verb::Restore | Verb::Exchange => Stage::Halted,
+                Verb::Start => Stage::Confirmed,
                 Verb::Activate => Stage::Healthy,
                 Verb::Confirm => Stage::Confirmed,
                 Verb::Revert if rollback => Stage::Confirmed,
@@ -389,6 +401,7 @@ fn order_ended(
             }
             let stage = host_stage(state, id).unwrap_or(stage);
             notes.push(Note { host: Some(id.clone()), kind: "host", text: stage.word().to_owned() });
+            restore::done(state, verb, now, notes);
             if verb == Verb::Migrate {
                 match without_backup(state) {
                     None => migrated(state, now, notes),
@@ -415,7 +428,10 @@ fn order_ended(
                     notes.push(Note { host: Some(id.clone()), kind: "host-untidy", text: failure.summary });
                     Ok(())
                 }
-                Verb::Revert => lose(state, id, Stage::Stuck, at_step(step, failure), now, notes),
+                Verb::Survey | Verb::Halt | Verb::Restore | Verb::Exchange => {
+                    restore::failed(state, id, verb, at_step(step, failure), now, notes)
+                }
+                Verb::Revert | Verb::Start => lose(state, id, Stage::Stuck, at_step(step, failure), now, notes),
                 Verb::Prepare | Verb::Activate | Verb::Confirm => lose(state, id, Stage::Failed, at_step(step, failure), now, notes),
                 Verb::Migrate => {
                     let failure = at_step(step, failure);
@@ -444,6 +460,7 @@ fn at_step(step: StepName, mut failure: Failure) -> Failure {
 pub(crate) fn enter(host: &mut Host, stage: Stage, now: Timestamp) {
     host.stage = stage;
     host.since = now;
+    host.was_stuck &= stage != Stage::Moving;
     host.at_step(None, String::new());
 }
 

@@ -34,8 +34,12 @@ pub(crate) fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
     let serves = heard && host.current.as_ref() == Some(&plan.release.id);
     match host.stage {
         // What served before the rollout goes on serving.
-        stage if served_before && serves && !stage.is_final() => Stage::Reverted,
+        stage if served_before && serves && !stage.is_final() && !stage.is_halting() => Stage::Reverted,
+        // It may have stopped what served before, whatever it says.
+        Stage::Halting | Stage::Halted | Stage::Restoring | Stage::Exchanging => Stage::Reverting,
         Stage::Moving | Stage::Returning | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,
+        // It may have stopped something before it failed.
+        Stage::Failed if plan.kind == RolloutKind::Restore => Stage::Reverting,
         // It failed at something else than the release, such as to write down that this is confirmed.
         Stage::Failed if host.current.as_ref() == Some(&plan.release.id) => Stage::Reverting,
         // It has not heard of it.
@@ -44,7 +48,7 @@ pub(crate) fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
         Stage::Preparing | Stage::Prepared | Stage::Draining if host.attempt > 0 && host.current.as_ref() == Some(&plan.release.id) => {
             Stage::Reverting
         }
-        Stage::Preparing | Stage::Prepared | Stage::Draining | Stage::Migrating | Stage::Failed => Stage::Abandoning,
+        Stage::Preparing | Stage::Prepared | Stage::Draining | Stage::Migrating | Stage::Surveying | Stage::Failed => Stage::Abandoning,
         Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => host.stage,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A host's orders are numbered by its attempt and their verb, so that the same order always has the same key: sending it again is harmless.
 
-use roadstead_model::{Fence, HostId, Order, OrderKey, OrderKind, ReleaseRef, Values};
+use roadstead_model::{Fence, HostId, Order, OrderKey, OrderKind, ReleaseRef, RolloutId, Values};
 use std::collections::BTreeMap;
 
 use crate::{Plan, RolloutKind, Stage, Standing, State};
@@ -23,12 +23,35 @@ pub enum Verb {
     Revert = 5,
     /// See [`OrderKind::Abandon`].
     Abandon = 6,
+    /// See [`OrderKind::Survey`].
+    Survey = 7,
+    /// See [`OrderKind::Halt`].
+    Halt = 8,
+    /// See [`OrderKind::Restore`].
+    Restore = 9,
+    /// See [`OrderKind::Exchange`].
+    Exchange = 10,
+    /// The release that belongs to the restored database serves: an [`OrderKind::Revert`] to it.
+    Start = 11,
 }
 
 impl Verb {
     /// The verb of an order of this rollout, by its key.
     #[must_use]
     pub const fn of(key: OrderKey) -> Option<Self> {
+        if let Some(place) = key.sequence.checked_sub(OF_RESTORE) {
+            return match place {
+                1 => Some(Self::Prepare),
+                2 => Some(Self::Survey),
+                3 => Some(Self::Halt),
+                4 => Some(Self::Restore),
+                5 => Some(Self::Exchange),
+                6 => Some(Self::Start),
+                7 => Some(Self::Revert),
+                8 => Some(Self::Abandon),
+                _ => None,
+            };
+        }
         match key.sequence % PER_ATTEMPT {
             1 => Some(Self::Prepare),
             2 => Some(Self::Migrate),
@@ -44,9 +67,23 @@ impl Verb {
 /// Numbers of each attempt of a host: one that is tried again gets new orders, which are newer than those before.
 const PER_ATTEMPT: u32 = 8;
 
+const PER_RESTORE: u32 = 9;
+/// Orders of a restore are numbered from here on, in the order of its phases. Its hosts are not tried again.
+pub(crate) const OF_RESTORE: u32 = 1 << 20;
+
 /// The attempt that an order is of, from 0.
 pub(crate) const fn attempt_of(key: OrderKey) -> u32 {
-    key.sequence / PER_ATTEMPT
+    if key.sequence > OF_RESTORE { 0 } else { key.sequence / PER_ATTEMPT }
+}
+
+/// The number of an order.
+fn sequence_of(kind: RolloutKind, verb: Verb, attempt: u32) -> u32 {
+    if kind != RolloutKind::Restore {
+        return attempt.saturating_mul(PER_ATTEMPT).saturating_add(verb as u32);
+    }
+    let key = |place| OrderKey { rollout: RolloutId(0), sequence: OF_RESTORE + place };
+    // Every verb of a restore has a place: that is what `Verb::of` says.
+    (1..PER_RESTORE).map(key).find(|key| Verb::of(*key) == Some(verb)).map_or(OF_RESTORE, |key| key.sequence)
 }
 
 /// The outstanding order of each host that has one, for a controller of this term.
@@ -78,6 +115,11 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
             },
             timeouts.migrate,
         ),
+        Stage::Surveying | Stage::Halting | Stage::Restoring | Stage::Exchanging => crate::restore::order(plan, host.stage)?,
+        Stage::Moving if plan.kind == RolloutKind::Restore => {
+            let from = planned.current.clone().unwrap_or_else(|| release.clone());
+            (Verb::Start, OrderKind::Revert { from, to: Some(release), condemn: false }, timeouts.activate)
+        }
         Stage::Moving if plan.kind == RolloutKind::Rollback => {
             let from = planned.current.clone()?;
             (Verb::Revert, OrderKind::Revert { from, to: Some(release), condemn: false }, timeouts.activate)
@@ -94,6 +136,7 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
         Stage::Abandoning => (Verb::Abandon, OrderKind::Abandon { release, condemn }, timeouts.activate),
         Stage::Waiting
         | Stage::Prepared
+        | Stage::Halted
         | Stage::Draining
         | Stage::Returning
         | Stage::Healthy
@@ -104,7 +147,7 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
         | Stage::Abandoned
         | Stage::Stuck => return None,
     };
-    let sequence = host.attempt.saturating_mul(PER_ATTEMPT).saturating_add(verb as u32);
+    let sequence = sequence_of(plan.kind, verb, host.attempt);
     let fence = Fence { term, rollout: plan.rollout, sequence };
     Some(Order { fence, environment: plan.environment.clone(), app: plan.app.clone(), kind, deadline })
 }

@@ -1,8 +1,8 @@
 //! The plan: fixed when the rollout is created, it leaves no choices to execution.
 
 use roadstead_model::{
-    Analysis, AppName, BackupDemand, Clash, Configuration, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey, Labels,
-    Millis, OnFailure, Promotion, ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, Values, Weight, limits,
+    Analysis, AppName, BackupDemand, BackupName, Clash, Configuration, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey,
+    Labels, Millis, OnFailure, Promotion, ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, Values, Weight, limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,20 @@ pub enum RolloutKind {
     Rollback,
     /// Hosts that were away come level with the release that the environment already runs.
     Level,
+    /// A backup of the environment's database is restored, and the release that belongs to it serves again.
+    Restore,
+}
+
+/// Which backup a restore restores.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedRestore {
+    /// The backup.
+    pub backup: BackupName,
+    /// The host that has it, and restores it.
+    pub host: HostId,
+    /// It ends when it is known what would be lost.
+    #[serde(default)]
+    pub only_survey: bool,
 }
 
 /// One release going to one environment.
@@ -61,6 +75,9 @@ pub struct Plan {
     /// Its migrations that wait until nobody wants to go back behind them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contracts: Option<Contracts>,
+    /// What is restored, in a restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore: Option<PlannedRestore>,
     /// Hosts that may be out at once.
     pub max_unavailable: usize,
     /// Hosts that may fail or be away.
@@ -217,7 +234,7 @@ impl Plan {
         let strategy = &environment.strategy;
         let max_unavailable = strategy.max_unavailable.of_rounded_up(total).max(1);
         let Batches { of_host, mut bakes } = match kind {
-            RolloutKind::Rollback => Batches { of_host: vec![0; total], bakes: vec![Bake::default()] },
+            RolloutKind::Rollback | RolloutKind::Restore => Batches { of_host: vec![0; total], bakes: vec![Bake::default()] },
             RolloutKind::Rollout => batches(strategy, &strategy.steps, &chosen, max_unavailable),
             RolloutKind::Level => batches(strategy, &[], &chosen, max_unavailable),
         };
@@ -239,15 +256,16 @@ impl Plan {
             hosts: chosen.into_iter().zip(of_host).map(planned).collect(),
             batches: count,
             bakes,
-            // Whoever goes back, and hosts that come level with what runs already, wait for nobody.
-            gates: if kind == RolloutKind::Rollout { environment.gates.clone() } else { Gates::default() },
+            gates: gates_of(kind, environment),
             traffic: None,
             analysis: environment.analysis.clone().filter(|_| kind == RolloutKind::Rollout),
             migrate: migrate && kind == RolloutKind::Rollout,
+            restore: None,
             backup: (migrate && kind == RolloutKind::Rollout).then_some(environment.database.backup),
             contracts: None,
             max_unavailable,
-            failure_budget: strategy.failure_budget.of_rounded_down(total),
+            // A host that still writes to the database is one too many.
+            failure_budget: if kind == RolloutKind::Restore { 0 } else { strategy.failure_budget.of_rounded_down(total) },
             on_failure: if kind == RolloutKind::Rollout { strategy.on_failure } else { OnFailure::GoBack },
             keep: environment.keep,
             timeouts: environment.timeouts,
@@ -255,6 +273,13 @@ impl Plan {
             values: Values::default(),
             overrides: Vec::new(),
         })
+    }
+
+    /// It restores this.
+    #[must_use]
+    pub fn restoring(mut self, restore: PlannedRestore) -> Self {
+        self.restore = Some(restore);
+        self
     }
 
     /// The traffic of its hosts comes from these balancers; `others` are hosts that take traffic and are no part of it, and `switch` is
@@ -323,6 +348,19 @@ impl Plan {
     #[must_use]
     pub fn bake_after(&self, batch: u32) -> Bake {
         usize::try_from(batch).ok().and_then(|batch| self.bakes.get(batch)).copied().unwrap_or_default()
+    }
+}
+
+/// What is waited for. Whoever goes back, and hosts that come level with what runs already, wait for nobody. A restore is no release: it waits
+/// for people, and for no window and no freeze.
+fn gates_of(kind: RolloutKind, environment: &EnvironmentSpec) -> Gates {
+    match kind {
+        RolloutKind::Rollout => environment.gates.clone(),
+        RolloutKind::Restore => {
+            let approvals = environment.database.restore_approvals.as_ref().unwrap_or(&environment.gates.approvals).clone();
+            Gates { approvals, ..Gates::default() }
+        }
+        RolloutKind::Rollback | RolloutKind::Level => Gates::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::ending::{end, go_back, way_out};
 use crate::gates::settle_gated;
 use crate::hold::{self, Hold, HoldCause};
 use crate::plan::Bake;
-use crate::{Host, Note, Outcome, Phase, Rejected, RolloutKind, Stage, State, traffic};
+use crate::{Host, Note, Outcome, Phase, Rejected, RolloutKind, Stage, State, restore, traffic};
 
 /// Moves the phases on as far as they go. Each round changes the phase or ends the loop.
 pub(crate) fn settle(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
@@ -26,6 +26,12 @@ pub(crate) fn settle(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
             Phase::Baking { batch, since } => settle_baking(state, batch, since, now, notes),
             Phase::Baked { batch, since } => settle_baked(state, batch, since, now, notes),
             Phase::Confirming { .. } => settle_confirming(state, now, notes),
+            Phase::Surveying { since }
+            | Phase::Deciding { since }
+            | Phase::Halting { since }
+            | Phase::Restoring { since }
+            | Phase::Exchanging { since }
+            | Phase::Starting { since } => restore::settle(state, since, now, notes),
             Phase::Reverting { .. } => settle_reverting(state, now, notes),
             Phase::Ended { .. } => {}
         }
@@ -77,6 +83,9 @@ fn settle_preparing(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
     }
     if stands_still(state, now, notes) || state.hosts.values().any(|h| h.stage == Stage::Preparing) {
         return;
+    }
+    if state.plan.kind == RolloutKind::Restore {
+        return restore::prepared(state, now, notes);
     }
     let first = state.plan.hosts.iter().filter(|(id, _)| host_stage(state, id) == Some(Stage::Prepared));
     let first = first.min_by_key(|(_, planned)| (planned.batch, planned.name.clone())).map(|(id, _)| id.clone());
@@ -163,7 +172,7 @@ fn settle_switching(state: &mut State, since: Timestamp, now: Timestamp, notes: 
             notes.push(Note { host: None, kind: "switched", text: "the traffic is switched".to_owned() });
             match state.plan.kind {
                 RolloutKind::Rollback => end(state, Outcome::Done, now, notes),
-                RolloutKind::Rollout | RolloutKind::Level => {
+                RolloutKind::Rollout | RolloutKind::Level | RolloutKind::Restore => {
                     state.phase = Phase::Baking { batch: state.plan.batches.saturating_sub(1), since: now };
                 }
             }
@@ -200,7 +209,9 @@ fn start_moves(state: &mut State, batch: u32, now: Timestamp, may: impl Fn(&Host
         let has_turn = state.plan.hosts.get(*id).is_some_and(|planned| planned.batch <= batch);
         has_turn && host.stage == Stage::Prepared && may(host) && (rollback || host.away_since.is_none())
     };
-    let next: Vec<HostId> = state.hosts.iter().filter(waits).take(room).map(|(id, _)| id.clone()).collect();
+    // What is out already takes no room from the others.
+    let (out, serve): (Vec<_>, Vec<_>) = state.hosts.iter().filter(waits).partition(|(_, host)| host.was_stuck);
+    let next: Vec<HostId> = out.into_iter().chain(serve.into_iter().take(room)).map(|(id, _)| id.clone()).collect();
     traffic::begin_to_move(state, &next, now);
 }
 
@@ -278,6 +289,9 @@ fn settle_confirming(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
 fn settle_reverting(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
     if state.hosts.values().any(|h| matches!(h.stage, Stage::Reverting | Stage::Abandoning)) {
         return;
+    }
+    if state.plan.kind == RolloutKind::Restore {
+        return restore::given_up(state, now, notes);
     }
     let back = state.hosts.values().any(|h| h.stage == Stage::Reverted);
     let unknown = state.hosts.values().any(|h| h.stage == Stage::Stuck);

@@ -8,6 +8,7 @@ use crate::Plan;
 use crate::analysis::Looks;
 use crate::gates::{Approval, Closed};
 use crate::hold::Hold;
+use crate::restore::Recovery;
 use crate::traffic::{HostTraffic, TrafficState};
 
 /// A rollout: its plan and how far it has come.
@@ -35,6 +36,9 @@ pub struct State {
     /// What keeps the contents of the database that it migrates, once the host that does so has said it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safeguard: Option<Safeguard>,
+    /// How far a restore has come.
+    #[serde(default, skip_serializing_if = "Recovery::is_nothing")]
+    pub recovery: Recovery,
     /// Why nothing further begins until an operator says so.
     #[serde(default)]
     pub hold: Option<Hold>,
@@ -111,6 +115,36 @@ pub enum Phase {
         /// When it began.
         since: Timestamp,
     },
+    /// The host that has the backup looks what a restore of it would lose.
+    Surveying {
+        /// When it began.
+        since: Timestamp,
+    },
+    /// It is known what would be lost; who asked for it is to accept that, and others to approve it.
+    Deciding {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Everything of the app stops, on all hosts.
+    Halting {
+        /// When it began.
+        since: Timestamp,
+    },
+    /// One host restores the backup beside the database.
+    Restoring {
+        /// When it began.
+        since: Timestamp,
+    },
+    /// What was restored takes the place of the database. From here on there is no way back but by hand.
+    Exchanging {
+        /// When it began.
+        since: Timestamp,
+    },
+    /// The release that belongs to the restored database is started on all hosts.
+    Starting {
+        /// When it began.
+        since: Timestamp,
+    },
     /// Hosts that moved go back, the others clear up.
     Reverting {
         /// When it began.
@@ -160,6 +194,9 @@ pub struct Host {
     /// How often it was tried again.
     #[serde(default)]
     pub attempt: u32,
+    /// It was stuck when it was tried again, may serve nothing, and has not moved since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub was_stuck: bool,
     /// Whether an operator has set it aside.
     #[serde(default)]
     pub standing: Standing,
@@ -218,6 +255,16 @@ pub enum Stage {
     Confirming,
     /// The release serves for good.
     Confirmed,
+    /// Told to look what a restore would lose.
+    Surveying,
+    /// Told to stop everything of the app.
+    Halting,
+    /// Nothing of the app runs.
+    Halted,
+    /// Told to restore the backup; nothing of the app runs.
+    Restoring,
+    /// Told to put what it restored in the place of the database; nothing of the app runs.
+    Exchanging,
     /// It failed and serves what it served before.
     Failed,
     /// It was away for too long; it comes level when it returns.
@@ -245,6 +292,12 @@ impl Stage {
     #[must_use]
     pub const fn is_lost(self) -> bool {
         matches!(self, Self::Failed | Self::Left | Self::Stuck)
+    }
+
+    /// Whether it was told to stop everything, and not yet to start anything.
+    #[must_use]
+    pub const fn is_halting(self) -> bool {
+        matches!(self, Self::Halting | Self::Halted | Self::Restoring | Self::Exchanging)
     }
 
     /// Whether the release may serve there.
@@ -281,6 +334,8 @@ impl State {
 
     fn begin(plan: Plan, now: Timestamp, contact: impl Fn(&HostId) -> Contact, gated: bool) -> Self {
         let rollback = plan.kind == crate::RolloutKind::Rollback;
+        // A restore waits for people when it is known what it would lose.
+        let gated = gated && plan.kind != crate::RolloutKind::Restore;
         let target = plan.release.clone();
         let stage = |id: &HostId, planned: &crate::PlannedHost| match rollback {
             // What a host that is away or busy was heard to serve may not be what it serves.
@@ -299,6 +354,7 @@ impl State {
             times: Vec::new(),
             failure: None,
             attempt: 0,
+            was_stuck: false,
             standing: Standing::Counts,
             traffic: HostTraffic::default(),
         };
@@ -321,6 +377,7 @@ impl State {
             requested_by: String::new(),
             approvals: Vec::new(),
             safeguard: None,
+            recovery: Recovery::default(),
             hold: None,
             traffic: TrafficState::default(),
             skips_bakes: false,
@@ -347,6 +404,12 @@ impl State {
             | Phase::Baking { since, .. }
             | Phase::Baked { since, .. }
             | Phase::Confirming { since }
+            | Phase::Surveying { since }
+            | Phase::Deciding { since }
+            | Phase::Halting { since }
+            | Phase::Restoring { since }
+            | Phase::Exchanging { since }
+            | Phase::Starting { since }
             | Phase::Reverting { since } => shift(since),
             Phase::Ended { .. } => {}
         }
@@ -376,6 +439,8 @@ impl State {
         let out = |host: &&Host| match host.stage {
             _ if host.standing == Standing::Excluded => false,
             Stage::Draining | Stage::Moving | Stage::Returning | Stage::Left | Stage::Stuck => true,
+            // It is out until it moves, whatever is prepared there.
+            Stage::Preparing | Stage::Prepared | Stage::Failed if host.was_stuck => true,
             _ => host.away_since.is_some(),
         };
         self.hosts.values().filter(out).count()
@@ -401,6 +466,12 @@ impl Phase {
             Self::Baking { .. } => "baking",
             Self::Baked { .. } => "baked",
             Self::Confirming { .. } => "confirming",
+            Self::Surveying { .. } => "surveying",
+            Self::Deciding { .. } => "deciding",
+            Self::Halting { .. } => "halting",
+            Self::Restoring { .. } => "restoring",
+            Self::Exchanging { .. } => "exchanging",
+            Self::Starting { .. } => "starting",
             Self::Reverting { .. } => "reverting",
             Self::Ended { outcome: Outcome::Done, .. } => "done",
             Self::Ended { outcome: Outcome::RolledBack, .. } => "rolled-back",
@@ -424,6 +495,11 @@ impl Stage {
             Self::Healthy => "healthy",
             Self::Confirming => "confirming",
             Self::Confirmed => "confirmed",
+            Self::Surveying => "surveying",
+            Self::Halting => "halting",
+            Self::Halted => "halted",
+            Self::Restoring => "restoring",
+            Self::Exchanging => "exchanging",
             Self::Failed => "failed",
             Self::Left => "left",
             Self::Reverting => "reverting",

@@ -9,13 +9,15 @@ use crate::gates::{Approval, missing};
 use crate::hold::{Hold, HoldCause, resume};
 use crate::settle::{bake_ends, bake_of};
 use crate::traffic::HostTraffic;
-use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State, traffic};
+use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State, restore, traffic};
 
 /// How an operator steers a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Steer {
     /// It ends, and goes back.
     Abort,
+    /// Who asked for a restore accepts what it loses.
+    Accept,
     /// Somebody other than who asked for it approves it, as one of these.
     Approve {
         /// What the approver may approve as.
@@ -47,6 +49,7 @@ impl Steer {
     pub const fn done(&self) -> &'static str {
         match self {
             Self::Abort => "aborted",
+            Self::Accept => "accepted",
             Self::Approve { .. } => "approved",
             Self::Pause { .. } => "paused",
             Self::Resume => "resumed",
@@ -62,7 +65,7 @@ impl Steer {
     pub const fn host(&self) -> Option<&HostId> {
         match self {
             Self::Retry(host) | Self::Ignore(host) | Self::Exclude(host) => Some(host),
-            Self::Abort | Self::Approve { .. } | Self::Pause { .. } | Self::Resume | Self::Promote { .. } => None,
+            Self::Abort | Self::Accept | Self::Approve { .. } | Self::Pause { .. } | Self::Resume | Self::Promote { .. } => None,
         }
     }
 }
@@ -84,6 +87,7 @@ pub(crate) fn steered(
                 abort(state, by, reason, now, notes);
                 Ok(())
             }
+            Steer::Accept => restore::accept(state, by, now),
             Steer::Approve { roles } => approve(state, by, roles, now),
             Steer::Pause { within } => pause(state, *within, by, reason, now),
             Steer::Resume => again(state, now),
@@ -107,7 +111,11 @@ fn fits(state: &State, steer: &Steer) -> Result<(), Unfit> {
     if state.plan.kind == RolloutKind::Rollback && state.outcome().is_none() {
         return Err("it is a rollback, which goes on to its end".to_owned());
     }
+    if state.plan.kind == RolloutKind::Restore && state.outcome().is_none() {
+        return restore::fits(state, steer);
+    }
     match (&state.phase, steer) {
+        (_, Steer::Accept) => Err("it is no restore: it loses nothing".to_owned()),
         (Phase::Ended { .. }, _) => Err(format!("it has ended: {}", state.phase.word())),
         (_, Steer::Abort) => Ok(()),
         (Phase::Gated { .. }, Steer::Approve { .. }) => Ok(()),
@@ -237,6 +245,7 @@ fn retry(state: &mut State, id: &HostId, now: Timestamp) -> Result<Result<(), Un
             return Ok(Err("the others let their old instances go already; the host comes level when the rollout has ended".to_owned()));
         }
     };
+    host.was_stuck |= host.stage == Stage::Stuck;
     if host.stage == Stage::Failed {
         // It serves what it served, and is asked for that.
         host.traffic = HostTraffic::default();

@@ -5,5 +5,6 @@ mod backups;
 pub(crate) mod fleet;
 mod gates;
 mod histories;
+mod restores;
 mod steering;
 mod stories;

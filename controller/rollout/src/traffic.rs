@@ -185,6 +185,11 @@ fn share(state: &State, id: &HostId) -> Option<Weight> {
         | Stage::Preparing
         | Stage::Prepared
         | Stage::Migrating
+        | Stage::Surveying
+        | Stage::Halting
+        | Stage::Halted
+        | Stage::Restoring
+        | Stage::Exchanging
         | Stage::Draining
         | Stage::Moving
         | Stage::Reverting

@@ -7,7 +7,7 @@ use crate::decide::AWAKE_EVERY;
 use crate::gates::closed;
 use crate::hold::HoldCause;
 use crate::settle::bake_of;
-use crate::{Host, Phase, Stage, State, traffic};
+use crate::{Host, Phase, Stage, State, restore, traffic};
 
 /// What is awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,12 @@ pub fn waiting(state: &State) -> Option<Waiting> {
             let open = count(Stage::Confirming);
             (format!("{} to let their old instances go", hosts(open)), *since, None, "late hosts are left")
         }
+        Phase::Surveying { .. }
+        | Phase::Deciding { .. }
+        | Phase::Halting { .. }
+        | Phase::Restoring { .. }
+        | Phase::Exchanging { .. }
+        | Phase::Starting { .. } => return restore::waiting(state),
         Phase::Reverting { since } => {
             let open = count(Stage::Reverting) + count(Stage::Abandoning);
             (format!("{} to go back", hosts(open)), *since, None, "late hosts are named as unknown")
@@ -150,9 +156,13 @@ pub(crate) struct HostDeadline {
 pub(crate) fn host_deadline(host: &Host, timeouts: &Timeouts) -> Option<HostDeadline> {
     let span = match host.stage {
         Stage::Preparing => timeouts.prepare,
-        Stage::Moving | Stage::Confirming | Stage::Reverting | Stage::Abandoning => timeouts.activate,
+        Stage::Moving | Stage::Confirming | Stage::Reverting | Stage::Abandoning | Stage::Halting => timeouts.activate,
         // The migration's host has the phase's deadline; of those between, balancers are asked something; the others are asked for nothing.
         Stage::Migrating
+        | Stage::Surveying
+        | Stage::Halted
+        | Stage::Restoring
+        | Stage::Exchanging
         | Stage::Waiting
         | Stage::Prepared
         | Stage::Draining

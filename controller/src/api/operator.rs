@@ -171,6 +171,11 @@ impl Operator for OperatorCalls {
         rollouts::steer(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
+    async fn restore_database(&self, request: Request<v1::RestoreDatabaseRequest>) -> Answer<v1::Rollout> {
+        let admin = self.admin(&request)?;
+        rollouts::restore(&self.0, &admin, request.into_inner()).await.map(Response::new)
+    }
+
     async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Answer<v1::Rollout> {
         let admin = self.admin(&request)?;
         rollouts::rollback(&self.0, &admin, request.into_inner()).await.map(Response::new)

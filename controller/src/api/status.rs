@@ -117,6 +117,9 @@ pub(super) fn refused(refused: Refused) -> Status {
         Refused::Waiting(rollout, ..) => {
             not_now(text, &format!("see `roadstead rollout show {rollout}`; end it with `roadstead rollout abort {rollout}`"))
         }
+        Refused::NoHost(..) => invalid(format!("{text}; see `roadstead host list`")),
+        Refused::Locked(closed) => not_now(text, &closed.way),
+        Refused::TwoSets(_) => not_now(text, "docs/recovery.md says how to restore a backup by hand"),
         Refused::NothingBefore(..) => not_now(text, "name a release: `roadstead rollback --to RELEASE`"),
         Refused::NeverServed(..) => not_now(text, "bring it there with `roadstead deploy`"),
         Refused::RunsAlready(..) => not_now(text, "see `roadstead env list`"),

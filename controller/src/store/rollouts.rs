@@ -183,9 +183,9 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             "UPDATE environments SET current = ?, current_id = ?, current_configuration = ?, previous = ?, previous_id = ?, \
              previous_configuration = ?, live_set = coalesce(?, live_set) WHERE name = ? AND app = ?",
         )
-        .bind(current.release.manifest.as_bytes().as_slice())
-        .bind(current.release.id.as_str())
-        .bind(signed(current.configuration))
+        .bind(current.as_ref().map(|current| current.release.manifest.as_bytes().to_vec()))
+        .bind(current.as_ref().map(|current| current.release.id.as_str()))
+        .bind(signed(current.as_ref().map_or(0, |current| current.configuration)))
         .bind(previous.as_ref().map(|previous| previous.release.manifest.as_bytes().to_vec()))
         .bind(previous.as_ref().map(|previous| previous.release.id.as_str()))
         .bind(signed(previous.as_ref().map_or(0, |previous| previous.configuration)))

@@ -23,7 +23,10 @@ fn spec(keep: u32) -> EnvironmentSpec {
         analysis: None,
         bake: Millis(0),
         keep,
-        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None, contract_after: None },
+        database: roadstead_model::DatabasePolicy {
+            backup: roadstead_model::BackupDemand::None,
+            ..roadstead_model::DatabasePolicy::default()
+        },
         drift: roadstead_model::DriftPolicy::default(),
         failover: None,
         timeouts: roadstead_model::Timeouts::default(),

@@ -263,7 +263,7 @@ async fn what_another_environment_runs_well_is_not_condemned() {
     let runs = Serving {
         environment: production.name,
         app: app(),
-        current: Runs { release: release.reference(), configuration: 0 },
+        current: Some(Runs { release: release.reference(), configuration: 0 }),
         previous: None,
         set: None,
     };

@@ -1,6 +1,6 @@
 //! Backups on the wire.
 
-use roadstead_model::{Backup, BackupDemand, Millis, Safeguard, Timestamp, limits};
+use roadstead_model::{Backup, BackupDemand, Loss, Millis, Safeguard, TableLoss, Timestamp, limits};
 
 use crate::invalid::{InField, bounded};
 use crate::{Invalid, v1};
@@ -11,6 +11,7 @@ impl From<Safeguard> for v1::Safeguard {
         let kind = match safeguard {
             Safeguard::NotNeeded { why } => Kind::NotNeeded(why),
             Safeguard::Made(backup) => Kind::Made((*backup).into()),
+            Safeguard::Loss(loss) => Kind::Loss((*loss).into()),
         };
         Self { kind: Some(kind) }
     }
@@ -23,6 +24,7 @@ impl TryFrom<v1::Safeguard> for Safeguard {
         Ok(match wire.kind.field("safeguard.kind")? {
             Kind::NotNeeded(why) => Self::NotNeeded { why: line(why, "safeguard.not_needed")? },
             Kind::Made(backup) => Self::Made(Box::new(backup.try_into()?)),
+            Kind::Loss(loss) => Self::Loss(Box::new(loss.try_into()?)),
         })
     }
 }
@@ -67,6 +69,55 @@ impl TryFrom<v1::Backup> for Backup {
             checked_in: Millis(wire.checked_in_ms),
         })
     }
+}
+
+impl From<Loss> for v1::Loss {
+    fn from(loss: Loss) -> Self {
+        let table = |table: TableLoss| {
+            let TableLoss { name, then, now, lost, changed, returned } = table;
+            v1::TableLoss { name, then, now, lost, changed, returned }
+        };
+        Self {
+            backup: Some(loss.evidence.into()),
+            looked_at_ms: loss.looked_at.0,
+            exact: loss.exact,
+            tables: loss.tables.into_iter().map(table).collect(),
+            more: loss.more,
+            same: loss.same,
+            shape: loss.shape,
+            migrations: loss.migrations,
+            notes: loss.notes,
+            kept_as: loss.kept_as,
+        }
+    }
+}
+
+impl TryFrom<v1::Loss> for Loss {
+    type Error = Invalid;
+    fn try_from(wire: v1::Loss) -> Result<Self, Invalid> {
+        bounded(wire.tables.len(), limits::LOSS_LINES_MAX, "loss.tables")?;
+        let table = |table: v1::TableLoss| {
+            let v1::TableLoss { name, then, now, lost, changed, returned } = table;
+            Ok(TableLoss { name: line(name, "loss.tables")?, then, now, lost, changed, returned })
+        };
+        Ok(Self {
+            evidence: wire.backup.field("loss.backup")?.try_into()?,
+            looked_at: Timestamp(wire.looked_at_ms),
+            exact: wire.exact,
+            tables: wire.tables.into_iter().map(table).collect::<Result<_, Invalid>>()?,
+            more: wire.more,
+            same: wire.same,
+            shape: lines(wire.shape, "loss.shape")?,
+            migrations: lines(wire.migrations, "loss.migrations")?,
+            notes: lines(wire.notes, "loss.notes")?,
+            kept_as: line(wire.kept_as, "loss.kept_as")?,
+        })
+    }
+}
+
+fn lines(texts: Vec<String>, what: &'static str) -> Result<Vec<String>, Invalid> {
+    bounded(texts.len(), limits::LOSS_LINES_MAX, what)?;
+    texts.into_iter().map(|text| line(text, what)).collect()
 }
 
 /// One line of a bounded length.

@@ -1,8 +1,8 @@
 //! Orders, fences, releases by reference.
 
 use roadstead_model::{
-    AppName, Digest, EnvironmentName, Fence, Millis, Order, OrderKey, OrderKind, RelativePath, ReleaseId, ReleaseRef, RolloutId, SecretRef,
-    ServiceName, VariableName, limits,
+    AppName, BackupName, Digest, EnvironmentName, Fence, Millis, Order, OrderKey, OrderKind, RelativePath, ReleaseId, ReleaseRef,
+    RolloutId, SecretRef, ServiceName, VariableName, limits,
 };
 
 use crate::invalid::{InField, bounded, optional};
@@ -101,6 +101,14 @@ impl From<OrderKind> for v1::order::Kind {
             OrderKind::Revert { from, to, condemn } => {
                 Self::Revert(v1::Revert { from: Some(from.into()), to: to.map(Into::into), condemn })
             }
+            OrderKind::Survey { release, backup } => Self::Survey(v1::Survey { release: Some(release.into()), backup: backup.to_string() }),
+            OrderKind::Halt { release } => Self::Halt(v1::Halt { release: Some(release.into()) }),
+            OrderKind::Restore { release, backup } => {
+                Self::Restore(v1::Restore { release: Some(release.into()), backup: backup.to_string() })
+            }
+            OrderKind::Exchange { release, backup } => {
+                Self::Exchange(v1::Exchange { release: Some(release.into()), backup: backup.to_string() })
+            }
             OrderKind::Abandon { release, condemn } => Self::Abandon(v1::Abandon { release: Some(release.into()), condemn }),
         }
     }
@@ -108,6 +116,10 @@ impl From<OrderKind> for v1::order::Kind {
 
 fn release(wire: Option<v1::ReleaseRef>) -> Result<ReleaseRef, Invalid> {
     wire.field("order.release")?.try_into()
+}
+
+fn backup(name: &str) -> Result<BackupName, Invalid> {
+    BackupName::parse(name).field("order.backup")
 }
 
 impl TryFrom<v1::order::Kind> for OrderKind {
@@ -130,6 +142,10 @@ impl TryFrom<v1::order::Kind> for OrderKind {
             Kind::Revert(revert) => {
                 Self::Revert { from: release(revert.from)?, to: revert.to.map(TryInto::try_into).transpose()?, condemn: revert.condemn }
             }
+            Kind::Survey(survey) => Self::Survey { release: release(survey.release)?, backup: backup(&survey.backup)? },
+            Kind::Halt(halt) => Self::Halt { release: release(halt.release)? },
+            Kind::Restore(restore) => Self::Restore { release: release(restore.release)?, backup: backup(&restore.backup)? },
+            Kind::Exchange(exchange) => Self::Exchange { release: release(exchange.release)?, backup: backup(&exchange.backup)? },
             Kind::Abandon(abandon) => Self::Abandon { release: release(abandon.release)?, condemn: abandon.condemn },
         })
     }

@@ -42,6 +42,10 @@ fn every_verb_round_trips() {
         OrderKind::Revert { from: release(), to: Some(release()), condemn: true },
         OrderKind::Revert { from: release(), to: None, condemn: false },
         OrderKind::Abandon { release: release(), condemn: true },
+        OrderKind::Survey { release: release(), backup: BackupName::parse("erp-r-12-5").unwrap() },
+        OrderKind::Halt { release: release() },
+        OrderKind::Restore { release: release(), backup: BackupName::parse("erp-r-12-5").unwrap() },
+        OrderKind::Exchange { release: release(), backup: BackupName::parse("erp-r-12-5").unwrap() },
     ] {
         let sent = order(kind);
         assert_eq!(Order::try_from(v1::Order::from(sent.clone())).unwrap(), sent);
@@ -78,6 +82,35 @@ fn the_evidence_of_a_backup_is_bounded_and_one_line_each() {
     assert!(refused(|wire| wire.seen = "x".repeat(5000)).contains("backup.seen"));
 }
 
+fn loss() -> Loss {
+    let table = |name: &str, lost| TableLoss { name: name.into(), then: Some(3), now: Some(5), lost, changed: None, returned: Some(0) };
+    Loss {
+        evidence: backup(),
+        looked_at: Timestamp(1_795_781_999_000),
+        exact: true,
+        tables: vec![table("public.a", Some(2)), table("public.b", None)],
+        more: 1,
+        same: 7,
+        shape: vec!["column public.a.x comes back".into()],
+        migrations: vec!["customers.0004_note".into()],
+        notes: Vec::new(),
+        kept_as: "erp_before".into(),
+    }
+}
+
+#[test]
+fn what_is_told_of_a_loss_is_bounded() {
+    let refused = |change: fn(&mut v1::Loss)| {
+        let mut wire = v1::Loss::from(loss());
+        change(&mut wire);
+        Loss::try_from(wire).unwrap_err().to_string()
+    };
+    assert!(refused(|wire| wire.backup = None).contains("loss.backup"));
+    assert!(refused(|wire| wire.tables = vec![wire.tables[0].clone(); 101]).contains("loss.tables"));
+    assert!(refused(|wire| wire.tables[0].name = "a\u{1b}[2J".into()).contains("loss.tables"));
+    assert!(refused(|wire| wire.migrations = vec!["x".repeat(5000)]).contains("loss.migrations"));
+}
+
 #[test]
 fn every_report_round_trips() {
     let key = OrderKey { rollout: RolloutId(17), sequence: 3 };
@@ -90,6 +123,7 @@ fn every_report_round_trips() {
         step(StepState::Succeeded { took: Millis(5), note: "12 blobs".into(), safeguard: None }),
         step(StepState::Succeeded { took: Millis(5), note: "none".into(), safeguard: Some(Safeguard::NotNeeded { why: "empty".into() }) }),
         step(StepState::Succeeded { took: Millis(5), note: "made".into(), safeguard: Some(Safeguard::Made(Box::new(backup()))) }),
+        step(StepState::Succeeded { took: Millis(5), note: "seen".into(), safeguard: Some(Safeguard::Loss(Box::new(loss()))) }),
         step(StepState::Failed { took: Millis(5), failure: failure.clone() }),
         Report::Order { key, outcome: OrderOutcome::Done { current: current.clone() } },
         Report::Order { key, outcome: OrderOutcome::Failed { step: StepName::Health, failure: failure.clone(), current: None } },

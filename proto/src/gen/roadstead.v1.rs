@@ -325,7 +325,7 @@ pub struct Order {
     pub app: ::prost::alloc::string::String,
     #[prost(uint64, tag = "4")]
     pub deadline_ms: u64,
-    #[prost(oneof = "order::Kind", tags = "10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "order::Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
     pub kind: ::core::option::Option<order::Kind>,
 }
 /// Nested message and enum types in `Order`.
@@ -344,7 +344,45 @@ pub mod order {
         Revert(super::Revert),
         #[prost(message, tag = "15")]
         Abandon(super::Abandon),
+        #[prost(message, tag = "16")]
+        Survey(super::Survey),
+        #[prost(message, tag = "17")]
+        Halt(super::Halt),
+        #[prost(message, tag = "18")]
+        Restore(super::Restore),
+        #[prost(message, tag = "19")]
+        Exchange(super::Exchange),
     }
+}
+/// What a restore of a backup would lose; nothing is changed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Survey {
+    #[prost(message, optional, tag = "1")]
+    pub release: ::core::option::Option<ReleaseRef>,
+    #[prost(string, tag = "2")]
+    pub backup: ::prost::alloc::string::String,
+}
+/// Everything of the app stops, until a revert.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Halt {
+    #[prost(message, optional, tag = "1")]
+    pub release: ::core::option::Option<ReleaseRef>,
+}
+/// A backup is restored beside the database.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Restore {
+    #[prost(message, optional, tag = "1")]
+    pub release: ::core::option::Option<ReleaseRef>,
+    #[prost(string, tag = "2")]
+    pub backup: ::prost::alloc::string::String,
+}
+/// What was restored takes the place of the database, which is kept.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Exchange {
+    #[prost(message, optional, tag = "1")]
+    pub release: ::core::option::Option<ReleaseRef>,
+    #[prost(string, tag = "2")]
+    pub backup: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Prepare {
@@ -415,7 +453,7 @@ pub struct Abandon {
     #[prost(bool, tag = "2")]
     pub condemn: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Report {
     /// Counted up by the agent within a session, for the acknowledgement.
     #[prost(uint64, tag = "1")]
@@ -425,7 +463,7 @@ pub struct Report {
 }
 /// Nested message and enum types in `Report`.
 pub mod report {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
         #[prost(message, tag = "2")]
         Step(super::StepReport),
@@ -437,7 +475,7 @@ pub mod report {
         WentBack(super::WentBack),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StepReport {
     #[prost(message, optional, tag = "1")]
     pub key: ::core::option::Option<OrderKey>,
@@ -448,7 +486,7 @@ pub struct StepReport {
 }
 /// Nested message and enum types in `StepReport`.
 pub mod step_report {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum State {
         #[prost(message, tag = "3")]
         Started(super::StepStarted),
@@ -472,7 +510,7 @@ pub struct StepProgress {
     #[prost(string, tag = "3")]
     pub note: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StepSucceeded {
     #[prost(uint64, tag = "1")]
     pub took_ms: u64,
@@ -483,21 +521,66 @@ pub struct StepSucceeded {
     pub safeguard: ::core::option::Option<Safeguard>,
 }
 /// What keeps the contents of a database that is migrated.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Safeguard {
-    #[prost(oneof = "safeguard::Kind", tags = "1, 2")]
+    #[prost(oneof = "safeguard::Kind", tags = "1, 2, 3")]
     pub kind: ::core::option::Option<safeguard::Kind>,
 }
 /// Nested message and enum types in `Safeguard`.
 pub mod safeguard {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
         /// Why none is needed.
         #[prost(string, tag = "1")]
         NotNeeded(::prost::alloc::string::String),
         #[prost(message, tag = "2")]
         Made(super::Backup),
+        #[prost(message, tag = "3")]
+        Loss(super::Loss),
     }
+}
+/// What a restore of a backup loses.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Loss {
+    #[prost(message, optional, tag = "1")]
+    pub backup: ::core::option::Option<Backup>,
+    /// By the host's clock, in milliseconds since 1970.
+    #[prost(uint64, tag = "2")]
+    pub looked_at_ms: u64,
+    /// Both databases were compared row by row while nobody wrote; otherwise the numbers of rows alone.
+    #[prost(bool, tag = "3")]
+    pub exact: bool,
+    #[prost(message, repeated, tag = "4")]
+    pub tables: ::prost::alloc::vec::Vec<TableLoss>,
+    #[prost(uint32, tag = "5")]
+    pub more: u32,
+    #[prost(uint32, tag = "6")]
+    pub same: u32,
+    #[prost(string, repeated, tag = "7")]
+    pub shape: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "8")]
+    pub migrations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "9")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What the database from before is called; empty while it is in its place.
+    #[prost(string, tag = "10")]
+    pub kept_as: ::prost::alloc::string::String,
+}
+/// The rows of a table; what is absent is not known.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TableLoss {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(uint64, optional, tag = "2")]
+    pub then: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub now: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "4")]
+    pub lost: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub changed: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "6")]
+    pub returned: ::core::option::Option<u64>,
 }
 /// The evidence of a backup.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1933,11 +2016,17 @@ pub struct SteerRolloutRequest {
     /// Never empty: it is kept in the history.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
-    #[prost(oneof = "steer_rollout_request::Steer", tags = "3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(
+        oneof = "steer_rollout_request::Steer",
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11"
+    )]
     pub steer: ::core::option::Option<steer_rollout_request::Steer>,
 }
 /// Nested message and enum types in `SteerRolloutRequest`.
 pub mod steer_rollout_request {
+    /// What a restore loses is accepted by who asked for it.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Accept {}
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Abort {}
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1979,6 +2068,8 @@ pub mod steer_rollout_request {
         Exclude(::prost::alloc::string::String),
         #[prost(message, tag = "10")]
         Approve(Approve),
+        #[prost(message, tag = "11")]
+        Accept(Accept),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1995,6 +2086,22 @@ pub struct RollbackRequest {
     /// Also below the rollback floor: to a release that the schema of the database no longer allows.
     #[prost(bool, tag = "5")]
     pub despite_schema: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RestoreDatabaseRequest {
+    #[prost(string, tag = "1")]
+    pub backup: ::prost::alloc::string::String,
+    /// The host that has it, by its id or its name; empty: the one that made it.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// The release that is to serve behind it; empty: the one that served when the backup was made.
+    #[prost(string, tag = "3")]
+    pub release: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    /// Only look what it would lose.
+    #[prost(bool, tag = "5")]
+    pub only_survey: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LockEnvironmentRequest {
@@ -2063,10 +2170,11 @@ pub struct Rollout {
     pub release: ::prost::alloc::string::String,
     #[prost(string, tag = "5")]
     pub previous: ::prost::alloc::string::String,
-    /// `rollout` or `rollback`.
+    /// `rollout`, `rollback`, `level` or `restore`.
     #[prost(string, tag = "6")]
     pub kind: ::prost::alloc::string::String,
-    /// gated, preparing, migrating, moving, baking, baked, confirming, reverting, done, rolled-back, failed.
+    /// gated, preparing, migrating, moving, baking, baked, confirming, reverting, done, rolled-back, failed; of a restore: preparing,
+    /// surveying, deciding, halting, restoring, exchanging, starting, reverting, done, rolled-back, failed.
     #[prost(string, tag = "7")]
     pub phase: ::prost::alloc::string::String,
     /// What it waits for, in words.
@@ -2116,6 +2224,18 @@ pub struct Rollout {
     /// The version of the configuration that its hosts are told; 0: none.
     #[prost(uint64, tag = "34")]
     pub configuration: u64,
+    /// Of a restore: what it would lose, seen before anything stopped.
+    #[prost(message, optional, tag = "35")]
+    pub survey: ::core::option::Option<Loss>,
+    /// What it lost.
+    #[prost(message, optional, tag = "36")]
+    pub loss: ::core::option::Option<Loss>,
+    /// The backup that is restored.
+    #[prost(string, tag = "37")]
+    pub backup: ::prost::alloc::string::String,
+    /// Who accepted the loss; empty: nobody yet.
+    #[prost(string, tag = "38")]
+    pub accepted_by: ::prost::alloc::string::String,
 }
 /// A configuration of an environment, as it was made.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2850,6 +2970,28 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("roadstead.v1.Operator", "Rollback"));
             self.inner.unary(req, path, codec).await
         }
+        /// Looks what a restore of a backup would lose, and restores it once that is accepted.
+        pub async fn restore_database(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RestoreDatabaseRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/RestoreDatabase",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "RestoreDatabase"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Keeps the rollouts of others out of an environment.
         pub async fn lock_environment(
             &mut self,
@@ -3315,6 +3457,11 @@ pub mod operator_server {
         async fn rollback(
             &self,
             request: tonic::Request<super::RollbackRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status>;
+        /// Looks what a restore of a backup would lose, and restores it once that is accepted.
+        async fn restore_database(
+            &self,
+            request: tonic::Request<super::RestoreDatabaseRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status>;
         /// Keeps the rollouts of others out of an environment.
         async fn lock_environment(
@@ -4161,6 +4308,51 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RollbackSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/RestoreDatabase" => {
+                    #[allow(non_camel_case_types)]
+                    struct RestoreDatabaseSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::RestoreDatabaseRequest>
+                    for RestoreDatabaseSvc<T> {
+                        type Response = super::Rollout;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RestoreDatabaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::restore_database(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RestoreDatabaseSvc(inner);
                         let codec = crate::codec::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

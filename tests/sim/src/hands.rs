@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use roadstead_model::{
-    AppName, AppState, Backup, BackupCheck, DiskSpace, Failure, FailureKind, HostFacts, HostId, HostName, Millis, Order, OrderKind,
+    AppName, AppState, Backup, BackupCheck, DiskSpace, Failure, FailureKind, HostFacts, HostId, HostName, Loss, Millis, Order, OrderKind,
     ReleaseId, Safeguard, ServiceName, StepDone, StepName, Timestamp,
 };
 use roadstead_worker::hands::{Hands, Task};
@@ -41,7 +41,7 @@ impl SimHands {
         let troubled = self.world.is_troubled();
         self.roll(|chance| match step {
             _ if troubled && chance.percent(1) => chance.millis(60_000, 3_600_000),
-            StepName::Fetch | StepName::Venv | StepName::Backup | StepName::Migrate => chance.millis(100, 20_000),
+            StepName::Fetch | StepName::Venv | StepName::Backup | StepName::Migrate | StepName::Restore => chance.millis(100, 20_000),
             StepName::Candidate | StepName::Health => chance.millis(500, 5_000),
             _ => chance.millis(1, 500),
         })
@@ -73,6 +73,24 @@ impl SimHands {
                     return Err(failed(FailureKind::Host, "another release serves"));
                 }
                 machine.running.retain(|running| running == release);
+                Ok(())
+            }
+            (StepName::Halt, _) => {
+                {
+                    let mut machine = self.world.machine(&self.host);
+                    machine.current = None;
+                    machine.running.clear();
+                }
+                self.follow(&order.app, None);
+                Ok(())
+            }
+            (StepName::Restore, _) => {
+                self.world.restores(order.fence.rollout, &self.host);
+                Ok(())
+            }
+            (StepName::Exchange, _) => {
+                self.world.restores(order.fence.rollout, &self.host);
+                self.world.exchanges(order.fence.rollout);
                 Ok(())
             }
             (StepName::Settle, OrderKind::Revert { to, .. }) => {
@@ -153,6 +171,9 @@ impl SimHands {
 
     /// What a step tells of the database's contents.
     fn safeguard(&self, step: StepName, order: &Order) -> Option<Safeguard> {
+        if matches!(step, StepName::Survey | StepName::Exchange) {
+            return Some(Safeguard::Loss(Box::new(loss(order))));
+        }
         let OrderKind::Migrate { backup: Some(demand), .. } = &order.kind else { return None };
         if step != StepName::Backup {
             return None;
@@ -189,7 +210,9 @@ impl Hands for SimHands {
             }
             sleep(span).await;
             // Some trouble comes before the work was done, some after it.
-            let (before, after) = self.roll(|chance| (chance.percent(1), chance.percent(1)));
+            // What is seldom asked for is to go wrong often enough.
+            let often = if step == StepName::Exchange { 20 } else { 1 };
+            let (before, after) = self.roll(|chance| (chance.percent(1), chance.percent(often)));
             if before && self.world.is_troubled() {
                 return Err(failed(FailureKind::Host, "no space left on device"));
             }
@@ -294,10 +317,27 @@ impl Hands for SimHands {
     async fn rest(&self) {}
 }
 
+/// What a restore loses.
+fn loss(order: &Order) -> Loss {
+    let none = Vec::new;
+    Loss {
+        evidence: backup(order),
+        looked_at: Timestamp(1),
+        exact: true,
+        tables: Vec::new(),
+        more: 0,
+        same: 1,
+        shape: none(),
+        migrations: none(),
+        notes: none(),
+        kept_as: String::new(),
+    }
+}
+
 /// The evidence of a backup that a rollout made.
 fn backup(order: &Order) -> Backup {
     Backup {
-        name: format!("{}-{}", order.app, order.fence.rollout),
+        name: format!("{}-{}-1", order.app, order.fence.rollout),
         taken_at: Timestamp(0),
         database: "made up".to_owned(),
         identity: String::new(),

@@ -272,7 +272,7 @@ impl SimLedger {
         promises::of_tables(&self.witness, &tables);
         for serving in &changes.serving {
             if let Some(environment) = tables.environments.get_mut(&(serving.environment.clone(), serving.app.clone())) {
-                environment.current = Some(serving.current.clone());
+                environment.current = serving.current.clone();
                 environment.previous.clone_from(&serving.previous);
                 environment.live_set = serving.set.clone().or_else(|| environment.live_set.take());
             }

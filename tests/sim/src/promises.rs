@@ -2,7 +2,7 @@
 
 use roadstead_driver::{EnvironmentRecord, RolloutRecord};
 use roadstead_model::{Digest, HostId, Order, ReleaseId, ReleaseRef, VariableName};
-use roadstead_rollout::{Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
+use roadstead_rollout::{Exchange, Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -73,7 +73,11 @@ fn fixed(state: &State) -> Plan {
 
 /// Approvals of others are there, as many as are asked for, before a host hears of a rollout.
 fn of_gates(witness: &Witness, now: &State) {
-    let begun = !matches!(now.phase, Phase::Gated { .. } | Phase::Ended { .. });
+    let mut begun = !matches!(now.phase, Phase::Gated { .. } | Phase::Ended { .. });
+    if now.plan.kind == RolloutKind::Restore {
+        // Hosts prepare and look before: that changes nothing.
+        begun &= !matches!(now.phase, Phase::Preparing { .. } | Phase::Surveying { .. } | Phase::Deciding { .. } | Phase::Reverting { .. });
+    }
     for rule in &now.plan.gates.approvals {
         let by: BTreeSet<&str> =
             now.approvals.iter().filter(|approval| approval.role == rule.role).map(|approval| approval.by.as_str()).collect();
@@ -87,7 +91,7 @@ fn of_gates(witness: &Witness, now: &State) {
 /// Hosts are told to move: as few as may be out, unknown ones among them, and none before its batch.
 fn of_moves(witness: &Witness, before: &State, now: &State) {
     let plan = &now.plan;
-    if plan.kind == RolloutKind::Rollback {
+    if matches!(plan.kind, RolloutKind::Rollback | RolloutKind::Restore) {
         return;
     }
     let is_moving = |host: &Host| matches!(host.stage, Stage::Draining | Stage::Moving | Stage::Returning);
@@ -211,6 +215,9 @@ pub(crate) fn of_end(world: &World, record: &RolloutRecord) {
     if state.outcome().is_none() {
         return;
     }
+    if state.plan.kind == RolloutKind::Restore {
+        of_restored(world, state);
+    }
     for (id, host) in &state.hosts {
         let before = state.plan.hosts.get(id).and_then(|planned| planned.current.as_ref()).map(|release| release.id.clone());
         let serves = world.machine(id).current.clone();
@@ -237,6 +244,20 @@ pub(crate) fn of_end(world: &World, record: &RolloutRecord) {
     }
 }
 
+/// What a restore says of the database is true; where it says that nobody knows, nothing of it serves.
+fn of_restored(world: &World, state: &State) {
+    let (rollout, is) = (state.plan.rollout, world.database().exchanged.contains(&state.plan.rollout));
+    match (state.recovery.exchange, is) {
+        (Exchange::Done, false) | (Exchange::NotDone, true) => {
+            world.witness.broken("what is told of a database is true", format!("{rollout} says {:?}", state.recovery.exchange));
+        }
+        _ => {}
+    }
+    if state.outcome() == Some(Outcome::Done) && state.recovery.exchange != Exchange::Done && state.failure.is_some() {
+        world.witness.broken("a restore that is done restored", format!("{rollout}"));
+    }
+}
+
 /// An order reaches a host: what it follows from is durable.
 pub(crate) fn of_order(witness: &Witness, tables: &Tables, host: &HostId, order: &Order) {
     let rollout = order.fence.rollout;
@@ -249,6 +270,13 @@ pub(crate) fn of_order(witness: &Witness, tables: &Tables, host: &HostId, order:
     let too_early: &[Stage] = match Verb::of(order.key()) {
         Some(Verb::Prepare) | None => &[],
         Some(Verb::Migrate) => &[Stage::Preparing],
+        Some(Verb::Survey) => &[Stage::Preparing],
+        Some(Verb::Halt) => &[Stage::Preparing, Stage::Surveying, Stage::Prepared],
+        Some(Verb::Restore) => &[Stage::Preparing, Stage::Surveying, Stage::Prepared, Stage::Halting],
+        Some(Verb::Exchange) => &[Stage::Preparing, Stage::Surveying, Stage::Prepared, Stage::Halting, Stage::Restoring],
+        Some(Verb::Start) => {
+            &[Stage::Preparing, Stage::Surveying, Stage::Prepared, Stage::Halting, Stage::Halted, Stage::Restoring, Stage::Exchanging]
+        }
         Some(Verb::Activate) => &[Stage::Preparing, Stage::Migrating, Stage::Draining],
         Some(Verb::Confirm) => {
             &[Stage::Preparing, Stage::Prepared, Stage::Migrating, Stage::Draining, Stage::Moving, Stage::Returning, Stage::Healthy]

@@ -1,12 +1,12 @@
 //! What people and fate do during a run: operators deploy, roll back, steer and change their mind at bad moments; machines, the network
 //! and the controller's disk fail.
 
-use roadstead_driver::{Event, LockRecord, Refused, StartRequest, Verb};
+use roadstead_driver::{Event, LockRecord, Refused, RestoreRequest, StartRequest, Verb};
 use roadstead_model::{
-    Analysis, ApprovalRule, BackupDemand, CanaryStep, Check, EnvironmentSpec, Gates, HostId, LeaseSpan, Millis, Number, OnFailure,
-    Promotion, Query, ReleaseId, RoleName, RolloutId, Selector, Share, Strategy, Weight, Window,
+    Analysis, ApprovalRule, BackupDemand, BackupName, CanaryStep, Check, EnvironmentSpec, Gates, HostId, LeaseSpan, Millis, Number,
+    OnFailure, Promotion, Query, ReleaseId, RoleName, RolloutId, Safeguard, Selector, Share, StepName, Strategy, Weight, Window,
 };
-use roadstead_rollout::{Host, Steer};
+use roadstead_rollout::{Host, Phase, Steer};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
         let by = format!("admin:operator-{number}");
         let (environment, app) = (stage.environment.name.clone(), stage.environment.app.clone());
         let reason = "a run".to_owned();
-        let verb = match chance.number(0, 17) {
+        let verb = match chance.number(0, 19) {
             0..=5 => {
                 let release = releases[chance.index(releases.len())].clone();
                 Verb::Start(StartRequest {
@@ -58,8 +58,12 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
             }
             6..=7 => Verb::Rollback { environment, app, to: None, reason, by },
             8..=13 => {
-                let Some((rollout, steer)) = steer(&stage, &mut chance) else { continue };
+                let Some((rollout, steer)) = steer(&stage, &by, &mut chance) else { continue };
                 Verb::Steer { rollout, steer, reason, by }
+            }
+            18..=19 => {
+                let Some(restore) = restore(&stage, &by, &mut chance) else { continue };
+                Verb::Restore(restore)
             }
             14 => {
                 lock(&stage, &by, &mut chance);
@@ -111,7 +115,7 @@ fn lock(stage: &Stage, by: &str, chance: &mut Chance) {
 }
 
 /// Something that could be done to the newest rollout: what fits is as likely as what does not.
-fn steer(stage: &Stage, chance: &mut Chance) -> Option<(RolloutId, Steer)> {
+fn steer(stage: &Stage, by: &str, chance: &mut Chance) -> Option<(RolloutId, Steer)> {
     let tables = stage.world.ledger.tables();
     let (rollout, record) = tables.rollouts.iter().next_back()?;
     let hosts: Vec<(&HostId, &Host)> = record.state.hosts.iter().collect();
@@ -120,7 +124,11 @@ fn steer(stage: &Stage, chance: &mut Chance) -> Option<(RolloutId, Steer)> {
         some if some > 0 && chance.percent(80) => lost[chance.index(some)].clone(),
         _ => hosts[chance.index(hosts.len())].0.clone(),
     };
-    let waits = matches!(record.state.phase, roadstead_rollout::Phase::Gated { .. });
+    let decides = matches!(record.state.phase, Phase::Deciding { .. });
+    if decides && record.state.requested_by == by && chance.percent(80) {
+        return Some((*rollout, Steer::Accept));
+    }
+    let waits = decides || matches!(record.state.phase, Phase::Gated { .. });
     if waits && chance.percent(70) {
         return Some((*rollout, Steer::Approve { roles: vec![role()] }));
     }
@@ -134,6 +142,29 @@ fn steer(stage: &Stage, chance: &mut Chance) -> Option<(RolloutId, Steer)> {
         _ => Steer::Exclude(host),
     };
     Some((*rollout, steer))
+}
+
+/// A restore of one of the backups that rollouts made, most often of the newest.
+fn restore(stage: &Stage, by: &str, chance: &mut Chance) -> Option<RestoreRequest> {
+    let tables = stage.world.ledger.tables();
+    let made = tables.rollouts.values().rev().filter_map(|record| {
+        let Some(Safeguard::Made(backup)) = &record.state.safeguard else { return None };
+        let release = record.state.plan.previous.as_ref()?.id.clone();
+        let keeps = |host: &&Host| host.times.iter().any(|(step, ..)| *step == StepName::Backup);
+        let host = record.state.hosts.iter().find(|(_, host)| keeps(host))?.0;
+        Some((BackupName::parse(&backup.name).ok()?, release, host.to_string()))
+    });
+    let (backup, release, host) = made.take(3).nth(if chance.percent(70) { 0 } else { chance.index(3) })?;
+    Some(RestoreRequest {
+        environment: stage.environment.name.clone(),
+        app: stage.environment.app.clone(),
+        backup,
+        host,
+        release,
+        only_survey: chance.percent(20),
+        reason: "a run".to_owned(),
+        by: by.to_owned(),
+    })
 }
 
 /// The one role that somebody may be asked to approve as.

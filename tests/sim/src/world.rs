@@ -2,7 +2,7 @@
 //! users would see, whatever anybody believes.
 
 use roadstead_model::{Fence, HostId, HostName, Order, OrderKey, OrderKind, ReleaseId, RolloutId, StepName, Weight};
-use roadstead_rollout::{Stage, Standing, State};
+use roadstead_rollout::{RolloutKind, Stage, Standing, State, Verb};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -65,6 +65,10 @@ pub(crate) struct Database {
     kept: BTreeSet<RolloutId>,
     /// Rollouts whose migrations are through.
     pub(crate) migrated: BTreeSet<RolloutId>,
+    /// Who restores, in each restore.
+    restorers: BTreeMap<RolloutId, HostId>,
+    /// Restores whose backup is in the place of the database.
+    pub(crate) exchanged: BTreeSet<RolloutId>,
 }
 
 /// All of it.
@@ -154,8 +158,52 @@ impl World {
         self.database().kept.insert(rollout);
     }
 
+    /// A host restores a backup, or puts it in the place of the database.
+    pub(crate) fn restores(&self, rollout: RolloutId, host: &HostId) {
+        let mut database = self.database();
+        let first = database.restorers.entry(rollout).or_insert_with(|| host.clone());
+        if first != host {
+            self.witness.broken("one host restores", format!("{host} does, after {first}, in {rollout}"));
+        }
+        // What was exchanged once is only looked at again, and others serve by then.
+        if database.exchanged.contains(&rollout) {
+            return;
+        }
+        let tables = self.ledger.tables();
+        let Some(record) = tables.rollouts.get(&rollout).filter(|record| record.state.outcome().is_none()) else { return };
+        let counts = |id: &&HostId| record.state.hosts.get(*id).is_some_and(|known| known.stage != Stage::Left);
+        let serves = |id: &&HostId| self.machine(id).current.is_some() || !self.machine(id).running.is_empty();
+        if let Some(other) = record.state.hosts.keys().filter(counts).find(serves) {
+            self.witness.broken("nobody serves while a database is restored", format!("{other} does, while {host} restores for {rollout}"));
+        }
+    }
+
+    /// What was restored is in the place of the database.
+    pub(crate) fn exchanges(&self, rollout: RolloutId) {
+        self.database().exchanged.insert(rollout);
+    }
+
+    /// Something of a restore is started: it fits the database that is in its place.
+    fn fits_its_database(&self, host: &HostId, order: &Order) {
+        let rollout = order.fence.rollout;
+        let restores = self.ledger.tables().rollouts.get(&rollout).is_some_and(|record| record.state.plan.kind == RolloutKind::Restore);
+        let exchanged = self.database().exchanged.contains(&rollout);
+        match Verb::of(order.key()) {
+            Some(Verb::Start) if !exchanged => {
+                self.witness.broken("nothing starts before its database", format!("{host} starts for {rollout}"));
+            }
+            Some(Verb::Revert) if restores && exchanged => {
+                self.witness.broken("nothing of before starts with a restored database", format!("{host} goes back in {rollout}"));
+            }
+            _ => {}
+        }
+    }
+
     /// A host runs a step of an order.
     pub(crate) fn runs(&self, host: &HostId, step: StepName, order: &Order) {
+        if step == StepName::Revert {
+            self.fits_its_database(host, order);
+        }
         let mut machine = self.machine(host);
         if machine.highest > Some(order.fence) {
             let text = format!("{host} runs {step} of {:?} after {:?}", order.fence, machine.highest);

@@ -16,6 +16,7 @@ mod cloned_host;
 mod configuration;
 mod controller_killed;
 mod damaged_state;
+mod database_restore;
 mod disk_full;
 mod drift;
 mod drills;

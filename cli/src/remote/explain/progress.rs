@@ -14,6 +14,10 @@ pub(super) fn intent(rollout: &Rollout, moment: &dyn Fn(u64) -> String) -> Strin
     let hosts = count(rollout.hosts.len(), "host");
     let what = match rollout.kind.as_str() {
         "rollback" => format!("{was} to give the traffic of {app} in {environment} back to {release}, on {hosts} at once"),
+        "restore" => format!(
+            "{was} to restore the backup {} of {app} in {environment}, and to make {release} serve behind it on {hosts}",
+            rollout.backup
+        ),
         "level" => format!("{was} to bring {hosts} level with {app} {release}, which {environment} runs"),
         _ => {
             let before = if previous.is_empty() || previous == release { String::new() } else { format!(", in place of {previous}") };

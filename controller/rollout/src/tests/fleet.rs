@@ -25,7 +25,10 @@ pub(crate) fn environment(batch: Share, max_unavailable: Share, failure_budget: 
         analysis: None,
         bake: Millis::from_secs(60),
         keep: 3,
-        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None, contract_after: None },
+        database: roadstead_model::DatabasePolicy {
+            backup: roadstead_model::BackupDemand::None,
+            ..roadstead_model::DatabasePolicy::default()
+        },
         drift: roadstead_model::DriftPolicy::default(),
         failover: None,
         timeouts: Timeouts::default(),
@@ -224,7 +227,13 @@ impl Fleet {
                 let serves = match &order.kind {
                     OrderKind::Activate { release, .. } | OrderKind::Confirm { release } => Some(release.id.clone()),
                     OrderKind::Revert { to, .. } => to.as_ref().map(|r| r.id.clone()),
-                    OrderKind::Prepare { .. } | OrderKind::Migrate { .. } | OrderKind::Abandon { .. } => current,
+                    OrderKind::Halt { .. } => None,
+                    OrderKind::Prepare { .. }
+                    | OrderKind::Migrate { .. }
+                    | OrderKind::Abandon { .. }
+                    | OrderKind::Survey { .. }
+                    | OrderKind::Restore { .. }
+                    | OrderKind::Exchange { .. } => current,
                 };
                 self.serves.insert(host.clone(), serves.clone());
                 OrderOutcome::Done { current: serves }
@@ -242,6 +251,16 @@ impl Fleet {
         let (host, order) = &open[choice % open.len()];
         let behaviour = self.behaviour.get(&(host.clone(), order.fence.sequence)).copied().unwrap_or(Behaviour::Obeys);
         let Some(outcome) = self.outcome(host, order, behaviour) else { return open.len() > 1 };
+        let step = match order.kind {
+            OrderKind::Survey { .. } => Some(StepName::Survey),
+            OrderKind::Exchange { .. } => Some(StepName::Exchange),
+            _ => None,
+        };
+        if let (Some(step), OrderOutcome::Done { .. }) = (step, &outcome) {
+            let state = StepState::Succeeded { took: Millis(1), note: String::new(), safeguard: Some(super::restores::loss()) };
+            let report = Report::Step(StepReport { key: order.key(), step, state });
+            self.event(Event::Report { host: host.clone(), report });
+        }
         self.event(Event::Report { host: host.clone(), report: Report::Order { key: order.key(), outcome } });
         true
     }

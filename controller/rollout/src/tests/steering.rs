@@ -231,6 +231,23 @@ fn the_others_wait_until_the_host_that_is_tried_again_has_moved() {
     assert_eq!((fleet.run(), serving(&fleet)), (Outcome::Done, 3));
 }
 
+/// What it undid it undid badly: it is out until it moves, and no other may be out with it, also when it could not even prepare.
+#[test]
+fn a_stuck_host_that_is_tried_again_is_out_until_it_moves() {
+    let mut fleet = rollout(&environment(Share::Count(1), Share::Count(1), Share::Count(1)), 3);
+    fleet.behaviour.insert((host_id(0), Verb::Activate as u32), Behaviour::GetsStuck);
+    fleet.until(|state| state.hosts[&host_id(0)].stage == Stage::Stuck);
+    fleet.behaviour.insert((host_id(0), 8 + Verb::Prepare as u32), Behaviour::Fails);
+    for _ in 0..2 {
+        fleet.steer(Steer::Retry(host_id(0))).unwrap();
+        assert_eq!((fleet.state.out(), stage(&fleet, 1)), (1, Stage::Prepared));
+        fleet.until(|state| state.hosts[&host_id(0)].stage != Stage::Preparing);
+        assert_eq!((fleet.state.out(), stage(&fleet, 1)), (1, Stage::Prepared));
+    }
+    fleet.until(|state| state.hosts[&host_id(0)].stage == Stage::Healthy);
+    assert_eq!((fleet.run(), serving(&fleet)), (Outcome::Done, 3));
+}
+
 #[test]
 fn a_host_is_tried_again_with_orders_that_are_newer() {
     let mut fleet = rollout(&one_by_one(1), 3);

@@ -159,7 +159,9 @@ fn check_gates(spec: &EnvironmentSpec, roles: &Roles) -> Result<(), Status> {
     let gates = &spec.gates;
     gates.check(&spec.name).map_err(invalid)?;
     roadstead_driver::check_time_zone(gates).map_err(invalid)?;
-    for ApprovalRule { role, count } in &gates.approvals {
+    let restores = spec.database.restore_approvals.clone().unwrap_or_default();
+    roadstead_model::Gates { approvals: restores.clone(), ..roadstead_model::Gates::default() }.check(&spec.name).map_err(invalid)?;
+    for ApprovalRule { role, count } in gates.approvals.iter().chain(&restores) {
         let members = roles.get(role).map_or(0, BTreeSet::len);
         if u32::try_from(members).unwrap_or(u32::MAX) < *count {
             return Err(invalid(format!(

@@ -1,6 +1,8 @@
 //! Rollouts: starting, steering, going back, watching.
 
-use roadstead_model::{AppName, Digest, DigestStart, EnvironmentName, HostId, Millis, ReleaseId, RoleName, RolloutId, StepName, limits};
+use roadstead_model::{
+    AppName, BackupName, Digest, DigestStart, EnvironmentName, HostId, Millis, ReleaseId, RoleName, RolloutId, Safeguard, StepName, limits,
+};
 use roadstead_proto::v1;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +15,8 @@ use super::{Admin, Lines, put};
 use crate::floor::{WAYS_OUT, below, breaking};
 use crate::view::view_of;
 use roadstead_bundle::walk::migration_facts;
-use roadstead_driver::{ReleaseRecord, RolloutRecord, StartRequest, Verb};
-use roadstead_rollout::{Phase, Plan, PlannedHost, Steer};
+use roadstead_driver::{ReleaseRecord, RestoreRequest, RolloutRecord, StartRequest, Verb};
+use roadstead_rollout::{Exchange, Host, Phase, Plan, PlannedHost, State, Steer};
 
 /// Rollouts whose migrations may still be what the schema is.
 const LOOKED_BACK: u32 = 50;
@@ -165,6 +167,8 @@ pub(super) async fn contracts_of(
 /// Releases whose migrations were begun by the newest rollouts of an environment, the ones that went back among them: the schema stayed.
 async fn that_migrated(context: &Context, environment: &EnvironmentName, app: &AppName) -> Result<BTreeMap<Digest, ReleaseRecord>, Status> {
     let mut releases = BTreeMap::new();
+    // What a restore has undone since: all from the rollout that made the backup on.
+    let mut undone_from = RolloutId(u64::MAX);
     let removed = context.store.removed_up_to(environment, app).await.map_err(stored)?;
     for record in context.store.rollouts(environment.as_str(), LOOKED_BACK).await.map_err(stored)? {
         let plan = &record.state.plan;
@@ -174,7 +178,12 @@ async fn that_migrated(context: &Context, environment: &EnvironmentName, app: &A
             .values()
             .any(|host| host.times.iter().any(|(step, ..)| matches!(step, StepName::Backup | StepName::Migrate)));
         let of_place = plan.app == *app && plan.rollout > removed;
+        let is_undone = plan.rollout >= undone_from;
+        if let (true, Some(from)) = (of_place, restored_from(&record.state)) {
+            undone_from = undone_from.min(from);
+        }
         if of_place
+            && !is_undone
             && migrated
             && !releases.contains_key(&plan.release.manifest)
             && let Some(release) = context.store.release(&plan.release.manifest).await.map_err(stored)?
@@ -183,6 +192,12 @@ async fn that_migrated(context: &Context, environment: &EnvironmentName, app: &A
         }
     }
     Ok(releases)
+}
+
+/// The rollout before which the database is as it was again, of a restore that came about.
+fn restored_from(state: &State) -> Option<RolloutId> {
+    let restore = state.plan.restore.as_ref().filter(|_| state.recovery.exchange == Exchange::Done)?;
+    restore.backup.rollout()
 }
 
 async fn ask(context: &Context, verb: Verb) -> Result<v1::Rollout, Status> {
@@ -202,6 +217,7 @@ pub(super) async fn steer(context: &Context, admin: &Admin, request: v1::SteerRo
     let plan = &record.state.plan;
     let steer = match asked {
         Asked::Abort(_) => Steer::Abort,
+        Asked::Accept(_) => Steer::Accept,
         Asked::Approve(approve) => Steer::Approve { roles: roles_of(context, admin, &approve.role)? },
         Asked::Pause(v1::steer_rollout_request::Pause { within_ms: 0 }) => Steer::Pause { within: plan.timeouts.decide },
         Asked::Pause(pause) if pause.within_ms > limits::SPAN_MAX.0 => return Err(invalid("a rollout is paused for at most a week")),
@@ -257,6 +273,55 @@ pub(super) async fn rollback(context: &Context, admin: &Admin, request: v1::Roll
         keep_above_floor(context, &environment, &app, to.as_ref()).await?;
     }
     ask(context, Verb::Rollback { environment, app, to, reason: reason(&request.reason)?, by: admin.actor() }).await
+}
+
+pub(super) async fn restore(context: &Context, admin: &Admin, request: v1::RestoreDatabaseRequest) -> Result<v1::Rollout, Status> {
+    let backup = BackupName::parse(&request.backup).map_err(invalid)?;
+    if request.reason.trim().is_empty() {
+        return Err(invalid("the history keeps why a database is restored: give a reason"));
+    }
+    let record = made_by(context, &backup).await?;
+    let (state, plan) = (&record.state, &record.state.plan);
+    let release = match (request.release.as_str(), &plan.previous) {
+        ("", Some(previous)) => previous.id.clone(),
+        ("", None) => {
+            let text = format!("nothing served in {} when {backup} was made", plan.environment);
+            return Err(not_now(text, "say which release belongs to it, with --release"));
+        }
+        (text, _) => meant(context, Some(&plan.app), text).await?.id(),
+    };
+    let host = match request.host.as_str() {
+        "" => keeper(state).ok_or_else(|| not_now(format!("nobody knows which host has {backup}"), "say which, with --on"))?,
+        text => text.to_owned(),
+    };
+    let restore = RestoreRequest {
+        environment: plan.environment.clone(),
+        app: plan.app.clone(),
+        backup,
+        host,
+        release,
+        only_survey: request.only_survey,
+        reason: reason(&request.reason)?,
+        by: admin.actor(),
+    };
+    ask(context, Verb::Restore(restore)).await
+}
+
+/// The rollout that made a backup.
+async fn made_by(context: &Context, backup: &BackupName) -> Result<RolloutRecord, Status> {
+    let nobody = || unknown(format!("no rollout made a backup {backup}"), "see `roadstead db list ENVIRONMENT`");
+    let rollout = backup.rollout().ok_or_else(nobody)?;
+    let record = context.store.rollout(rollout).await.map_err(stored)?.ok_or_else(nobody)?;
+    match &record.state.safeguard {
+        Some(Safeguard::Made(made)) if made.name == backup.as_str() => Ok(record),
+        _ => Err(nobody()),
+    }
+}
+
+/// The host that made a rollout's backup.
+fn keeper(state: &State) -> Option<String> {
+    let made = |host: &Host| host.times.iter().any(|(step, ..)| *step == StepName::Backup);
+    state.hosts.iter().find(|(_, host)| made(host)).map(|(id, _)| id.to_string())
 }
 
 pub(super) async fn list(context: &Context, request: v1::ListRolloutsRequest) -> Result<v1::ListRolloutsResponse, Status> {

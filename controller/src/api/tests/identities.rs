@@ -69,6 +69,7 @@ macro_rules! operator_calls {
             steer_rollout(v1::SteerRolloutRequest::default()),
             lock_environment(v1::LockEnvironmentRequest::default()),
             unlock_environment(v1::UnlockEnvironmentRequest::default()),
+            restore_database(v1::RestoreDatabaseRequest::default()),
             rollback(v1::RollbackRequest::default()),
             list_rollouts(v1::ListRolloutsRequest::default()),
             get_rollout(v1::GetRolloutRequest::default()),

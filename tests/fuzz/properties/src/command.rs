@@ -4,6 +4,8 @@
 
 #[path = "../../../../cli/src/remote/analysis_section.rs"]
 pub(crate) mod analysis_section;
+#[path = "../../../../cli/src/remote/database_section.rs"]
+pub(crate) mod database_section;
 #[path = "../../../../cli/src/remote/environment_file.rs"]
 pub(crate) mod environment_file;
 #[path = "../../../../cli/src/remote/gates_section.rs"]

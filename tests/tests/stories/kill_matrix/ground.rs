@@ -70,7 +70,7 @@ impl Ground {
     /// The version that a scenario deploys.
     pub(super) fn new_version(&self, scenario: Scenario) -> String {
         match scenario {
-            Scenario::Deploy | Scenario::Rollback | Scenario::Abort => self.good.version(),
+            Scenario::Deploy | Scenario::Rollback | Scenario::Abort | Scenario::Restore => self.good.version(),
             Scenario::Broken => self.broken.version(),
         }
     }
@@ -112,6 +112,11 @@ impl Ground {
         match cell.scenario() {
             Scenario::Deploy | Scenario::Abort => words(&["deploy", "staging", &self.good.version()]),
             Scenario::Broken => words(&["deploy", "staging", &self.next_broken()]),
+            Scenario::Restore => {
+                self.roadstead(&["deploy", "staging", &self.good.version()]);
+                let made = self.fleet.desk.json(&["db", "list", "staging", "--limit", "1"]).unwrap();
+                words(&["db", "restore", made[0]["name"].as_str().unwrap(), "--yes-lose-data", "--reason", "a kill"])
+            }
             Scenario::Rollback => {
                 self.roadstead(&["deploy", "staging", &self.good.version()]);
                 words(&["rollback", "staging", "--reason", "a kill"])
@@ -130,6 +135,10 @@ impl Ground {
     pub(super) fn back_to_the_old(&self) {
         wait_until("the host to be at rest", SOON, || self.is_at_rest()).unwrap();
         self.host.sh(&format!("{WHERE} && {FORGET}")).unwrap();
+        let ours = "SELECT datname FROM pg_database WHERE datname LIKE 'erp\\_before\\_restore%' OR datname LIKE 'erp\\_restoring%'";
+        for name in self.fleet.data.sql("postgres", ours).unwrap().split_whitespace() {
+            self.fleet.data.sql("postgres", &format!("DROP DATABASE {name} WITH (FORCE)")).unwrap();
+        }
         let lines = [
             "ALTER DATABASE erp ALLOW_CONNECTIONS false",
             "DROP DATABASE erp WITH (FORCE)",

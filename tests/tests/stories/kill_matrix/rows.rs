@@ -2,7 +2,7 @@
 //! not compile here.
 
 use roadstead_deployment::{Reversibility, reversibility, steps_of};
-use roadstead_model::{BackupDemand, Digest, Millis, OrderKind, ReleaseId, ReleaseRef, StepName};
+use roadstead_model::{BackupDemand, BackupName, Digest, Millis, OrderKind, ReleaseId, ReleaseRef, StepName};
 use std::collections::BTreeMap;
 
 /// What an operator does so that a step comes by. Each begins with the old release on every host, and nothing of the new one.
@@ -16,6 +16,8 @@ pub(super) enum Scenario {
     Broken,
     /// Deploys a good release, and ends the rollout after the cutover.
     Abort,
+    /// Deploys it, and restores the backup of before.
+    Restore,
 }
 
 /// The process that works for a step, beside the agent.
@@ -59,6 +61,9 @@ pub(super) const fn running(step: StepName) -> Row {
         StepName::Candidate | StepName::Cutover | StepName::Proof => row(Scenario::Deploy, Helper::New("web")),
         StepName::Health => row(Scenario::Deploy, Helper::New("worker")),
         StepName::Confirm => row(Scenario::Deploy, Helper::Old("web")),
+        StepName::Survey => row(Scenario::Restore, Helper::Command("backup")),
+        StepName::Halt => row(Scenario::Restore, Helper::New("web")),
+        StepName::Restore | StepName::Exchange => row(Scenario::Restore, Helper::Command("backup")),
         StepName::Revert => row(Scenario::Rollback, Helper::Old("web")),
         StepName::Settle => row(Scenario::Rollback, Helper::Old("worker")),
     }
@@ -88,7 +93,7 @@ const _: () = {
 /// What fails in a scenario, so that something is undone.
 pub(super) const fn failing(scenario: Scenario) -> Option<StepName> {
     match scenario {
-        Scenario::Deploy | Scenario::Rollback => None,
+        Scenario::Deploy | Scenario::Rollback | Scenario::Restore => None,
         Scenario::Broken => Some(StepName::Candidate),
         Scenario::Abort => Some(StepName::Health),
     }
@@ -107,8 +112,9 @@ pub(super) fn before(step: StepName) -> (&'static str, String) {
 }
 
 /// One order of each verb, for their steps.
-fn orders() -> [OrderKind; 5] {
+fn orders() -> [OrderKind; 9] {
     let release = ReleaseRef { id: ReleaseId::parse("1.0.0-0123456789ab").unwrap(), manifest: Digest::of(b"any") };
+    let backup = BackupName::parse("erp-r-1-1").unwrap();
     [
         OrderKind::Prepare {
             release: release.clone(),
@@ -121,6 +127,10 @@ fn orders() -> [OrderKind; 5] {
         OrderKind::Migrate { release: release.clone(), backup: Some(BackupDemand::default()), idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1) },
         OrderKind::Confirm { release: release.clone() },
+        OrderKind::Survey { release: release.clone(), backup: backup.clone() },
+        OrderKind::Halt { release: release.clone() },
+        OrderKind::Restore { release: release.clone(), backup: backup.clone() },
+        OrderKind::Exchange { release: release.clone(), backup },
         OrderKind::Revert { from: release, to: None, condemn: false },
     ]
 }

@@ -14,6 +14,7 @@ pub(crate) struct Mutant {
 
 const SETTLE: &str = "controller/rollout/src/settle.rs";
 const ENDING: &str = "controller/rollout/src/ending.rs";
+const RESTORE: &str = "controller/rollout/src/restore.rs";
 const ANALYSIS: &str = "controller/rollout/src/analysis.rs";
 const STEER: &str = "controller/rollout/src/steer.rs";
 const TRAFFIC: &str = "controller/rollout/src/traffic.rs";
@@ -271,6 +272,20 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         from: "&[Self::Backup, Self::Migrate, Self::Compatible]",
         to: "&[Self::Migrate, Self::Backup, Self::Compatible]",
         within: 100,
+    },
+    Mutant {
+        name: "a restore does not wait for everybody to stop",
+        file: RESTORE,
+        from: "    if state.hosts.values().any(|host| host.stage != Stage::Halted) {\n        return;\n    }",
+        to: "    if state.hosts.values().all(|host| host.stage != Stage::Halted) {\n        return;\n    }",
+        within: 500,
+    },
+    Mutant {
+        name: "an exchange of which nothing is known counts as not done",
+        file: RESTORE,
+        from: "verb == Verb::Exchange && !certain",
+        to: "verb == Verb::Exchange && !certain && id.as_str().is_empty()",
+        within: 500,
     },
     Mutant {
         name: "nobody minds a home that was not prepared for what it is to run",

@@ -54,8 +54,14 @@ const fn of_phase(phase: &Phase) -> Met {
         | Phase::Moving { .. }
         | Phase::Baking { .. }
         | Phase::Confirming { .. }
+        | Phase::Surveying { .. }
+        | Phase::Halting { .. }
+        | Phase::Restoring { .. }
+        | Phase::Exchanging { .. }
+        | Phase::Starting { .. }
         | Phase::Reverting { .. } => Met::AtSteps,
-        Phase::Ended { .. } => Met::Nowhere,
+        // people decide; no host is told anything
+        Phase::Deciding { .. } | Phase::Ended { .. } => Met::Nowhere,
     }
 }
 
@@ -63,8 +69,18 @@ const fn of_stage(stage: Stage) -> Met {
     match stage {
         Stage::Draining => Met::In(State::Draining),
         Stage::Returning => Met::In(State::Returning),
-        Stage::Preparing | Stage::Migrating | Stage::Moving | Stage::Confirming | Stage::Reverting | Stage::Abandoning => Met::AtSteps,
-        Stage::Waiting
+        Stage::Preparing
+        | Stage::Migrating
+        | Stage::Moving
+        | Stage::Confirming
+        | Stage::Surveying
+        | Stage::Halting
+        | Stage::Restoring
+        | Stage::Exchanging
+        | Stage::Reverting
+        | Stage::Abandoning => Met::AtSteps,
+        Stage::Halted
+        | Stage::Waiting
         | Stage::Prepared
         | Stage::Healthy
         | Stage::Confirmed
