@@ -41,7 +41,7 @@ pub(crate) async fn find(
         return Ok(Found::default());
     }
     let tree = release.tree(layout);
-    let asker = Asker { app: release.app(), tree: Some(&tree) };
+    let asker = Asker { app: release.app(), tree: Some(&tree), by_operator: false };
     let references: Vec<SecretRef> = places.values().cloned().collect();
     let secrets = tokio::select! {
         () = cancelled.cancelled() => return Err(called_off()),
