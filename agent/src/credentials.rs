@@ -72,6 +72,8 @@ pub(crate) struct Turn {
     due: Vec<Due>,
     hidden: Hidden,
     is_taken_over: bool,
+    /// Set when they end. What still writes in the background then writes nothing more.
+    is_over: Arc<Mutex<bool>>,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -92,6 +94,7 @@ impl Credentials {
             due: Vec::new(),
             hidden: Hidden::new(),
             is_taken_over: false,
+            is_over: Arc::default(),
             _turn: turn,
         };
         if begun.takes_over().await? {
@@ -193,12 +196,18 @@ impl Turn {
     }
 
     async fn write(&self) -> Result<(), Failure> {
-        let (layout, app, record) = (self.layout.clone(), self.app.clone(), self.record.clone());
-        disk(move || record.write(&layout, &app)).await
+        let (layout, app, record, is_over) = (self.layout.clone(), self.app.clone(), self.record.clone(), Arc::clone(&self.is_over));
+        disk(move || {
+            let is_over = is_over.lock().unwrap_or_else(PoisonError::into_inner);
+            if *is_over { Ok(()) } else { record.write(&layout, &app) }
+        })
+        .await
     }
 
     /// Ends them. What cannot be ended now is tried again later, by [`sweep`]; why that is, for people.
     pub(crate) async fn end(self) -> Option<String> {
+        let is_over = Arc::clone(&self.is_over);
+        blocking(move || *is_over.lock().unwrap_or_else(PoisonError::into_inner) = true).await;
         match end(&self.layout, &self.providers, &self.app, Some(self.record)).await {
             Ok(Ended { why, .. }) => why,
             Err(failure) => Some(failure.to_string()),

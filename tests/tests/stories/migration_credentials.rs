@@ -96,7 +96,7 @@ fn a_migration_has_credentials_of_its_own_for_as_long_as_it_runs() {
     assert_eq!(fleet.serving().unwrap(), ["2.0.0"]);
     nobody_is_left(&fleet);
     // The host's own journal has what the app printed; that is the host's.
-    let printed = web.sh("journalctl --no-pager -o cat | sed -n 's/^told //p'").unwrap();
+    let printed = web.sh("journalctl --no-pager -o cat | grep -o 'told postgres:.*'").unwrap();
     let passwords: Vec<String> = printed.lines().map(password).collect();
     assert!(passwords.len() == 2 && passwords[0] == first && passwords[1] != first, "each run has its own");
     nowhere(&fleet, &passwords, &[logs, said]);
