@@ -43,6 +43,13 @@ pub(crate) fn below(
     Some(format!("{id} does not get along with the database as it is now: {}", reasons.join("; ")))
 }
 
+/// The migrations of a release that another one lacks and that take away what that one needs, or may need, by what the release tells of them.
+pub(crate) fn breaking(release: &Manifest, runs: &Manifest, facts: Option<&MigrationFacts>) -> Vec<String> {
+    let names: Vec<String> = release.migrations.iter().filter(|name| !runs.migrations.contains(name)).cloned().collect();
+    let breaks = |migration: &NewMigration| migration.old_release == Some(OldRelease::Breaks);
+    told(&names, facts).into_iter().filter(breaks).map(|migration| migration.name).collect()
+}
+
 /// Whether a newer release lacks a migration since it is squashed by now, or its app is gone: it has others of that app, or none at all.
 fn leaves_behind(current: &Manifest, newer: &Manifest, name: &str) -> bool {
     let label = |name: &str| name.split_once('.').map_or_else(|| name.to_owned(), |(label, _)| label.to_owned());

@@ -4,6 +4,8 @@
 //! someone made is in the history with who made it: both are one transaction.
 
 mod admins;
+#[cfg(test)]
+pub(crate) mod before;
 mod configurations;
 mod environments;
 mod events;
@@ -35,8 +37,6 @@ pub(crate) use roadstead_driver::{
     Changes, ConfigurationRecord, EnvironmentRecord, HostRecord, NewEvent, OutputRecord, ReleaseRecord, RolloutRecord, Runs,
     SignatureRecord, printable,
 };
-#[cfg(test)]
-pub(crate) use schema::migrate_to;
 pub(crate) use tokens::{NewToken, TokenPurpose, TokenRefused};
 
 /// What a restored database skips: more starts and rollouts than there were since any backup that is worth restoring.

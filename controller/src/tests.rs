@@ -146,6 +146,7 @@ impl Rig {
             by: "admin:ada".to_owned(),
             idempotency_key: format!("deploy {version}"),
             plan: None,
+            contracts: vec![],
         };
         Ok(self.driver.ask(Verb::Start(request)).await?.state.plan.rollout)
     }

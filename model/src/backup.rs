@@ -135,6 +135,10 @@ impl From<BackupDemand> for String {
 pub struct DatabasePolicy {
     /// What is demanded before migrations are applied.
     pub backup: BackupDemand,
+    /// How long the release that runs has to have served on every host before migrations are applied that take away what earlier releases
+    /// need, so that nobody wants to go back behind them any more; absent where they wait for nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contract_after: Option<Millis>,
 }
 
 impl DatabasePolicy {

@@ -145,34 +145,13 @@ impl From<Key> for String {
 
 /// What is said to some hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Layer {
     /// To which.
     #[serde(default, skip_serializing_if = "Selector::is_everything")]
     pub hosts: Selector,
-    /// Variables.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub variables: BTreeMap<VariableName, String>,
-    /// Secrets, by where they are.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub secrets: BTreeMap<VariableName, SecretRef>,
-    /// Files.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub files: BTreeMap<RelativePath, String>,
-}
-
-impl Layer {
-    /// The layer of these hosts.
-    #[must_use]
-    pub fn new(hosts: Selector, values: Values) -> Self {
-        Self { hosts, variables: values.variables, secrets: values.secrets, files: values.files }
-    }
-
-    /// What it says.
-    #[must_use]
-    pub fn values(&self) -> Values {
-        Values { variables: self.variables.clone(), secrets: self.secrets.clone(), files: self.files.clone() }
-    }
+    /// What.
+    #[serde(flatten)]
+    pub values: Values,
 }
 
 /// The configuration of an environment.
@@ -275,11 +254,9 @@ impl Configuration {
     pub fn new(spec: &EnvironmentSpec, set: Vec<Layer>) -> Result<Self, InvalidConfiguration> {
         let base = Layer {
             hosts: Selector::default(),
-            variables: spec.variables.clone(),
-            secrets: spec.secrets.clone(),
-            files: spec.files.clone(),
+            values: Values { variables: spec.variables.clone(), secrets: spec.secrets.clone(), files: spec.files.clone() },
         };
-        let applied = std::iter::once(base).chain(spec.overrides.iter().cloned()).filter(|layer| !layer.values().is_empty());
+        let applied = std::iter::once(base).chain(spec.overrides.iter().cloned()).filter(|layer| !layer.values.is_empty());
         let canonical = |layer: Layer| Layer { hosts: layer.hosts.canonical(), ..layer };
         let configuration = Self { applied: applied.map(canonical).collect(), set };
         configuration.check()?;
@@ -293,10 +270,10 @@ impl Configuration {
     pub fn with(&self, hosts: &Selector, key: &Key, value: Option<String>) -> Result<Self, InvalidConfiguration> {
         let (mut new, hosts) = (self.clone(), hosts.canonical());
         let place = new.set.iter().position(|layer| layer.hosts == hosts);
-        let mut values = place.map(|place| new.set.remove(place).values()).unwrap_or_default();
+        let mut values = place.map(|place| new.set.remove(place).values).unwrap_or_default();
         values.put(key, value).map_err(|why| InvalidConfiguration::Reference { key: key.clone(), why })?;
         if !values.is_empty() {
-            new.set.push(Layer::new(hosts, values));
+            new.set.push(Layer { hosts, values });
             new.set.sort_by_key(|layer| layer.hosts.to_string());
         }
         new.check()?;
@@ -307,7 +284,7 @@ impl Configuration {
         let mut seen: BTreeMap<(String, Key), bool> = BTreeMap::new();
         let mut bytes = 0;
         for (layer, is_set) in self.layers() {
-            let values = layer.values();
+            let values = &layer.values;
             bytes += values.bytes() + layer.hosts.to_string().len();
             for (key, value) in values.entries() {
                 if value.len() > limits::VARIABLE_VALUE_BYTES_MAX || value.contains('\0') {
@@ -348,7 +325,7 @@ impl Configuration {
     pub fn by_hosts(&self) -> BTreeMap<String, Values> {
         let mut all: BTreeMap<String, Values> = BTreeMap::new();
         for (layer, _) in self.layers() {
-            all.entry(layer.hosts.to_string()).or_default().overlay(&layer.values());
+            all.entry(layer.hosts.to_string()).or_default().overlay(&layer.values);
         }
         all
     }
@@ -372,11 +349,11 @@ impl Configuration {
         let mut overrides: Vec<(Selector, Values)> = Vec::new();
         for (layer, _) in self.layers() {
             if layer.hosts.is_everything() {
-                base.overlay(&layer.values());
+                base.overlay(&layer.values);
             } else if let Some((_, values)) = overrides.iter_mut().find(|(hosts, _)| *hosts == layer.hosts) {
-                values.overlay(&layer.values());
+                values.overlay(&layer.values);
             } else {
-                overrides.push((layer.hosts.clone(), layer.values()));
+                overrides.push((layer.hosts.clone(), layer.values.clone()));
             }
         }
         let mut of = Vec::new();

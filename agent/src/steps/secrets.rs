@@ -19,7 +19,7 @@ use crate::host::links;
 use crate::layout::Layout;
 
 /// How long all providers together may take.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// What was found, and what of it may be told.
 #[derive(Default)]

@@ -2,8 +2,8 @@
 
 use roadstead_model::mistake;
 use roadstead_model::{
-    AppName, Configuration, DatabasePolicy, DriftPolicy, EnvironmentName, EnvironmentSpec, Layer, LeaseSpan, Millis, RelativePath,
-    SecretRef, Selector, Timeouts, VariableName, limits,
+    AppName, BackupDemand, Configuration, DatabasePolicy, DriftPolicy, EnvironmentName, EnvironmentSpec, Layer, LeaseSpan, Millis,
+    RelativePath, SecretRef, Selector, Timeouts, Values, VariableName, limits,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ struct File {
     traffic: Option<TrafficSection>,
     analysis: Option<Spanned<AnalysisSection>>,
     #[serde(default)]
-    database: DatabasePolicy,
+    database: DatabaseSection,
     #[serde(default)]
     timeouts: FileTimeouts,
     #[serde(default)]
@@ -78,6 +78,14 @@ struct Override {
     secrets: BTreeMap<VariableName, SecretRef>,
     #[serde(default)]
     files: BTreeMap<RelativePath, String>,
+}
+
+/// What is done for the database.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct DatabaseSection {
+    backup: BackupDemand,
+    contract_after: Option<Span>,
 }
 
 #[derive(Deserialize)]
@@ -147,7 +155,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
     let overrides = file
         .overrides
         .into_iter()
-        .map(|over| Layer { hosts: over.hosts, variables: over.env, secrets: over.secrets, files: over.files })
+        .map(|over| Layer { hosts: over.hosts, values: Values { variables: over.env, secrets: over.secrets, files: over.files } })
         .collect();
     let spec = EnvironmentSpec {
         name: file.environment.name,
@@ -159,7 +167,7 @@ fn parse(text: &str) -> Result<EnvironmentSpec, String> {
         analysis,
         bake: given(file.strategy.bake(), Millis::from_secs(60)),
         keep: file.environment.keep,
-        database: file.database,
+        database: DatabasePolicy { backup: file.database.backup, contract_after: file.database.contract_after.map(|span| span.0) },
         drift: file.environment.drift,
         failover,
         timeouts: Timeouts {
@@ -366,7 +374,7 @@ checks = [{ name = "front page", url = "http://$host/healthz", contains = "ok" }
         assert_eq!(parse(examples[1]).unwrap().strategy.sets.unwrap().as_str(), "color");
         assert_eq!(parse(examples[2]).unwrap().keep, all.keep, "the page shows the default");
         assert_eq!(all.timeouts.prepare, Timeouts::default().prepare);
-        for table in ["[environment]", "[gates]", "[strategy]", "[traffic]", "[analysis]", "[timeouts]", "[[overrides]]"] {
+        for table in ["[environment]", "[gates]", "[strategy]", "[traffic]", "[analysis]", "[database]", "[timeouts]", "[[overrides]]"] {
             let head = if table == "[environment]" { "" } else { "[environment]\nname = \"x\"\napp = \"x\"\n" };
             let error = parse(&format!("{head}{table}\nzzzzzzzz = 1\n")).unwrap_err();
             for key in error.split_once("known are ").unwrap().1.split(", ") {

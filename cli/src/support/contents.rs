@@ -123,7 +123,7 @@ fn scrub(collected: &Collected) -> Scrub {
 
 /// What a configuration says, by name.
 fn said_in(configuration: &Configuration) -> Vec<(String, String)> {
-    let values = configuration.layers().map(|(layer, _)| layer.values());
+    let values = configuration.layers().map(|(layer, _)| &layer.values);
     values.flat_map(|values| values.entries().map(|(key, value)| (key.to_string(), value.to_owned())).collect::<Vec<_>>()).collect()
 }
 

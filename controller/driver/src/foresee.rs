@@ -34,6 +34,8 @@ pub struct Foresee {
     pub release: ReleaseId,
     /// Who would ask for it.
     pub by: String,
+    /// Its migrations that take away what earlier releases need.
+    pub contracts: Vec<String>,
 }
 
 /// What would become of it now.
@@ -139,7 +141,7 @@ impl Loop {
     }
 
     async fn look_ahead(&self, asked: Foresee) -> Result<Foreseen, Refused> {
-        let Foresee { environment, app, release, by } = asked;
+        let Foresee { environment, app, release, by, contracts } = asked;
         let known = self.known(&environment, &app).await?;
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
         let configured = self.asked_for(&known, &release, found).await?;
@@ -159,7 +161,7 @@ impl Loop {
         let away = hosts.iter().filter(|host| !self.parts.sessions.is_open(&host.id)).map(|host| host.id.clone()).collect();
         let current = self.current(&known).await?;
         let (plan, unused) = match self.draw(&known, &configured, RolloutKind::Rollout, hosts).await {
-            Ok(Drawn { plan, unused, .. }) => (Some(plan), unused),
+            Ok(Drawn { plan, unused, .. }) => (Some(plan.contracting(contracts, known.spec.database.contract_after)), unused),
             Err(refused @ (Refused::Plan(_) | Refused::Clash(_))) => {
                 obstacles.push(refused);
                 (None, Vec::new())

@@ -1,8 +1,8 @@
 //! Looking at the gates of rollouts that wait: the time, the lock of the environment, what another environment had first, and whether
 //! another rollout has its turn.
 
-use roadstead_model::{After, RolloutId, Timestamp};
-use roadstead_rollout::{Closed, Contact, Currents, Event, Outcome, Phase, Plan, State};
+use roadstead_model::{After, AppName, Digest, EnvironmentName, HostId, RolloutId, Timestamp};
+use roadstead_rollout::{Closed, Contact, Contracts, Currents, Event, Outcome, Phase, Plan, State};
 
 use super::{Loop, windows};
 use crate::LedgerError;
@@ -90,6 +90,9 @@ impl Loop {
         if let Some(after) = &plan.gates.after {
             closed.extend(self.after(plan, after).await?);
         }
+        if let Some(contracts) = &plan.contracts {
+            closed.extend(self.contracts(plan, contracts).await?);
+        }
         Ok(closed)
     }
 
@@ -112,14 +115,7 @@ impl Loop {
         if runs != Some(plan.release.manifest) {
             return Ok(Some(Closed { why: format!("{first} does not run {release}"), way }));
         }
-        let earlier = self.earlier(first, &plan.app).await?;
-        let done = earlier.iter().filter(|state| state.outcome() == Some(Outcome::Done) || super::running::went_back(state));
-        // Deployed again, it has been well since the first time.
-        let ends = done.take_while(|state| state.plan.release.manifest == plan.release.manifest).filter_map(|state| match state.phase {
-            Phase::Ended { at, .. } => Some(at),
-            _ => None,
-        });
-        let Some(since) = ends.last() else {
+        let Some(since) = self.well_since(first, &plan.app, &plan.release.manifest).await? else {
             return Ok(Some(Closed { why: format!("nobody knows since when {first} runs {release}"), way }));
         };
         let open_at = since.plus(rule.healthy_for);
@@ -127,6 +123,54 @@ impl Loop {
             why: format!("{release} has to be well in {first} for {}", rule.healthy_for),
             way: format!("it opens by itself on {}", windows::shown(open_at)),
         }))
+    }
+}
+
+impl Loop {
+    /// Since when an environment runs a release, by the rollouts that brought it.
+    async fn well_since(&self, environment: &EnvironmentName, app: &AppName, release: &Digest) -> Result<Option<Timestamp>, LedgerError> {
+        let earlier = self.earlier(environment, app).await?;
+        let done = earlier.iter().filter(|state| state.outcome() == Some(Outcome::Done) || super::running::went_back(state));
+        // Deployed again, it has been well since the first time.
+        let ends = done.take_while(|state| state.plan.release.manifest == *release).filter_map(|state| match state.phase {
+            Phase::Ended { at, .. } => Some(at),
+            _ => None,
+        });
+        Ok(ends.last())
+    }
+
+    /// Whether anybody may still want to go back behind what migrations take away: a host that serves something older than what the
+    /// environment runs, or what it runs is too new.
+    async fn contracts(&self, plan: &Plan, contracts: &Contracts) -> Result<Option<Closed>, LedgerError> {
+        let Some(known) = self.parts.ledger.environment(&plan.environment, &plan.app).await? else { return Ok(None) };
+        let Some(current) = known.current else { return Ok(None) };
+        let (runs, what) = (current.release.id.bare(), named(&contracts.migrations));
+        let hosts = self.candidates(&known.spec).await?;
+        let serves =
+            |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&plan.app)).and_then(|state| state.current.as_ref());
+        let older = hosts.iter().find(|host| serves(&host.id).is_some_and(|id| id.bare() != runs));
+        if let Some(host) = older {
+            return Ok(Some(Closed {
+                why: format!("{what} takes away what earlier releases need, and {} serves something else than {runs}", host.name),
+                way: format!("it opens when every host serves {runs}, or by cutting off one that never comes back (roadstead host revoke)"),
+            }));
+        }
+        let since = self.well_since(&plan.environment, &plan.app, &current.release.manifest).await?;
+        let Some(since) = since else { return Ok(None) };
+        let open_at = since.plus(contracts.after);
+        Ok((self.parts.clock.steady() < open_at).then(|| Closed {
+            why: format!("{what} takes away what earlier releases need, and {runs} has not served everywhere for {}", contracts.after),
+            way: format!("it opens by itself on {}; until then going back is possible", windows::shown(open_at)),
+        }))
+    }
+}
+
+/// Migrations by name, the first of them.
+fn named(migrations: &[String]) -> String {
+    match migrations {
+        [] => "a migration".to_owned(),
+        [one] => one.clone(),
+        [one, more @ ..] => format!("{one} (and {} more)", more.len()),
     }
 }
 

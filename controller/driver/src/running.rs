@@ -124,7 +124,7 @@ impl Loop {
                 let environment = self.parts.ledger.environment(&plan.environment, &plan.app).await?;
                 return Ok(environment.and_then(|e| e.previous));
             }
-            return Ok(self.ran(plan).await?);
+            return self.ran(plan).await;
         }
         let brought = self.brought(&plan.environment, &plan.app, &plan.release).await?;
         // One that was brought where it ran already says nothing of what was before it.

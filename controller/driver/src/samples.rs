@@ -68,7 +68,7 @@ pub fn environment() -> EnvironmentSpec {
         app: app(),
         hosts: Selector::default(),
         gates: Gates::default(),
-        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None },
+        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None, contract_after: None },
         drift: roadstead_model::DriftPolicy::default(),
         failover: None,
         strategy: Strategy { batch: Share::Count(1), max_unavailable: Share::Count(1), ..Strategy::default() },

@@ -56,6 +56,8 @@ pub struct StartRequest {
     pub idempotency_key: String,
     /// The plan that it is to be, by the beginning of its digest; any when nothing is said.
     pub plan: Option<DigestStart>,
+    /// Its migrations that take away what earlier releases need.
+    pub contracts: Vec<String>,
 }
 
 /// Why something is not done.
@@ -152,6 +154,7 @@ struct Wanted {
     by: String,
     idempotency_key: String,
     plan: Option<DigestStart>,
+    contracts: Vec<String>,
 }
 
 impl Loop {
@@ -185,7 +188,7 @@ impl Loop {
     }
 
     async fn start(&mut self, request: StartRequest) -> Result<RolloutId, Refused> {
-        let StartRequest { environment, app, release, reason, by, idempotency_key, plan } = request;
+        let StartRequest { environment, app, release, reason, by, idempotency_key, plan, contracts } = request;
         if let Some(made) = self.parts.ledger.rollout_by_key(&idempotency_key).await? {
             return Err(Refused::Made(Box::new(made)));
         }
@@ -198,7 +201,7 @@ impl Loop {
         let environment = self.known(&environment, &app).await?;
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
         let release = self.asked_for(&environment, &release, found).await?;
-        let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key, plan };
+        let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key, plan, contracts };
         self.begin(&environment, &release, wanted).await
     }
 
@@ -230,7 +233,7 @@ impl Loop {
         if known.current.as_ref().is_some_and(|current| current.release == target.reference()) {
             return Err(Refused::RunsAlready(target.id(), known.spec.name));
         }
-        let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new(), plan: None };
+        let wanted = Wanted { kind: RolloutKind::Rollback, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new() };
         self.begin(&known, &target, wanted).await
     }
 
@@ -281,6 +284,7 @@ impl Loop {
             return Err(first);
         }
         let Drawn { plan, homes, unused } = self.draw(environment, release, wanted.kind, hosts).await?;
+        let plan = plan.contracting(wanted.contracts.clone(), spec.database.contract_after);
         // Whoever goes back goes back to what ran.
         if let Some(lacking) = self.lacking(&plan, release).filter(|_| wanted.kind == RolloutKind::Rollout) {
             return Err(lacking);
@@ -298,7 +302,7 @@ impl Loop {
         for (service, host) in homes {
             self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
         }
-        let gated = !goes_back && (locked || !plan.gates.is_empty());
+        let gated = !goes_back && (locked || plan.waits());
         self.enter(plan, wanted, &unused, gated);
         Ok(rollout)
     }
@@ -341,7 +345,7 @@ impl Loop {
     pub(super) fn begin_level(&mut self, plan: Plan, others: &[Key], asked: Option<(String, String)>) {
         self.next_rollout += 1;
         let (by, reason) = asked.unwrap_or_else(|| ("controller".to_owned(), "hosts come level with their environment".to_owned()));
-        let wanted = Wanted { kind: RolloutKind::Level, reason, by, idempotency_key: String::new(), plan: None };
+        let wanted = Wanted { kind: RolloutKind::Level, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new() };
         self.enter(plan, wanted, others, false);
     }
 }

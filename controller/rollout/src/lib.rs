@@ -29,7 +29,7 @@ pub use gates::{Approval, Closed, Currents, closed};
 pub use hold::{Hold, HoldCause};
 pub use judging::{Answer, Judgement, Measured, Numbers};
 pub use orders::{Verb, orders};
-pub use plan::{Bake, Candidate, InvalidPlan, Plan, PlannedHost, RolloutKind};
+pub use plan::{Bake, Candidate, Contracts, InvalidPlan, Plan, PlannedHost, RolloutKind};
 pub use state::{Contact, Host, Outcome, Phase, Stage, Standing, State};
 pub use steer::Steer;
 pub use traffic::{Heard, HostTraffic, PlannedTraffic, Switch, TrafficState, never_nobody, standing, table_key, weights};

@@ -58,6 +58,9 @@ pub struct Plan {
     /// The backup that has to be there before they do; absent in plans of controllers that knew of none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupDemand>,
+    /// Its migrations that wait until nobody wants to go back behind them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contracts: Option<Contracts>,
     /// Hosts that may be out at once.
     pub max_unavailable: usize,
     /// Hosts that may fail or be away.
@@ -83,6 +86,15 @@ pub struct Plan {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 const fn is_none(version: &u64) -> bool {
     *version == 0
+}
+
+/// Migrations that take away what earlier releases need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contracts {
+    /// Which.
+    pub migrations: Vec<String>,
+    /// How long the release that runs has to have served on every host.
+    pub after: Millis,
 }
 
 /// What is waited for after a batch has moved: old instances stay warm meanwhile.
@@ -233,6 +245,7 @@ impl Plan {
             analysis: environment.analysis.clone().filter(|_| kind == RolloutKind::Rollout),
             migrate: migrate && kind == RolloutKind::Rollout,
             backup: (migrate && kind == RolloutKind::Rollout).then_some(environment.database.backup),
+            contracts: None,
             max_unavailable,
             failure_budget: strategy.failure_budget.of_rounded_down(total),
             on_failure: if kind == RolloutKind::Rollout { strategy.on_failure } else { OnFailure::GoBack },
@@ -264,6 +277,14 @@ impl Plan {
         Ok(self)
     }
 
+    /// Some of its migrations take away what earlier releases need: they wait as long as the environment says.
+    #[must_use]
+    pub fn contracting(mut self, migrations: Vec<String>, after: Option<Millis>) -> Self {
+        let waits = self.migrate && !migrations.is_empty();
+        self.contracts = after.filter(|_| waits).map(|after| Contracts { migrations, after });
+        self
+    }
+
     /// Its hosts are told this configuration, as far as `takes` lets them. `labels` are those of each host that is known.
     ///
     /// # Errors
@@ -290,6 +311,12 @@ impl Plan {
         let over = host.overrides.iter().filter_map(|place| self.overrides.get(usize::try_from(*place).ok()?));
         over.for_each(|over| values.overlay(over));
         values
+    }
+
+    /// Whether anything is waited for before it begins.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.gates.is_empty() || self.contracts.is_some()
     }
 
     /// How a batch bakes.

@@ -269,7 +269,7 @@ impl State {
     /// A rollout at its beginning, and how its hosts can be reached then. One with gates waits at them; one without begins at once.
     #[must_use]
     pub fn new(plan: Plan, now: Timestamp, contact: impl Fn(&HostId) -> Contact) -> Self {
-        let gated = !plan.gates.is_empty();
+        let gated = plan.waits();
         Self::begin(plan, now, contact, gated)
     }
 

@@ -176,7 +176,7 @@ fn edited(before: &ConfigurationRecord, edit: Edit) -> Result<Configuration, Not
     }
     let mut content = before.content.clone();
     for (key, value) in edit.values {
-        let is_set = content.set.iter().any(|layer| layer.hosts == edit.hosts && layer.values().get(&key).is_some());
+        let is_set = content.set.iter().any(|layer| layer.hosts == edit.hosts && layer.values.get(&key).is_some());
         if value.is_none() && !is_set {
             return Err(NotSet::NotThere { key, hosts: roadstead_model::configuration::meant(&edit.hosts) });
         }

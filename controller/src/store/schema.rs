@@ -23,7 +23,7 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Sto
 }
 
 /// Brings the database to a format; one that is newer already stays so.
-pub(crate) async fn migrate_to(connection: &mut SqliteConnection, format: usize) -> Result<(), StoreError> {
+pub(super) async fn migrate_to(connection: &mut SqliteConnection, format: usize) -> Result<(), StoreError> {
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await?;
     if found > known {

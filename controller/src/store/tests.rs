@@ -23,7 +23,7 @@ fn spec(keep: u32) -> EnvironmentSpec {
         analysis: None,
         bake: Millis(0),
         keep,
-        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None },
+        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None, contract_after: None },
         drift: roadstead_model::DriftPolicy::default(),
         failover: None,
         timeouts: roadstead_model::Timeouts::default(),
@@ -225,32 +225,17 @@ async fn what_environments_said_and_ran_before_configurations_had_versions_is_ke
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roadstead.db");
     let release = roadstead_driver::samples::release("1.0");
-    {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-        schema::migrate_to(&mut connection, 5).await.unwrap();
-        let said = spec(3);
-        let mut telling = spec(3);
-        telling.name = EnvironmentName::parse("production").unwrap();
-        telling.variables.insert(roadstead_model::VariableName::parse("DEBUG").unwrap(), "it's \"0\"".to_owned());
-        let sql = "INSERT INTO releases (manifest_digest, app, id, version, manifest, signatures, published_at, published_by, bad) \
-                   VALUES (?, 'erp', ?, '1.0', ?, '[]', 1, 'admin:ada', '')";
-        let query = sqlx::query(sql).bind(release.digest.as_bytes().as_slice()).bind(release.id().to_string()).bind(&release.bytes);
-        query.execute(&mut connection).await.unwrap();
-        for spec in [said, telling] {
-            let sql = "INSERT INTO environments (name, app, spec, applied_at, applied_by, current) VALUES (?, ?, ?, 7, 'admin:ada', ?)";
-            let text = serde_json::to_string(&spec).unwrap();
-            let query = sqlx::query(sql).bind(spec.name.as_str()).bind(spec.app.as_str()).bind(text);
-            query.bind(release.digest.as_bytes().as_slice()).execute(&mut connection).await.unwrap();
-        }
-    }
+    let mut telling = spec(3);
+    telling.name = EnvironmentName::parse("production").unwrap();
+    telling.variables.insert(roadstead_model::VariableName::parse("DEBUG").unwrap(), "it's \"0\"".to_owned());
+    before::database_of_before(&path, &release, &[spec(3), telling]).await;
     let store = Store::open(&path).await.unwrap();
     let app = AppName::parse("erp").unwrap();
     let (production, staging) = (EnvironmentName::parse("production").unwrap(), spec(3).name);
     let found = store.configuration(&production, &app, 1).await.unwrap().unwrap();
     assert_eq!(store.configuration_named(&production, &app, &found.content.id()).await.unwrap().unwrap().version, 1);
     assert_eq!((found.version, found.at, found.by.as_str()), (1, Timestamp(7), "admin:ada"));
-    assert_eq!(found.content.applied[0].variables.values().collect::<Vec<_>>(), ["it's \"0\""]);
+    assert_eq!(found.content.applied[0].values.variables.values().collect::<Vec<_>>(), ["it's \"0\""]);
     assert_eq!(store.newest_configuration(&staging, &app).await.unwrap(), None);
     for (name, configuration) in [(production, 1), (staging, 0)] {
         let runs = Runs { release: release.reference(), configuration };

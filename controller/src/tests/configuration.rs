@@ -5,6 +5,7 @@ use roadstead_model::{ConfigurationId, Digest, Key, Selector, VariableName};
 use roadstead_rollout::RolloutKind;
 
 use super::*;
+use crate::store::before::database_of_before;
 use crate::store::{Edit, NotSet};
 
 fn name(text: &str) -> VariableName {
@@ -49,6 +50,7 @@ impl Rig {
             by: "admin:ada".to_owned(),
             idempotency_key: String::new(),
             plan: None,
+            contracts: vec![],
         };
         self.driver.ask(Verb::Start(request)).await
     }
@@ -202,27 +204,13 @@ async fn one_value_has_one_place_and_versions_count_up() {
     rig.stop().await;
 }
 
-/// A database as the version before configurations left it: an environment that says something and runs a release.
-async fn database_of_before(folder: &Path, release: &ReleaseRecord) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("roadstead.db")).create_if_missing(true);
-    let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-    crate::store::migrate_to(&mut connection, 5).await.unwrap();
-    let sql = "INSERT INTO releases (manifest_digest, app, id, version, manifest, signatures, published_at, published_by, bad) \
-               VALUES (?, 'erp', ?, '1.0', ?, '[]', 1, 'admin:ada', '')";
-    let query = sqlx::query(sql).bind(release.digest.as_bytes().as_slice()).bind(release.id().to_string()).bind(&release.bytes);
-    query.execute(&mut connection).await.unwrap();
-    let mut spec = environment();
-    spec.variables = [("LEVEL", "INFO"), ("POOL", "8")].map(|(text, value)| (name(text), value.to_owned())).into();
-    let sql = "INSERT INTO environments (name, app, spec, applied_at, applied_by, current) VALUES (?, 'erp', ?, 7, 'admin:ada', ?)";
-    let query = sqlx::query(sql).bind(spec.name.as_str()).bind(serde_json::to_string(&spec).unwrap());
-    query.bind(release.digest.as_bytes().as_slice()).execute(&mut connection).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ran_before_configurations_had_names_is_level_and_can_be_gone_back_to() {
     let folder = tempfile::tempdir().unwrap();
     let (old, disks) = (reading("1.0"), Disks::default());
-    database_of_before(folder.path(), &old).await;
+    let mut said = environment();
+    said.variables = [("LEVEL", "INFO"), ("POOL", "8")].map(|(text, value)| (name(text), value.to_owned())).into();
+    database_of_before(&folder.path().join("roadstead.db"), &old, &[said]).await;
     let rig = Rig::start(folder.path()).await;
     rig.store.publish(reading("1.1"), clock::now()).await.unwrap();
     for number in 0..2 {

@@ -94,8 +94,16 @@ async fn a_release_goes_where_it_was_well_before() {
     let ask = async |version: &str, key: &str| {
         let (release, reason) = (release(version).id(), "test".to_owned());
         let by = "admin:ada".to_owned();
-        let request =
-            StartRequest { environment: production.clone(), app: app(), release, reason, by, idempotency_key: key.to_owned(), plan: None };
+        let request = StartRequest {
+            environment: production.clone(),
+            app: app(),
+            release,
+            reason,
+            by,
+            idempotency_key: key.to_owned(),
+            plan: None,
+            contracts: vec![],
+        };
         rig.driver.ask(Verb::Start(request)).await.unwrap().state.plan.rollout
     };
     let never = ask("1.1", "a").await;
@@ -202,5 +210,62 @@ async fn what_was_asked_for_is_found_behind_any_number_of_rollouts_that_brought_
     Ledger::save(&rig.store, changes).await.unwrap();
     let found = rig.store.asked_for(&environment().name, 5).await.unwrap();
     assert_eq!(found.iter().map(|record| record.state.plan.rollout).collect::<Vec<_>>(), [first]);
+    rig.stop().await;
+}
+
+/// A release that brings migrations.
+fn migrating(version: &str, migrations: &[&str]) -> ReleaseRecord {
+    let mut record = release(version);
+    let (settings, manage) = ("erp.settings".to_owned(), roadstead_bundle::spec::RelativePath::parse("manage.py").unwrap());
+    let django = roadstead_bundle::spec::Django { settings, manage, migrate: true, lock_timeout: None, statement_timeout: None };
+    record.manifest.spec.django = Some(django);
+    record.manifest.migrations = migrations.iter().map(|name| (*name).to_owned()).collect();
+    record.bytes = record.manifest.encode();
+    record.digest = roadstead_model::Digest::of(&record.bytes);
+    record
+}
+
+/// What takes away what earlier releases need waits until every host has left them, and nobody wants to go back to them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contract_waits_until_nobody_wants_to_go_back_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, _) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
+    let contracting = migrating("1.1", &["shop.0002_drop"]);
+    rig.store.publish(contracting.clone(), clock::now()).await.unwrap();
+    let policy = async |after: Option<Millis>| {
+        let mut spec = environment();
+        spec.database.contract_after = after;
+        apply(&rig, spec).await;
+    };
+    let ask = async |key: &str| {
+        let (environment, release, reason, by) = (environment().name, contracting.id(), "test".to_owned(), "admin:ada".to_owned());
+        let contracts = contracting.manifest.migrations.clone();
+        let request = StartRequest { environment, app: app(), release, reason, by, idempotency_key: key.to_owned(), plan: None, contracts };
+        rig.driver.ask(Verb::Start(request)).await.unwrap().state.plan.rollout
+    };
+    policy(Some(Millis::from_secs(3600))).await;
+    let early = ask("a").await;
+    let runs = release("1.0").id();
+    let told = format!("shop.0002_drop takes away what earlier releases need, and {runs} has not served everywhere for 1 h");
+    assert_eq!(why(&rig, early).await, [told]);
+    rig.steer(early, Steer::Abort).await.unwrap();
+    rig.end(early).await;
+
+    // A host of which nobody knows that it has left the release before.
+    policy(Some(Millis(0))).await;
+    rig.store.add_host(host_record(1)).await;
+    disks.lock().unwrap().entry(host_id(1)).or_default().current = Some(release("0.9").id());
+    rig.connect(1, &disks, &Behaviour { deaf: vec!["prepare"], ..Behaviour::default() }).await;
+    let one_behind = ask("b").await;
+    let told = format!("shop.0002_drop takes away what earlier releases need, and web-1 serves something else than {runs}");
+    assert!(why(&rig, one_behind).await.contains(&told));
+    rig.steer(one_behind, Steer::Abort).await.unwrap();
+    rig.end(one_behind).await;
+
+    // Without the policy nobody is waited for.
+    policy(None).await;
+    let record = rig.store.rollout(ask("c").await).await.unwrap().unwrap();
+    assert!(record.state.plan.contracts.is_none() && !matches!(record.state.phase, Phase::Gated { .. }));
     rig.stop().await;
 }

@@ -25,7 +25,13 @@ fn with_beat(version: &str) -> ReleaseRecord {
 impl Rig {
     async fn foresee(&self, release: &ReleaseRecord) -> Result<Foreseen, Refused> {
         self.driver
-            .foresee(Foresee { environment: environment().name, app: app(), release: release.id(), by: "admin:ada".to_owned() })
+            .foresee(Foresee {
+                environment: environment().name,
+                app: app(),
+                release: release.id(),
+                by: "admin:ada".to_owned(),
+                contracts: vec![],
+            })
             .await
     }
 
@@ -38,6 +44,7 @@ impl Rig {
             by: "admin:ada".to_owned(),
             idempotency_key: String::new(),
             plan: Some(DigestStart::parse(plan).unwrap()),
+            contracts: vec![],
         };
         Ok(self.driver.ask(Verb::Start(request)).await?.state.plan.rollout)
     }

@@ -97,6 +97,7 @@ async fn no_rollout_begins_in_an_environment_that_goes() {
             by: "admin:ada".to_owned(),
             idempotency_key: String::new(),
             plan: None,
+            contracts: vec![],
         };
         let starting = {
             let rig = Arc::clone(&rig);

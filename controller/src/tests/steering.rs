@@ -115,6 +115,7 @@ async fn a_host_that_was_excluded_is_not_brought_level() {
         by: "admin:ada".to_owned(),
         idempotency_key: "again".to_owned(),
         plan: None,
+        contracts: vec![],
     };
     rig.connect(1, &disks, &Behaviour::default()).await;
     let again = rig.driver.ask(Verb::Start(request)).await.unwrap().state.plan.rollout;

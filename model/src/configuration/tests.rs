@@ -76,7 +76,7 @@ fn of_a_secret_only_its_place_is_said() {
     let everybody = Selector::default();
     let place = "vault:secret/erp#stripe_key?version=3";
     let said = Configuration::default().with(&everybody, &key("secret:STRIPE_KEY"), Some(place.to_owned())).unwrap();
-    assert_eq!(said.set[0].values().get(&key("secret:STRIPE_KEY")), Some(place.to_owned()));
+    assert_eq!(said.set[0].values.get(&key("secret:STRIPE_KEY")), Some(place.to_owned()));
     let error = said.with(&everybody, &key("STRIPE_KEY"), Some("x".to_owned())).unwrap_err();
     assert_eq!(error.to_string(), "STRIPE_KEY has a value and is a secret, too, for all hosts: say one of the two");
     let error = Configuration::default().with(&everybody, &key("secret:STRIPE_KEY"), Some("sk_live_51".to_owned())).unwrap_err();

@@ -97,7 +97,7 @@ impl SimLedger {
         let Some(id) = release.configuration() else { return false };
         let tables = self.tables();
         let known = tables.configurations.iter().find(|known| known.content.id() == id);
-        known.is_some_and(|known| known.content.layers().any(|(layer, _)| layer.variables.values().any(|value| value == BAD)))
+        known.is_some_and(|known| known.content.layers().any(|(layer, _)| layer.values.variables.values().any(|value| value == BAD)))
     }
 
     /// Sets the policy of an environment.

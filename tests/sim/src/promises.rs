@@ -16,12 +16,10 @@ pub(crate) fn of_configuration(world: &World, host: &HostId, release: &ReleaseId
     let tables = world.ledger.tables();
     let id = release.configuration();
     let Some(known) = tables.configurations.iter().rev().find(|known| Some(known.content.id()) == id) else {
-        let nothing = id.is_none() && told.is_empty();
-        return if nothing {
-            ()
-        } else {
-            world.witness.broken("a configuration is what its name says", format!("{release}: nobody made it"))
-        };
+        if id.is_some() || !told.is_empty() {
+            world.witness.broken("a configuration is what its name says", format!("{release}: nobody made it"));
+        }
+        return;
     };
     let labels = tables.hosts.get(host).map(|host| host.labels.clone()).unwrap_or_default();
     let resolved = known.content.resolve([(host.to_string(), &labels)]).unwrap_or_default();

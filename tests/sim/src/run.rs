@@ -96,7 +96,7 @@ async fn begin_well(stage: &Stage) {
     stage.world.ledger.apply(easy.clone());
     let (environment, app) = (easy.name, easy.app);
     let (reason, by, idempotency_key) = ("the first".to_owned(), "admin:ada".to_owned(), "the first".to_owned());
-    let first = StartRequest { environment, app, release: release.clone(), reason, by, idempotency_key, plan: None };
+    let first = StartRequest { environment, app, release: release.clone(), reason, by, idempotency_key, plan: None, contracts: vec![] };
     if let Ok(record) = serving.driver.ask(Verb::Start(first)).await {
         let is_over =
             || stage.world.ledger.tables().rollouts.get(&record.state.plan.rollout).is_some_and(|known| known.state.outcome().is_some());

@@ -53,6 +53,7 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
                     by,
                     idempotency_key: format!("{}", chance.number(0, u64::MAX)),
                     plan: None,
+                    contracts: vec![],
                 })
             }
             6..=7 => Verb::Rollback { environment, app, to: None, reason, by },

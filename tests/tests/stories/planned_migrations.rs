@@ -102,6 +102,7 @@ fn a_plan_tells_what_it_does_to_the_database() {
     assert_eq!(plan["plan"]["migration"]["backup"], "restored");
     let new = plan["plan"]["migration"]["new"].as_array().unwrap().clone();
 
+    a_contract_waits(&fleet);
     fleet.desk.roadstead(&["deploy", "staging", "1.4.0"]).unwrap();
     let host = &fleet.hosts[0];
     let lacks = "test -z \"$(find /var/lib/roadstead-agent/blobs -type f -size -64k -exec grep -l '\"engine\":\"postgresql\"' {} +)\"";
@@ -118,6 +119,19 @@ fn a_plan_tells_what_it_does_to_the_database() {
     assert_eq!(names, ["customers.0004_newsletter", "customers.0005_keys"], "in the order in which they run");
     what_is_odd_is_told(&fleet, &project);
     the_schema_is_a_floor(&fleet);
+}
+
+/// What breaks the release that runs waits where the environment says so, until that has served for a time; whoever knows better says so.
+fn a_contract_waits(fleet: &Fleet) {
+    let policy = |more: &str| format!("[strategy]\nbake = \"1s\"\n{more}");
+    fleet.apply(&policy("[database]\ncontract-after = \"1h\"\n")).unwrap();
+    let plan = fleet.desk.json(&["plan", "staging", "1.4.0"]).unwrap();
+    let why = plan["gates"][0]["why"].as_str().unwrap();
+    assert!(why.starts_with("customers.0004_newsletter takes away what earlier releases need") && why.ends_with("for 1 h"), "{why}");
+    let rollout = fleet.begin(&["deploy", "staging", "1.4.0"]).unwrap();
+    fleet.wait_for_phase(&rollout, "gated", crate::SOON).unwrap();
+    fleet.desk.roadstead(&["rollout", "abort", &rollout, "--reason", "a story"]).unwrap();
+    fleet.apply(&policy("")).unwrap();
 }
 
 /// The older release cannot insert any more: it comes back only for who says that they know.

@@ -117,7 +117,7 @@ impl Bao {
 fn settings(address: &str) -> String {
     format!(
         "[secrets.vault]\nkind = \"vault\"\naddresses = [\"{address}\"]\nauthorities = \"/etc/roadstead/vault/ca.pem\"\nlogin = \"approle\"\n\
-         role-id-file = \"/etc/roadstead/vault/role-id\"\nsecret-id-file = \"/etc/roadstead/vault/secret-id\"\nwithin = \"5s\"\n\n\
+         role-id-file = \"/etc/roadstead/vault/role-id\"\nsecret-id-file = \"/etc/roadstead/vault/secret-id\"\n\n\
          [secrets.credential]\nkind = \"credential\"\n\n\
          [secrets.age]\nkind = \"age\"\nidentities = [\"/etc/roadstead/age/host.key\"]\nallow = [\"secrets.env.age\"]\n\n\
          [secrets.shop]\nkind = \"command\"\ncommand = [\"/usr/local/sbin/shop\", \"{{path}}\"]\n"

@@ -129,7 +129,7 @@ fn change(place: &Place, set: BTreeMap<String, String>, unset: Vec<String>, outp
         output.result(&json(&made), || told(&made));
         return Ok(());
     }
-    output.note(&told(&made).lines().next().unwrap_or_default().to_owned());
+    output.note(told(&made).lines().next().unwrap_or_default());
     let request = v1::StartRolloutRequest {
         environment: made.environment.clone(),
         app: made.app.clone(),

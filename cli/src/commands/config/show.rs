@@ -73,7 +73,7 @@ fn json(found: &v1::Configuration, content: &Configuration) -> serde_json::Value
 fn entries(content: &Configuration) -> Vec<(String, Key, String, bool)> {
     let of_layer = |(layer, is_set): (&roadstead_model::Layer, bool)| {
         let hosts = layer.hosts.to_string();
-        let values = layer.values();
+        let values = &layer.values;
         values.entries().map(|(key, value)| (hosts.clone(), key, value, is_set)).collect::<Vec<_>>()
     };
     let mut all: Vec<_> = content.layers().flat_map(of_layer).collect();

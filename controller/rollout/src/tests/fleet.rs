@@ -25,7 +25,7 @@ pub(crate) fn environment(batch: Share, max_unavailable: Share, failure_budget: 
         analysis: None,
         bake: Millis::from_secs(60),
         keep: 3,
-        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None },
+        database: roadstead_model::DatabasePolicy { backup: roadstead_model::BackupDemand::None, contract_after: None },
         drift: roadstead_model::DriftPolicy::default(),
         failover: None,
         timeouts: Timeouts::default(),

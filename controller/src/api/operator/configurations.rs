@@ -154,7 +154,7 @@ pub(super) fn refuse_code(key: &Key) -> Result<(), Status> {
 
 /// Refuses code in what an environment's file says.
 pub(super) fn refuse_code_in(layers: &[Layer]) -> Result<(), Status> {
-    layers.iter().try_for_each(|layer| layer.values().entries().try_for_each(|(key, _)| refuse_code(&key)))
+    layers.iter().try_for_each(|layer| layer.values.entries().try_for_each(|(key, _)| refuse_code(&key)))
 }
 
 async fn environment(context: &Context, environment: &str, app: &str) -> Result<EnvironmentRecord, Status> {

@@ -44,7 +44,7 @@ async fn keep_secrets_out(context: &Context, spec: &EnvironmentSpec) -> Result<(
     let known = context.store.environment(&spec.name, &spec.app).await.map_err(stored)?;
     let said = Configuration::new(spec, Vec::new()).map_err(invalid)?;
     for layer in &said.applied {
-        refuse_secrets(context, known.as_ref().and_then(|known| known.current.as_ref()), &spec.app, &layer.values()).await?;
+        refuse_secrets(context, known.as_ref().and_then(|known| known.current.as_ref()), &spec.app, &layer.values).await?;
     }
     Ok(())
 }
@@ -137,6 +137,7 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
         ("timeouts.decide", timeouts.decide, 1),
         ("gates.after.healthy_for", spec.gates.after.as_ref().map_or(Millis(0), |after| after.healthy_for), 0),
         ("bake", spec.bake, 0),
+        ("database.contract_after", spec.database.contract_after.unwrap_or(Millis(0)), 0),
         ("strategy.batch_bake", spec.strategy.batch_bake, 0),
         ("traffic.drain", spec.traffic.as_ref().map_or(Millis(0), |traffic| traffic.drain), 0),
     ];

@@ -10,7 +10,7 @@ use tonic::Status;
 use super::super::Context;
 use super::super::status::{hint, internal, refused, stored};
 use super::Admin;
-use super::rollouts::{floor_of, place, wanted};
+use super::rollouts::{contracts_of, floor_of, place, wanted};
 use crate::floor::WAYS_OUT;
 use crate::outlook::contents::{self, Contents, Holding};
 use crate::outlook::outlook;
@@ -24,7 +24,8 @@ pub(super) async fn plan(context: &Context, admin: &Admin, request: v1::PlanRoll
     let (environment, app) = place(context, &request.environment, &request.app).await?;
     let release = wanted(context, &environment, &app, &request.release).await?;
     let floor = floor_of(context, &environment, &app, Some(&release)).await?;
-    let asked = Foresee { environment: environment.clone(), app: app.clone(), release, by: admin.actor() };
+    let contracts = contracts_of(context, &environment, &app, &release).await?;
+    let asked = Foresee { environment: environment.clone(), app: app.clone(), release, by: admin.actor(), contracts };
     let mut foreseen = context.driver.foresee(asked).await.map_err(refused)?;
     let mut obstacles = std::mem::take(&mut foreseen.obstacles).into_iter().map(obstacle).collect::<Result<Vec<_>, _>>()?;
     let floor = floor.map(|what| Obstacle { kind: "below-floor".to_owned(), what, next: WAYS_OUT.to_owned() });

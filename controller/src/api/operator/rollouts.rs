@@ -10,7 +10,7 @@ use super::super::Context;
 use super::super::status::{internal, invalid, not_now, refused, stored, unknown};
 use super::releases::{meant, reason};
 use super::{Admin, Lines, put};
-use crate::floor::{WAYS_OUT, below};
+use crate::floor::{WAYS_OUT, below, breaking};
 use crate::view::view_of;
 use roadstead_bundle::walk::migration_facts;
 use roadstead_driver::{ReleaseRecord, RolloutRecord, StartRequest, Verb};
@@ -53,7 +53,12 @@ pub(super) async fn start(context: &Context, admin: &Admin, request: v1::StartRo
     if !request.despite_schema {
         keep_above_floor(context, &environment, &app, Some(&release)).await?;
     }
+    let contracts = match request.despite_schema {
+        true => Vec::new(),
+        false => contracts_of(context, &environment, &app, &release).await?,
+    };
     let start = StartRequest {
+        contracts,
         environment,
         app,
         release,
@@ -127,6 +132,28 @@ pub(super) async fn floor_of(
             let facts = || migration_facts(&blobs, &release.manifest).ok().flatten();
             below(&release.manifest, facts, (&target.id(), &target.manifest), target.published_at > release.published_at)
         })
+    });
+    reading.await.map_err(internal)
+}
+
+/// Migrations of a release that take away what earlier ones need, as far as the release that runs has them not; asked for where the
+/// environment wants to know.
+pub(super) async fn contracts_of(
+    context: &Context,
+    environment: &EnvironmentName,
+    app: &AppName,
+    release: &ReleaseId,
+) -> Result<Vec<String>, Status> {
+    let known = context.store.environment(environment, app).await.map_err(stored)?;
+    let Some(known) = known.filter(|known| known.spec.database.contract_after.is_some()) else { return Ok(Vec::new()) };
+    let Some(runs) = known.current else { return Ok(Vec::new()) };
+    let current = context.store.release(&runs.release.manifest).await.map_err(stored)?;
+    let target = context.store.release_by_id(app, release).await.map_err(stored)?;
+    let (Some(current), Some(target)) = (current, target) else { return Ok(Vec::new()) };
+    let blobs = context.blobs.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let facts = migration_facts(&blobs, &target.manifest).ok().flatten();
+        breaking(&target.manifest, &current.manifest, facts.as_ref())
     });
     reading.await.map_err(internal)
 }
