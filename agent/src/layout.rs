@@ -105,6 +105,11 @@ impl Layout {
         self.app_state(app).join("env")
     }
 
+    /// The names of variables that a release has from the host's own file.
+    pub(crate) fn own_names(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
+        self.environment_files(app).join(format!("{release}.own"))
+    }
+
     /// Where secrets of releases lie.
     pub(crate) fn secret_files(&self, app: &AppName) -> PathBuf {
         self.app_state(app).join("secrets")

@@ -3,10 +3,10 @@
 use roadstead_secrets::Providers;
 use roadstead_worker::tasks::Tasks;
 use std::sync::Arc;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, sleep};
 
-/// How long all providers may take.
-const WITHIN: Duration = Duration::from_secs(60);
+/// How long each provider may take.
+const WITHIN: Duration = Duration::from_secs(20);
 /// The longest pause: a login that was only just made is tended from then on.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// The shortest, whatever a server says of its logins.
@@ -16,7 +16,7 @@ const PAUSE_MIN: Duration = Duration::from_secs(5);
 pub(crate) async fn run(providers: Arc<Providers>, tasks: Tasks) {
     loop {
         let pause = async {
-            let again = providers.tend(Instant::now() + WITHIN).await.unwrap_or(PAUSE_MAX);
+            let again = providers.tend(WITHIN).await.unwrap_or(PAUSE_MAX);
             sleep(again.clamp(PAUSE_MIN, PAUSE_MAX)).await;
         };
         tokio::select! {

@@ -1,8 +1,9 @@
 //! What an app's programs must not tell: the values that the host's operator set for it as root, and those that the host's providers of
-//! secrets gave, for its releases or for the steps of its migrations. Nothing that leaves the host shows them: where one stands in output or in a failure, the variable is named instead.
+//! secrets gave, for its releases or for the steps of its migrations. Nothing that leaves the host shows them: where one stands in output or
+//! in a failure, the variable is named instead.
 
 use roadstead_model::hidden::Hidden;
-use roadstead_model::{AppName, Failure, VariableName, limits};
+use roadstead_model::{AppName, Failure, ReleaseId, VariableName, limits};
 use roadstead_worker::files::read_bounded;
 use roadstead_worker::tasks::blocking;
 use std::borrow::Cow;
@@ -18,7 +19,7 @@ use crate::layout::Layout;
 const FILES_MAX: usize = 64;
 
 /// An environment file of a release: what a configuration and the host's file hold, with all that has to be escaped.
-const ENVIRONMENT_BYTES_MAX: u64 = 4 * limits::CONFIG_FILE_BYTES_MAX;
+pub(crate) const ENVIRONMENT_BYTES_MAX: u64 = 4 * limits::CONFIG_FILE_BYTES_MAX;
 
 /// The values to hide.
 #[derive(Debug, Default)]
@@ -53,9 +54,14 @@ impl Secrets {
             given.extend(variables(&entry.path()));
         }
         given.extend(credentials::hidden(layout, app));
-        // A value that was changed meanwhile is still what the release runs with.
-        for entry in std::fs::read_dir(layout.environment_files(app)).into_iter().flatten().flatten().take(FILES_MAX) {
-            values.extend(variables(&entry.path()).into_iter().filter(|(name, _)| now.contains_key(name)));
+        // A value that was changed meanwhile, or taken out, is still what the release runs with.
+        for entry in std::fs::read_dir(layout.environment_files(app)).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(id) = name.to_str().and_then(|name| name.strip_suffix(".env")).and_then(|id| ReleaseId::parse(id).ok()) else {
+                continue;
+            };
+            let own = names(&layout.own_names(app, &id));
+            values.extend(variables(&entry.path()).into_iter().filter(|(name, _)| now.contains_key(name) || own.contains(name)));
         }
         values.extend(now);
         // What every path of the app says is no secret.
@@ -90,6 +96,12 @@ impl Secrets {
         let detail = if was_cut { self.hide_in_end(&failure.detail) } else { self.hide(&failure.detail) };
         shown.with_detail(&detail)
     }
+}
+
+/// Names of variables, one a line.
+fn names(path: &std::path::Path) -> BTreeSet<VariableName> {
+    let Ok(bytes) = read_bounded(path, limits::CONFIG_FILE_BYTES_MAX) else { return BTreeSet::new() };
+    String::from_utf8_lossy(&bytes).lines().filter_map(|line| VariableName::parse(line).ok()).collect()
 }
 
 /// Whether a variable says by its name that its value is nobody's secret: hiding words such as `production`, `django` or `localhost` would
@@ -179,10 +191,16 @@ mod tests {
         std::fs::create_dir_all(layout.environment_files(&app)).unwrap();
         let folder = layout.app(&app).display().to_string();
         std::fs::write(&local, format!("SECRET_KEY=\"s3cr3t-key\"\nMEDIA=\"{folder}\"\n")).unwrap();
-        std::fs::write(layout.environment_files(&app).join("1.0.env"), "SECRET_KEY=\"older-s3cr3t\"\nLANG=\"de_DE.UTF-8\"\n").unwrap();
+        std::fs::write(
+            layout.environment_files(&app).join("1.0-0123456789ab.env"),
+            "SECRET_KEY=\"older-s3cr3t\"\nGONE=\"gone-s3cr3t\"\nLANG=\"de_DE.UTF-8\"\n",
+        )
+        .unwrap();
         std::fs::create_dir_all(layout.secret_files(&app)).unwrap();
         std::fs::write(layout.secret_files(&app).join("1.0.env"), "DB_NAME=\"given-s3cr3t\"\n").unwrap();
         assert_eq!(Secrets::read(&layout, &app).hide("is given-s3cr3t"), "is [value of DB_NAME]");
+        std::fs::write(layout.own_names(&app, &ReleaseId::parse("1.0-0123456789ab").unwrap()), "SECRET_KEY\nGONE\n").unwrap();
+        assert_eq!(Secrets::read(&layout, &app).hide("gone-s3cr3t"), "[value of GONE]", "root has taken it out since");
         let text = format!("s3cr3t-key older-s3cr3t de_DE.UTF-8 {folder}/x");
         let shown = format!("[value of SECRET_KEY] [value of SECRET_KEY] de_DE.UTF-8 {folder}/x");
         assert_eq!(Secrets::read(&layout, &app).hide(&text), shown);

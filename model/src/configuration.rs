@@ -209,6 +209,9 @@ pub enum InvalidConfiguration {
         /// Which.
         key: Key,
     },
+    /// Another one has its name, by chance.
+    #[error("another configuration of the environment has the same name by chance: change something else, too")]
+    SameName,
     /// Too much altogether.
     #[error(
         "{found} bytes of configuration are more than the {} that an environment may have: keep large files elsewhere",

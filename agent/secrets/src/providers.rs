@@ -228,10 +228,11 @@ impl Providers {
         }
     }
 
-    /// Keeps alive what the host logs in with; gives when to do so again, where anything has to be.
-    pub async fn tend(&self, until: Instant) -> Option<Duration> {
+    /// Keeps alive what the host logs in with, each `within` a time of its own; gives when to do so again, where anything has to be.
+    pub async fn tend(&self, within: Duration) -> Option<Duration> {
         let mut soonest = None;
         for (name, entry) in &self.0 {
+            let until = Instant::now() + within;
             match in_time(until, entry.provider.tend(until)).await {
                 Ok(next) => soonest = soonest.into_iter().chain(next).min(),
                 Err(fault) => {

@@ -161,6 +161,9 @@ fn write_environment(
         let text = environment_file::render(variables).map_err(|error| Failure::new(FailureKind::Unfit, error.to_string(), hint))?;
         write_when_other(path, &text)
     };
+    // What root set is not told, as long as a release runs with it.
+    let own: String = local_variables(layout, release.app())?.keys().map(|name| format!("{name}\n")).collect();
+    write_when_other(&layout.own_names(release.app(), &release.id), &own)?;
     write(&release.environment_file(layout), &variables)?;
     for (name, service) in release.services() {
         let mut own = service.environment.clone();

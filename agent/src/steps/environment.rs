@@ -48,7 +48,8 @@ pub(crate) fn declared(sources: &Sources<'_>) -> Result<BTreeMap<VariableName, S
     };
     let mistakes: Vec<Unfit> = local.iter().filter_map(mistaken).collect();
     unfit(&format!("{place} of the host"), &mistakes, &format!("correct {place} on the host, as root"))?;
-    let defaults = spec.variables.iter().filter_map(|(name, variable)| Some((name.clone(), variable.default.clone()?)));
+    let not_secret = spec.variables.iter().filter(|(name, _)| !secrets.contains_key(*name));
+    let defaults = not_secret.filter_map(|(name, variable)| Some((name.clone(), variable.default.clone()?)));
     let mut values: BTreeMap<VariableName, String> = defaults.collect();
     values.extend(ordered.iter().chain(*local).map(|(name, value)| (name.clone(), value.clone())));
     Ok(values)

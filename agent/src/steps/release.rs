@@ -197,6 +197,11 @@ impl Release {
         layout.secret_file(self.app(), &self.id)
     }
 
+    /// The file that says where those were found.
+    pub(crate) fn secret_places(&self, layout: &Layout) -> PathBuf {
+        layout.secret_files(self.app()).join(format!("{}.json", self.id))
+    }
+
     /// The files that systemd reads for its processes, later wins: what the host's operator set stands in the last.
     pub(crate) fn environment_files(&self, layout: &Layout) -> Vec<PathBuf> {
         let secrets = Some(self.secret_file(layout)).filter(|path| path.exists());

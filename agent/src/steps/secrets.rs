@@ -4,7 +4,7 @@
 use roadstead_model::{AppName, Failure, FailureKind, SecretRef, VariableName};
 use roadstead_secrets::{Asked, Asker, Providers, Secret, SecretError};
 use roadstead_worker::failure::{called_off, chain};
-use roadstead_worker::files::create_private_folder;
+use roadstead_worker::files::{create_private_folder, read_bounded};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -17,16 +17,19 @@ use super::util::{io_failure, on_disk};
 use crate::host::environment_file;
 use crate::host::links;
 use crate::layout::Layout;
+use crate::secrets::ENVIRONMENT_BYTES_MAX;
 
-/// How long all providers together may take.
+/// How long all providers together may take, and how much longer for each reference: they are asked one after another.
 const WITHIN: Duration = Duration::from_secs(30);
+const FOR_EACH: Duration = Duration::from_secs(3);
 
 /// What was found, and what of it may be told.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Found {
     values: BTreeMap<VariableName, String>,
+    places: BTreeMap<VariableName, SecretRef>,
     /// Which version each has, as far as its provider says so.
-    pub(crate) versions: Vec<String>,
+    note: String,
 }
 
 /// Asks for all secrets of a release, together.
@@ -40,14 +43,28 @@ pub(crate) async fn find(
     if places.is_empty() {
         return Ok(Found::default());
     }
+    let last = Found::of_last_time(layout, release, places);
+    // A version is the same whenever it is asked for: what the host has needs no provider.
+    if let Some(last) = last.as_ref().filter(|_| places.values().all(|place| place.version.is_some())) {
+        return Ok(last.clone());
+    }
     let tree = release.tree(layout);
     let asker = Asker { app: release.app(), tree: Some(&tree), by_operator: false };
     let references: Vec<SecretRef> = places.values().cloned().collect();
+    let within = WITHIN + FOR_EACH * u32::try_from(references.len()).unwrap_or(u32::MAX);
     let secrets = tokio::select! {
         () = cancelled.cancelled() => return Err(called_off()),
-        secrets = providers.resolve_all(asker, &references, Instant::now() + WITHIN) => secrets,
+        secrets = providers.resolve_all(asker, &references, Instant::now() + within) => secrets,
     };
-    let secrets = secrets.map_err(|error| not_found(release.app(), places, &error))?;
+    let secrets = match (secrets, last) {
+        (Ok(secrets), _) => secrets,
+        // Nobody can say what is newest now: what this very release was told here is good enough to come level, or to go back.
+        (Err(error), Some(mut last)) if error.fault.is_transient() => {
+            last.note = format!(", secrets as they were found before, since {}", chain(&error));
+            return Ok(last);
+        }
+        (Err(error), _) => return Err(not_found(release.app(), places, &error)),
+    };
     if let Some(name) = places.keys().zip(&secrets).find_map(|(name, secret)| secret.lease.is_some().then_some(name)) {
         for lease in secrets.iter().filter_map(|secret| secret.lease.as_ref()) {
             if let Err(error) = providers.revoke(lease, Instant::now() + WITHIN).await {
@@ -58,10 +75,13 @@ pub(crate) async fn find(
             format!("the secret {name} is issued for a time only: the processes of a release would go on with one that has ended");
         return Err(Failure::new(FailureKind::Unfit, summary, "name a secret that stays, such as one of a KV engine"));
     }
-    let mut found = Found::default();
+    let mut found = Found { places: places.clone(), ..Found::default() };
+    let mut versions = Vec::new();
     for (name, secret) in places.keys().zip(&secrets) {
         found.take(release, name, secret)?;
+        versions.push(secret.version.map_or_else(|| name.to_string(), |version| format!("{name} version {version}")));
     }
+    found.note = format!(", secrets: {}", versions.join(", "));
     Ok(found)
 }
 
@@ -76,6 +96,15 @@ fn not_found(app: &AppName, places: &BTreeMap<VariableName, SecretRef>, error: &
 }
 
 impl Found {
+    /// What this release was told here when it was prepared last, if its secrets were at the same places.
+    fn of_last_time(layout: &Layout, release: &Release, places: &BTreeMap<VariableName, SecretRef>) -> Option<Self> {
+        let read = |path: &Path| read_bounded(path, ENVIRONMENT_BYTES_MAX).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let known: BTreeMap<VariableName, SecretRef> = serde_json::from_str(&read(&release.secret_places(layout))?).ok()?;
+        let values = environment_file::parse(&read(&release.secret_file(layout))?).ok()?;
+        let same = known == *places && values.keys().eq(places.keys());
+        same.then(|| Self { values, places: known, note: ", secrets as they were found before".to_owned() })
+    }
+
     fn take(&mut self, release: &Release, name: &VariableName, secret: &Secret) -> Result<(), Failure> {
         let unfit = |why: &str| {
             let summary = format!("the value of the secret {name} {why}");
@@ -86,26 +115,34 @@ impl Found {
             return Err(unfit(&why));
         }
         self.values.insert(name.clone(), text.to_owned());
-        self.versions.push(secret.version.map_or_else(|| name.to_string(), |version| format!("{name} version {version}")));
         Ok(())
     }
 
     /// Writes them for systemd to read, and nobody else; a release without secrets has no such file.
     pub(crate) fn write(&self, layout: &Layout, release: &Release) -> Result<(), Failure> {
-        let path = release.secret_file(layout);
+        let (path, places) = (release.secret_file(layout), release.secret_places(layout));
         if self.values.is_empty() {
-            return links::remove(&path).map_err(|error| io_failure("remove", &path, &error));
+            let remove = |path: &Path| links::remove(path).map_err(|error| io_failure("remove", path, &error));
+            return remove(&places).and_then(|()| remove(&path));
         }
         create_private_folder(path.parent().unwrap_or(Path::new("/"))).map_err(|error| on_disk(&error))?;
         let text = environment_file::render(&self.values)
             .map_err(|error| Failure::new(FailureKind::Unfit, error.to_string(), "correct it where it is kept"))?;
-        write_when_other(&path, &text)
+        if text.len() as u64 > ENVIRONMENT_BYTES_MAX {
+            let summary = format!("all secrets together are {} bytes, and systemd is to read them for each process", text.len());
+            return Err(Failure::new(FailureKind::Unfit, summary, "give the app files of its own for what is large"));
+        }
+        // What says where they are from is there only while they are.
+        links::remove(&places).map_err(|error| io_failure("remove", &places, &error))?;
+        write_when_other(&path, &text)?;
+        // References are texts.
+        write_when_other(&places, &serde_json::to_string(&self.places).unwrap_or_default())
     }
 }
 
 /// How many, and which versions, for the step's note.
 pub(crate) fn told(found: &Found) -> String {
-    if found.versions.is_empty() { String::new() } else { format!(", secrets: {}", found.versions.join(", ")) }
+    found.note.clone()
 }
 
 #[cfg(test)]
@@ -168,7 +205,15 @@ mod tests {
         let failure = find(&Providers::default(), &layout, &release, &places, &never).await.err().unwrap();
         assert!(failure.summary.starts_with("the secret PIN of erp: ") && failure.summary.contains("[secrets.fixed]"), "{failure:?}");
 
+        // What the host was told once it has, whatever becomes of the provider; other places are asked for.
+        let versioned = BTreeMap::from([(name("PIN"), SecretRef::parse("fixed:pins/erp?version=4").unwrap())]);
+        find(&providers("481516"), &layout, &release, &versioned, &never).await.unwrap().write(&layout, &release).unwrap();
+        let again = find(&Providers::default(), &layout, &release, &versioned, &never).await.unwrap();
+        assert_eq!(told(&again), ", secrets as they were found before");
+        assert!(find(&Providers::default(), &layout, &release, &places, &never).await.is_err());
+
         Found::default().write(&layout, &release).unwrap();
+        assert!(!release.secret_places(&layout).exists());
         assert!(!path.exists());
     }
 }

@@ -106,6 +106,9 @@ fn configurations(controller: &Controller, environments: &[Environment]) -> Resu
             found.extend(serde_json::from_slice::<Configuration>(&older.content).ok());
         }
         found.extend(serde_json::from_slice::<Configuration>(&newest.content).ok());
+        let runs = GetConfigurationRequest { environment: place.0, app: place.1, running: true, ..GetConfigurationRequest::default() };
+        let runs = controller.call(async |mut client| Ok(client.get_configuration(runs).await?.into_inner()))?;
+        found.extend(serde_json::from_slice::<Configuration>(&runs.content).ok());
     }
     Ok(found)
 }

@@ -26,10 +26,8 @@ impl Loop {
     pub(super) async fn as_it_ran(&self, environment: &EnvironmentRecord, runs: &Runs) -> Result<Option<Configured>, LedgerError> {
         let Some(release) = self.parts.ledger.release(&runs.release.manifest).await? else { return Ok(None) };
         let spec = &environment.spec;
-        let configuration = match runs.configuration {
-            0 => Some(ConfigurationRecord::none()),
-            version => self.parts.ledger.configuration(&spec.name, &spec.app, version).await?,
-        };
+        let known = self.parts.ledger.configuration(&spec.name, &spec.app, runs.configuration).await?;
+        let configuration = known.or_else(|| (runs.configuration == 0).then(ConfigurationRecord::none));
         Ok(configuration.map(|configuration| Configured::known(release, configuration, runs.release.clone())))
     }
 

@@ -5,7 +5,7 @@ use roadstead_model::{After, AppName, Digest, EnvironmentName, HostId, RolloutId
 use roadstead_rollout::{Closed, Contact, Contracts, Currents, Event, Outcome, Phase, Plan, State};
 
 use super::{Loop, windows};
-use crate::LedgerError;
+use crate::{EnvironmentRecord, HostRecord, LedgerError, Refused};
 
 /// Gates are looked at so often while nobody says that something has changed.
 const LOOK_EVERY: roadstead_model::Millis = roadstead_model::Millis::from_secs(10);
@@ -139,28 +139,35 @@ impl Loop {
         Ok(ends.last())
     }
 
-    /// Whether anybody may still want to go back behind what migrations take away: a host that serves something older than what the
-    /// environment runs, or what it runs is too new.
+    /// What refuses a rollout whose migrations take away what earlier releases need: a host that serves something else than what the
+    /// environment runs, or may go back by itself. It does not wait for that at a gate: hosts come level while no rollout waits.
+    pub(super) fn behind(&self, plan: &Plan, environment: &EnvironmentRecord, hosts: &[HostRecord]) -> Option<Refused> {
+        let (contracts, current) = (plan.contracts.as_ref()?, environment.current.as_ref()?);
+        let (runs, comes) = (current.release.id.bare(), plan.release.id.bare());
+        let idle = self.idle(environment, hosts);
+        let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&plan.app));
+        let older = |host: &&HostRecord| {
+            let serves = state(&host.id).and_then(|state| Some((state.current.as_ref()?.bare(), state.unconfirmed)));
+            !idle.contains(&host.id) && serves.is_some_and(|(id, unconfirmed)| id != comes && (id != runs || unconfirmed))
+        };
+        let host = hosts.iter().find(older)?;
+        Some(Refused::NotEverywhere { migration: named(&contracts.migrations), host: host.name.clone(), runs })
+    }
+
+    /// Whether anybody may still want to go back behind what migrations take away: what the environment runs is too new.
     async fn contracts(&self, plan: &Plan, contracts: &Contracts) -> Result<Option<Closed>, LedgerError> {
         let Some(known) = self.parts.ledger.environment(&plan.environment, &plan.app).await? else { return Ok(None) };
         let Some(current) = known.current else { return Ok(None) };
         let (runs, what) = (current.release.id.bare(), named(&contracts.migrations));
-        let hosts = self.candidates(&known.spec).await?;
-        let serves =
-            |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&plan.app)).and_then(|state| state.current.as_ref());
-        let older = hosts.iter().find(|host| serves(&host.id).is_some_and(|id| id.bare() != runs));
-        if let Some(host) = older {
-            return Ok(Some(Closed {
-                why: format!("{what} takes away what earlier releases need, and {} serves something else than {runs}", host.name),
-                way: format!("it opens when every host serves {runs}, or by cutting off one that never comes back (roadstead host revoke)"),
-            }));
-        }
         let since = self.well_since(&plan.environment, &plan.app, &current.release.manifest).await?;
         let Some(since) = since else { return Ok(None) };
         let open_at = since.plus(contracts.after);
         Ok((self.parts.clock.steady() < open_at).then(|| Closed {
             why: format!("{what} takes away what earlier releases need, and {runs} has not served everywhere for {}", contracts.after),
-            way: format!("it opens by itself on {}; until then going back is possible", windows::shown(open_at)),
+            way: format!(
+                "it opens by itself on {}; who knows that nobody goes back any more: abort it, and deploy with --despite-schema",
+                windows::shown(open_at)
+            ),
         }))
     }
 }

@@ -32,7 +32,7 @@ pub trait Ledger: Send + Sync + std::fmt::Debug {
     async fn release_by_id(&self, app: &AppName, id: &ReleaseId) -> Result<Option<ReleaseRecord>, LedgerError>;
     /// The newest configuration of an environment; none where nothing was ever said.
     async fn newest_configuration(&self, name: &EnvironmentName, app: &AppName) -> Result<Option<ConfigurationRecord>, LedgerError>;
-    /// A version of an environment's configuration.
+    /// A version of an environment's configuration; as version 0, what was said before configurations had names, where anything was.
     async fn configuration(&self, name: &EnvironmentName, app: &AppName, version: u64) -> Result<Option<ConfigurationRecord>, LedgerError>;
     /// The newest version of an environment's configuration that says what this id is the name of.
     async fn configuration_named(

@@ -110,7 +110,7 @@ impl Loop {
     }
 
     /// Whether some environment runs the release: then it is this one, or what it says to the app, that the release does not go with.
-    async fn runs_somewhere(&self, plan: &Plan) -> Result<bool, LedgerError> {
+    pub(super) async fn runs_somewhere(&self, plan: &Plan) -> Result<bool, LedgerError> {
         let runs = |known: &EnvironmentRecord| known.current.as_ref().is_some_and(|runs| runs.release.manifest == plan.release.manifest);
         Ok(self.parts.ledger.environments().await?.iter().any(|known| known.spec.app == plan.app && runs(known)))
     }
@@ -137,6 +137,10 @@ impl Loop {
     /// What ran before a rollout, with what it was told then.
     async fn ran(&self, plan: &Plan) -> Result<Option<Runs>, LedgerError> {
         let Some(previous) = &plan.previous else { return Ok(None) };
+        let environment = self.parts.ledger.environment(&plan.environment, &plan.app).await?;
+        if let Some(runs) = environment.and_then(|known| known.current).filter(|current| current.release == *previous) {
+            return Ok(Some(runs));
+        }
         let brought = self.brought(&plan.environment, &plan.app, previous).await?;
         let configuration = match brought {
             Some(state) => state.plan.configuration,

@@ -1,6 +1,6 @@
 //! What operators ask for: start, roll back, steer.
 
-use roadstead_model::{AppName, Clash, ConfigurationId, DigestStart, EnvironmentName, Key, ReleaseId, RolloutId};
+use roadstead_model::{AppName, Clash, ConfigurationId, DigestStart, EnvironmentName, HostName, Key, ReleaseId, RolloutId};
 use roadstead_rollout::{Contact, Event, InvalidPlan, Outcome, Phase, Plan, Rejected, RolloutKind, State, Steer};
 
 use super::foresee::{Drawn, OtherPlan};
@@ -110,6 +110,18 @@ pub enum Refused {
     /// No plan can be made.
     #[error(transparent)]
     Plan(#[from] InvalidPlan),
+    /// A migration takes away what a host may still need.
+    #[error(
+        "{migration} takes away what earlier releases need, and {host} serves something else than {runs}, or may still go back from it"
+    )]
+    NotEverywhere {
+        /// Which migration.
+        migration: String,
+        /// Which host.
+        host: HostName,
+        /// What the environment runs.
+        runs: ReleaseId,
+    },
     /// Two selectors say different things to one host.
     #[error(transparent)]
     Clash(#[from] Clash),
@@ -280,11 +292,15 @@ impl Loop {
     async fn begin(&mut self, environment: &EnvironmentRecord, release: &Configured, wanted: Wanted) -> Result<RolloutId, Refused> {
         let spec = &environment.spec;
         let hosts = self.candidates(spec).await?;
+        let all = hosts.clone();
         if let Some(first) = self.obstacles(&release.release, &hosts).into_iter().next() {
             return Err(first);
         }
         let Drawn { plan, homes, unused } = self.draw(environment, release, wanted.kind, hosts).await?;
         let plan = plan.contracting(wanted.contracts.clone(), spec.database.contract_after);
+        if let Some(behind) = self.behind(&plan, environment, &all) {
+            return Err(behind);
+        }
         // Whoever goes back goes back to what ran.
         if let Some(lacking) = self.lacking(&plan, release).filter(|_| wanted.kind == RolloutKind::Rollout) {
             return Err(lacking);
@@ -303,11 +319,12 @@ impl Loop {
             self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
         }
         let gated = !goes_back && (locked || plan.waits());
-        self.enter(plan, wanted, &unused, gated);
+        let blames = !self.runs_somewhere(&plan).await?;
+        self.enter(plan, wanted, &unused, gated, blames);
         Ok(rollout)
     }
 
-    fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[Key], gated: bool) {
+    fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[Key], gated: bool, blames: bool) {
         let (now, rollout) = (self.parts.clock.now(), plan.rollout);
         let line = |actor: &str, kind: &str, text: String| NewEvent::new(now, actor, kind, rollout.to_string(), text).of(rollout);
         let kind = match plan.kind {
@@ -332,6 +349,8 @@ impl Loop {
         };
         let steady = self.parts.clock.steady();
         let mut state = if gated { State::gated(plan, steady, contact) } else { State::new(plan, steady, contact) };
+        // What some environment runs well is no bad release: hosts are not told to condemn it either.
+        state.condemn &= blames;
         state.requested_by.clone_from(&wanted.by);
         let Wanted { reason, by, idempotency_key, .. } = wanted;
         let running = Running::new(RolloutRecord { state, reason, started_by: by, idempotency_key });
@@ -346,6 +365,6 @@ impl Loop {
         self.next_rollout += 1;
         let (by, reason) = asked.unwrap_or_else(|| ("controller".to_owned(), "hosts come level with their environment".to_owned()));
         let wanted = Wanted { kind: RolloutKind::Level, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new() };
-        self.enter(plan, wanted, others, false);
+        self.enter(plan, wanted, others, false, true);
     }
 }

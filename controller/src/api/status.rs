@@ -137,6 +137,13 @@ pub(super) fn refused(refused: Refused) -> Status {
                 "correct it with `roadstead config set {environment} NAME=VALUE`, or in the environment's file; secrets: as root, in /etc/roadstead/apps/ on the hosts"
             ),
         ),
+        Refused::NotEverywhere { ref host, ref runs, .. } => {
+            let way = format!(
+                "it comes level by itself once it is connected (see `roadstead host show {host}`); or deploy {runs} to it, cut it off (`roadstead host \
+                 revoke`), or, if you know that it does no harm, ask with --despite-schema"
+            );
+            not_now(text, &way)
+        }
         Refused::Clash(_) => not_now(text, "see `roadstead config list`"),
         Refused::Plan(_) => not_now(text, "see `roadstead host list`"),
         Refused::OtherPlan(other) => {

@@ -56,9 +56,6 @@ pub(crate) enum NotSet {
     /// The environment is gone.
     #[error("there is no such environment any more")]
     NoEnvironment,
-    /// Another content has its name.
-    #[error("configuration {0} of the environment has the same name by chance: change something else, too")]
-    SameName(u64),
     /// It is not said there.
     #[error("{key} is not set for {hosts}, so it cannot be taken back")]
     NotThere {
@@ -129,7 +126,8 @@ impl Store {
         app: &AppName,
         version: u64,
     ) -> Result<Option<ConfigurationRecord>, StoreError> {
-        let sql = "SELECT * FROM configurations WHERE environment = ? AND app = ? AND version = ?";
+        // What ran before configurations had names was told what was said then.
+        let sql = "SELECT * FROM configurations WHERE environment = ?1 AND app = ?2 AND (version = ?3 OR (?3 = 0 AND id IS NULL))";
         let query = sqlx::query(sql).bind(name.as_str().to_owned()).bind(app.as_str().to_owned());
         query.bind(signed(version)).fetch_optional(&self.readers).await?.as_ref().map(ConfigurationRecord::of_row).transpose()
     }
@@ -157,8 +155,8 @@ impl Store {
                 match edited(&before, edit) {
                     Err(refused) => Ok(Err(refused)),
                     Ok(content) => {
-                        if let Some(version) = named_alike(batch, name.as_str(), app.as_str(), &content).await? {
-                            return Ok(Err(NotSet::SameName(version)));
+                        if named_alike(batch, name.as_str(), app.as_str(), &content).await?.is_some() {
+                            return Ok(Err(InvalidConfiguration::SameName.into()));
                         }
                         let made = Made { content, by, reason, at };
                         Ok(Ok(add(batch, name.as_str(), app.as_str(), newest, made).await?.unwrap_or(before)))
@@ -186,7 +184,7 @@ fn edited(before: &ConfigurationRecord, edit: Edit) -> Result<Configuration, Not
 }
 
 /// The version of another content that has the same name: names are short, and hosts go by them.
-async fn named_alike(batch: &mut Batch, name: &str, app: &str, content: &Configuration) -> Result<Option<u64>, StoreError> {
+pub(super) async fn named_alike(batch: &mut Batch, name: &str, app: &str, content: &Configuration) -> Result<Option<u64>, StoreError> {
     let sql = "SELECT * FROM configurations WHERE environment = ? AND app = ? AND id = ?";
     let rows = sqlx::query(sql).bind(name).bind(app).bind(String::from(content.id())).fetch_all(batch.connection().await?).await?;
     for row in &rows {

@@ -111,6 +111,9 @@ impl Store {
                     Ok(content) => content,
                     Err(refused) => return Ok(Err(refused)),
                 };
+                if configurations::named_alike(batch, name, app, &content).await?.is_some() {
+                    return Ok(Err(InvalidConfiguration::SameName));
+                }
                 let made = Made { content, by: by.clone(), reason: "applied".to_owned(), at: now };
                 configurations::add(batch, name, app, newest, made).await?;
                 sqlx::query(

@@ -236,6 +236,11 @@ async fn what_ran_before_configurations_had_names_is_level_and_can_be_gone_back_
     let back = rig.roll_back(None).await.unwrap().state.plan.rollout;
     assert_eq!(rig.end(back).await.state.phase.word(), "done");
     assert_eq!(serving(&disks), vec![Some(old.id()); 3]);
+    // Who comes then is told what was said when that ran.
+    rig.store.add_host(host_record(3)).await;
+    rig.connect(3, &disks, &Behaviour::default()).await;
+    let level = rig.end(rig.level(back).await).await;
+    assert_eq!((level.state.plan.values.variables.len(), level.state.plan.release.id.clone()), (2, old.id()));
 
     // When all of it is taken back, that is another configuration than the one that had no name.
     let empty = environment();

@@ -201,10 +201,10 @@ async fn a_login_that_ends_is_made_anew_and_a_token_of_a_file_is_kept_alive() {
     let file = server.private("token", &token);
     let by_token = providers(server.settings(Login::Token(HostFile::Path(file)), "token"));
     assert_eq!(value(&by_token, "vault:secret/erp/db#password").await, VALUE);
-    let again = by_token.tend(within(10)).await.unwrap();
+    let again = by_token.tend(Duration::from_secs(10)).await.unwrap();
     assert!((Duration::from_secs(8)..=Duration::from_secs(12)).contains(&again), "{again:?}");
     tokio::time::sleep(again).await;
-    by_token.tend(within(10)).await.unwrap();
+    by_token.tend(Duration::from_secs(10)).await.unwrap();
     let left: u64 = server.bao(&["token", "lookup", "-field=ttl", &token]).trim_end_matches('s').parse().unwrap();
     assert!(left > 20, "it was renewed: {left} s");
 

@@ -79,7 +79,7 @@ pub(super) async fn set(context: &Context, admin: &Admin, request: v1::SetConfig
 
 fn not_set(environment: &EnvironmentName, refused: &NotSet) -> Status {
     match refused {
-        NotSet::Invalid(_) | NotSet::SameName(_) => invalid(refused),
+        NotSet::Invalid(_) => invalid(refused),
         NotSet::Changed(_) => not_now(refused.to_string(), &format!("look at `roadstead config diff {environment}` and set it again")),
         NotSet::NoEnvironment => unknown(refused.to_string(), "see `roadstead env list`"),
         NotSet::NotThere { .. } => unknown(refused.to_string(), &format!("see `roadstead config list {environment}`")),

@@ -128,6 +128,12 @@ fn check(spec: &EnvironmentSpec) -> Result<(), Status> {
             limits::GATES_SPAN_MAX
         )));
     }
+    if spec.database.contract_after.is_some_and(|after| after > timeouts.gates) {
+        return Err(invalid(format!(
+            "database.contract_after is longer than timeouts.gates = {}: such a rollout would end before its gate opens",
+            timeouts.gates
+        )));
+    }
     let spans = [
         ("timeouts.prepare", timeouts.prepare, 1),
         ("timeouts.migrate", timeouts.migrate, 1),

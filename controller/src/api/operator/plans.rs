@@ -73,6 +73,7 @@ fn obstacle(why: Refused) -> Result<Obstacle, Status> {
         Refused::Busy(..) => "busy",
         Refused::Bad { .. } => "bad-release",
         Refused::Behind(_) => "hosts-ahead",
+        Refused::NotEverywhere { .. } => "not-everywhere",
         Refused::Lacking { .. } | Refused::Clash(_) => "configuration",
         Refused::Plan(InvalidPlan::NoHosts { .. }) => "no-hosts",
         Refused::Plan(InvalidPlan::TooManyHosts(_)) => "too-many-hosts",

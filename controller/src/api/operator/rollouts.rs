@@ -150,10 +150,14 @@ pub(super) async fn contracts_of(
     let current = context.store.release(&runs.release.manifest).await.map_err(stored)?;
     let target = context.store.release_by_id(app, release).await.map_err(stored)?;
     let (Some(current), Some(target)) = (current, target) else { return Ok(Vec::new()) };
+    // What went back since is applied all the same.
+    let applied = that_migrated(context, environment, app).await?;
     let blobs = context.blobs.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let facts = migration_facts(&blobs, &target.manifest).ok().flatten();
-        breaking(&target.manifest, &current.manifest, facts.as_ref())
+        let mut found = breaking(&target.manifest, &current.manifest, facts.as_ref());
+        found.retain(|name| !applied.values().any(|release| release.digest != target.digest && release.manifest.migrations.contains(name)));
+        found
     });
     reading.await.map_err(internal)
 }
