@@ -57,6 +57,7 @@ pub(crate) async fn look_at_all(layout: &Layout, config: &Path, tell: &mut dyn F
         for finding in secrets::secrets(layout, &settings.secrets).await {
             tell(finding);
         }
+        settings.migrations.iter().for_each(|(app, own)| tell(secrets::migrations(app, own, &settings.secrets)));
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Duration, Instant, timeout};
 
+use crate::credentials::Credentials;
 use crate::drift::Watch;
 use crate::facts;
 use crate::fetch::ReleaseSource;
@@ -37,6 +38,8 @@ pub(crate) struct RealHands {
     pub(crate) settings: Arc<Settings>,
     /// Where the host has secrets from.
     pub(crate) providers: Arc<Providers>,
+    /// Who hands out credentials for migrations.
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) states: Arc<States>,
     /// What may run of what may run only once.
     pub(crate) leases: Arc<Leases>,
@@ -59,6 +62,7 @@ impl RealHands {
             output: task.output,
             settings: Arc::clone(&self.settings),
             providers: Arc::clone(&self.providers),
+            credentials: Arc::clone(&self.credentials),
             progress: task.progress,
             states: Arc::clone(&self.states),
             leases: Arc::clone(&self.leases),
@@ -192,6 +196,7 @@ mod tests {
         let (layout, releases) = (Layout::new(root.path()), Arc::<Counting>::default());
         let hands = RealHands {
             providers: Arc::default(),
+            credentials: Arc::new(Credentials::new(layout.clone(), Arc::default())),
             host: Arc::new(Host::new()),
             releases: releases.clone(),
             settings: Arc::default(),

@@ -120,6 +120,27 @@ impl Layout {
         self.secret_files(app).join(format!("{release}.env"))
     }
 
+    /// What was issued for a step of an app's migrations, so that it can be ended after a crash.
+    pub(crate) fn issued(&self, app: &AppName) -> PathBuf {
+        self.app_state(app).join("issued.json")
+    }
+
+    /// Credentials of the steps of migrations, while these run: in memory alone, a folder for each app.
+    pub(crate) fn credentials(&self) -> PathBuf {
+        // No app has such a name.
+        self.root.join("run/roadstead/.credentials")
+    }
+
+    /// The credentials of an app's migrations, for systemd to read.
+    pub(crate) fn credentials_file(&self, app: &AppName) -> PathBuf {
+        self.credentials().join(app.as_str()).join("env")
+    }
+
+    /// What of these credentials no output may show.
+    pub(crate) fn credentials_hidden(&self, app: &AppName) -> PathBuf {
+        self.credentials().join(app.as_str()).join("hidden.json")
+    }
+
     /// The environment file of a release.
     pub(crate) fn environment_file(&self, app: &AppName, release: &ReleaseId) -> PathBuf {
         self.environment_files(app).join(format!("{release}.env"))

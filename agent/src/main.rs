@@ -3,6 +3,7 @@
 mod args;
 mod backup;
 mod balancer;
+mod credentials;
 mod doctor;
 mod drift;
 mod enroll;

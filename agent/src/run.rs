@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Duration;
 
 use crate::balancer::{self, Desk, Providers};
+use crate::credentials::{self, Credentials};
 use crate::drift::{self, Eyes, Watch, Watcher};
 use crate::facts;
 use crate::hands::RealHands;
@@ -79,12 +80,14 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
         stopping: tasks.stopping().clone(),
     };
     let secrets = Arc::new(SecretProviders::from_settings(&settings.secrets, &identity::files(&layout)));
+    let credentials = Arc::new(Credentials::new(layout.clone(), Arc::clone(&secrets)));
     let hands: Arc<dyn Hands> = Arc::new(RealHands {
         layout: layout.clone(),
         host,
         releases: Arc::new(ControllerSource::new(channel.clone())),
         settings,
         providers: Arc::clone(&secrets),
+        credentials: Arc::clone(&credentials),
         states: Arc::clone(&states),
         leases: Arc::clone(&leases),
         blob_store: Arc::default(),
@@ -101,6 +104,7 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
         tasks.spawn("drift", Watcher::new(watch, eyes, every, events.clone()).run());
     }
     tasks.spawn("own variables", own_variables::run(own, events.clone(), tasks.clone()));
+    tasks.spawn("credentials", credentials::sweep::run(credentials, tasks.clone()));
     if !secrets.is_empty() {
         tasks.spawn("logins", logins::run(secrets, tasks.clone()));
     }

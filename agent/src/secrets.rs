@@ -1,6 +1,6 @@
 //! What an app's programs must not tell: the values that the host's operator set for it as root, and those that the host's providers of
-//! secrets gave. Nothing that leaves the host shows them:
-//! where one stands in output or in a failure, the variable is named instead.
+//! secrets gave, for its releases or for the steps of its migrations. Nothing that leaves the host shows them: where one stands in output or
+//! in a failure, the variable is named instead.
 
 use roadstead_model::hidden::Hidden;
 use roadstead_model::{AppName, Failure, ReleaseId, VariableName, limits};
@@ -8,7 +8,10 @@ use roadstead_worker::files::read_bounded;
 use roadstead_worker::tasks::blocking;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{PoisonError, RwLock};
 
+use crate::credentials;
 use crate::host::environment_file;
 use crate::layout::Layout;
 
@@ -20,7 +23,20 @@ pub(crate) const ENVIRONMENT_BYTES_MAX: u64 = 4 * limits::CONFIG_FILE_BYTES_MAX;
 
 /// The values to hide.
 #[derive(Debug, Default)]
-pub(crate) struct Secrets(Hidden);
+pub(crate) struct Secrets(RwLock<Known>);
+
+/// They are looked for together: one may be a part of another.
+#[derive(Default)]
+struct Known {
+    values: Vec<(String, String)>,
+    hidden: Hidden,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.hidden.fmt(f)
+    }
+}
 
 impl Secrets {
     /// What the host's operator set for an app, now and when its releases were prepared.
@@ -37,6 +53,7 @@ impl Secrets {
         for entry in std::fs::read_dir(layout.secret_files(app)).into_iter().flatten().flatten().take(FILES_MAX) {
             given.extend(variables(&entry.path()));
         }
+        given.extend(credentials::hidden(layout, app));
         // A value that was changed meanwhile, or taken out, is still what the release runs with.
         for entry in std::fs::read_dir(layout.environment_files(app)).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -50,12 +67,25 @@ impl Secrets {
         // What every path of the app says is no secret.
         let public = layout.app(app).display().to_string();
         let hidden = values.into_iter().filter(|(name, value)| !is_public(name) && !public.contains(value.as_str())).chain(given);
-        Self(Hidden::new(hidden.map(|(name, value)| (format!("[value of {name}]"), value))))
+        let secrets = Self::default();
+        secrets.add(hidden);
+        secrets
+    }
+
+    /// Hides these from now on, too.
+    pub(crate) fn add(&self, values: impl IntoIterator<Item = (VariableName, String)>) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.values.extend(values.into_iter().map(|(name, value)| (format!("[value of {name}]"), value)));
+        known.hidden = Hidden::new(known.values.iter().cloned());
     }
 
     /// The text without the values.
     pub(crate) fn hide<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        self.0.hide(text)
+        self.0.read().unwrap_or_else(PoisonError::into_inner).hidden.hide(text)
+    }
+
+    fn hide_in_end<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).hidden.hide_in_end(text)
     }
 
     /// The failure without the values.
@@ -63,7 +93,7 @@ impl Secrets {
         let shown = Failure::new(failure.kind, self.hide(&failure.summary), self.hide(&failure.hint));
         // What does not fit a detail was cut off at its head, perhaps within a character.
         let was_cut = failure.detail.len() + char::MAX.len_utf8() > limits::FAILURE_DETAIL_BYTES_MAX;
-        let detail = if was_cut { self.0.hide_in_end(&failure.detail) } else { self.hide(&failure.detail) };
+        let detail = if was_cut { self.hide_in_end(&failure.detail) } else { self.hide(&failure.detail) };
         shown.with_detail(&detail)
     }
 }
@@ -126,7 +156,9 @@ mod tests {
     }
 
     fn secrets(value: &str) -> Secrets {
-        Secrets(Hidden::new([("[value of KEY]".to_owned(), value.to_owned())]))
+        let secrets = Secrets::default();
+        secrets.add([(VariableName::parse("KEY").unwrap(), value.to_owned())]);
+        secrets
     }
 
     #[test]

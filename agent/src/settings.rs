@@ -1,6 +1,7 @@
 //! The operator's settings of a host: `/etc/roadstead/agent.toml`. Absent means all defaults.
 
 mod backup;
+mod migrations;
 mod secrets;
 mod traffic;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 pub(crate) use backup::BackupSettings;
+pub(crate) use migrations::MigrationSettings;
 pub(crate) use traffic::{CommandSettings, HaProxySettings, NginxSettings, TrafficSettings};
 
 /// What is done more often than this would be noticed by users of the host; what is done less often, by nobody.
@@ -34,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) traffic: BTreeMap<AppName, TrafficSettings>,
     /// How backups of the databases of apps are made and kept here.
     pub(crate) backups: BTreeMap<AppName, BackupSettings>,
+    /// Credentials of their own for the migrations of apps.
+    pub(crate) migrations: BTreeMap<AppName, MigrationSettings>,
     /// Where this host has secrets from.
     pub(crate) secrets: BTreeMap<ProviderName, ProviderSettings>,
 }
@@ -87,6 +91,7 @@ struct Fragment {
     apps: BTreeMap<AppName, AppSettings>,
     traffic: BTreeMap<AppName, Spanned<traffic::Section>>,
     backup: BTreeMap<AppName, backup::Section>,
+    migrations: BTreeMap<AppName, migrations::Section>,
     secrets: BTreeMap<ProviderName, Spanned<secrets::Section>>,
 }
 
@@ -116,7 +121,7 @@ impl Settings {
 }
 
 /// Reads the text of the file; a mistake is told as `LINE:COLUMN: what`.
-fn parse(text: &str) -> Result<Settings, String> {
+pub(crate) fn parse(text: &str) -> Result<Settings, String> {
     let fragment: Fragment =
         toml::from_str(text).map_err(|error| mistake::located(text, error.span().map_or(0, |span| span.start), error.message()))?;
     let mut traffic = BTreeMap::new();
@@ -136,12 +141,17 @@ fn parse(text: &str) -> Result<Settings, String> {
         let settings = section.into_inner().check(at).map_err(|(at, message)| mistake::located(text, at, &message))?;
         secrets.insert(name, settings);
     }
+    let mut migrations = BTreeMap::new();
+    for (app, section) in fragment.migrations {
+        let settings = section.check(&app, &secrets).map_err(|(at, message)| mistake::located(text, at, &message))?;
+        migrations.insert(app, settings);
+    }
     let drift_every = fragment.drift_every.map(|every| {
         let at = every.span().start;
         rhythm(every.as_ref()).map_err(|message| mistake::located(text, at, &message))
     });
     let (controller, drift_every, apps) = (fragment.controller, drift_every.transpose()?, fragment.apps);
-    Ok(Settings { controller, drift_every, apps, traffic, backups, secrets })
+    Ok(Settings { controller, drift_every, apps, traffic, backups, migrations, secrets })
 }
 
 /// How often something is done: a span such as `5m`, or `off`.
@@ -229,12 +239,17 @@ mod tests {
             ("apps.APP.", "[apps.erp]\nzzzzzz = 1"),
             ("traffic.APP.", "[traffic.erp]\nprovider = \"nginx\"\nzzzzzz = 1"),
             ("backup.APP.", "[backup.erp]\nzzzzzz = 1"),
+            ("migrations.APP.", "[migrations.erp]\nenv = {}\nzzzzzz = 1"),
             ("secrets.NAME.", "[secrets.vault]\nkind = \"vault\"\nzzzzzz = 1"),
         ];
         for (table, unknown) in tables {
             let error = parse(unknown).err().unwrap();
-            for key in
-                error.split_once("known are ").unwrap().1.split(", ").filter(|key| !["apps", "traffic", "backup", "secrets"].contains(key))
+            for key in error
+                .split_once("known are ")
+                .unwrap()
+                .1
+                .split(", ")
+                .filter(|key| !["apps", "traffic", "backup", "migrations", "secrets"].contains(key))
             {
                 assert!(section.contains(&format!("| `{table}{key}` |")), "docs/configuration.md does not tell of {table}{key}");
             }

@@ -11,6 +11,7 @@ mod commands;
 mod compatible;
 pub(crate) mod configure;
 mod confirm;
+mod credentials;
 mod cutover;
 mod endings;
 mod environment;
@@ -55,6 +56,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::credentials::Credentials;
 use crate::fetch::ReleaseSource;
 use crate::host::Host;
 use crate::layout::Layout;
@@ -82,6 +84,8 @@ pub(crate) struct StepContext {
     pub(crate) settings: Arc<Settings>,
     /// Where this host has secrets from.
     pub(crate) providers: Arc<Providers>,
+    /// Who hands out credentials for migrations.
+    pub(crate) credentials: Arc<Credentials>,
     /// Where progress is told.
     pub(crate) progress: ProgressSink,
     /// What the agent remembers of apps.

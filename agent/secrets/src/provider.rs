@@ -17,6 +17,8 @@ pub struct Asker<'a> {
     pub app: &'a AppName,
     /// The tree of its release, whose files were verified: where encrypted files that travel with it are.
     pub tree: Option<&'a Path>,
+    /// The host's operator names the reference, in the host's own settings. `allow` is about what others name, and is not asked then.
+    pub by_operator: bool,
 }
 
 /// Something of a provider: a reference without the provider's name.

@@ -1,6 +1,6 @@
 //! All sources of secrets of a host, and the one way to them.
 
-use roadstead_model::{AppName, ProviderName, SecretRef};
+use roadstead_model::{AppName, ProviderName, SecretPath, SecretRef};
 use roadstead_pki::ClientFiles;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::credential::{CredentialSettings, Credentials};
 use crate::fault::{Asked, Fault, SecretError};
 use crate::provider::{Asker, Place, Provider};
 use crate::secret::{Document, Lease, Secret};
-use crate::vault::{Vault, VaultSettings};
+use crate::vault::{Engine, Vault, VaultSettings};
 
 /// References that are resolved together.
 pub const REFERENCES_MAX: usize = 256;
@@ -41,6 +41,30 @@ pub enum KindSettings {
     Age(AgeSettings),
     /// A command of the operator's.
     Command(CommandSettings),
+}
+
+impl ProviderSettings {
+    /// Whether an app may have anything of it.
+    #[must_use]
+    pub fn serves(&self, app: &AppName) -> bool {
+        self.apps.is_empty() || self.apps.contains(app)
+    }
+
+    /// Whether an app may have what is at a path, whoever names it.
+    #[must_use]
+    pub fn allows(&self, app: &AppName, path: &SecretPath) -> bool {
+        self.serves(app) && is_allowed(&self.allow, app, path)
+    }
+
+    /// Whether what is at a path is issued for a time.
+    #[must_use]
+    pub fn issues(&self, path: &SecretPath) -> bool {
+        matches!(&self.kind, KindSettings::Vault(vault) if vault.mounted(path).is_some_and(|(_, engine, _)| engine == Engine::Database))
+    }
+}
+
+fn is_allowed(allow: &[Pattern], app: &AppName, path: &SecretPath) -> bool {
+    allow.iter().any(|pattern| pattern.fits(app, path))
 }
 
 #[derive(Debug)]
@@ -160,7 +184,7 @@ impl Providers {
     fn entry(&self, asker: Asker<'_>, reference: &SecretRef) -> Result<&Entry, Fault> {
         let entry = self.known(&reference.provider)?;
         let app_may = entry.apps.is_empty() || entry.apps.contains(asker.app);
-        if app_may && entry.allow.iter().any(|pattern| pattern.fits(asker.app, &reference.path)) {
+        if app_may && (asker.by_operator || is_allowed(&entry.allow, asker.app, &reference.path)) {
             return Ok(entry);
         }
         Err(Fault::NotAllowed { app: asker.app.clone(), provider: reference.provider.clone() })

@@ -46,7 +46,7 @@ fn soon() -> Instant {
 
 async fn resolve(providers: &Providers, of: &str, reference: &str) -> Result<Secret, SecretError> {
     let app = app(of);
-    providers.resolve(Asker { app: &app, tree: None }, &SecretRef::parse(reference).unwrap(), soon()).await
+    providers.resolve(Asker { app: &app, tree: None, by_operator: false }, &SecretRef::parse(reference).unwrap(), soon()).await
 }
 
 fn text(secret: &Secret) -> &str {
@@ -94,7 +94,7 @@ async fn what_is_issued_together_belongs_together_and_ends_when_it_is_of_no_use(
     let issuer = Arc::new(Issuer::default());
     let providers = Providers::default().with(named("db"), Arc::<Issuer>::clone(&issuer), patterns(&["{app}", "{app}/*"]));
     let erp = app("erp");
-    let asker = Asker { app: &erp, tree: None };
+    let asker = Asker { app: &erp, tree: None, by_operator: false };
     let references = |texts: &[&str]| texts.iter().map(|text| SecretRef::parse(text).unwrap()).collect::<Vec<_>>();
     let all = providers.resolve_all(asker, &references(&["db:erp#password", "db:erp/b#user", "db:erp#user"]), soon()).await.unwrap();
     assert_eq!(all.iter().map(text).collect::<Vec<_>>(), ["password-0", "user-1", "user-0"]);
@@ -119,10 +119,16 @@ async fn an_app_gets_nothing_of_another_and_nothing_that_nobody_allowed() {
         assert!(matches!(error.fault, Fault::NotAllowed { .. }), "{reference}: {}", told(&error));
     }
     assert!(matches!(resolve(&providers, "erp", "other:erp#user").await.unwrap_err().fault, Fault::NoProvider(_)));
+    // What the host's operator names is the operator's to name; a section that is closed to an app stays closed.
+    let (erp, secret) = (app("erp"), SecretRef::parse("db:migrators/erp#user").unwrap());
+    let by_operator = Asker { app: &erp, tree: None, by_operator: true };
+    assert_eq!(text(&providers.resolve(by_operator, &secret, soon()).await.unwrap()), "user-2");
     let command = KindSettings::Command(printing("echo x", Format::Text));
     let only_shop = ProviderSettings { kind: command, apps: [app("shop")].into(), allow: patterns(&["*"]) };
     let providers = of(named("cmd"), only_shop);
     assert!(matches!(resolve(&providers, "erp", "cmd:x").await.unwrap_err().fault, Fault::NotAllowed { .. }));
+    let refused = providers.resolve(by_operator, &SecretRef::parse("cmd:x").unwrap(), soon()).await.unwrap_err();
+    assert!(matches!(refused.fault, Fault::NotAllowed { .. }));
     assert_eq!(text(&resolve(&providers, "shop", "cmd:x").await.unwrap()), "x");
 }
 
@@ -279,7 +285,7 @@ async fn servers_that_fail_are_asked_again_until_time_is_up() {
     let within = async |providers: Providers, millis| {
         let until = Instant::now() + Duration::from_millis(millis);
         let reference = SecretRef::parse("vault:secret/erp#key").unwrap();
-        let error = providers.resolve(Asker { app: &erp, tree: None }, &reference, until).await.unwrap_err();
+        let error = providers.resolve(Asker { app: &erp, tree: None, by_operator: false }, &reference, until).await.unwrap_err();
         assert!(matches!(error.fault, Fault::Deadline { .. }), "{}", told(&error));
         told(&error)
     };
@@ -321,7 +327,7 @@ async fn answers_that_are_none_show_nothing_of_themselves() {
         let providers = vault(&[&server.url], Login::Token(token_file(folder.path(), CANARY)));
         let reference = SecretRef::parse("vault:secret/erp#key").unwrap();
         let until = Instant::now() + Duration::from_millis(700);
-        let error = providers.resolve(Asker { app: &erp, tree: None }, &reference, until).await.expect_err(&head);
+        let error = providers.resolve(Asker { app: &erp, tree: None, by_operator: false }, &reference, until).await.expect_err(&head);
         assert!(!told(&error).is_empty());
         assert!(!format!("{providers:?}").contains(CANARY));
     }

@@ -70,9 +70,7 @@ impl Vault {
 
     /// The mount that a path begins with, its engine, and the rest of the path.
     fn mounted<'a>(&self, path: &'a SecretPath) -> Result<(&str, Engine, &'a str), Fault> {
-        let below = |mount: &str| path.as_str().strip_prefix(mount)?.strip_prefix('/');
-        let found = self.settings.mounts.iter().filter_map(|(mount, engine)| Some((mount.as_str(), *engine, below(mount.as_str())?)));
-        found.max_by_key(|(mount, ..)| mount.len()).ok_or_else(|| Fault::UnknownMount(self.name.clone()))
+        self.settings.mounted(path).ok_or_else(|| Fault::UnknownMount(self.name.clone()))
     }
 
     fn lease(&self, issued: &Issued, session: &Session) -> Option<Lease> {

@@ -36,7 +36,7 @@ fn providers(name: &str, kind: KindSettings) -> Providers {
 async fn resolve(providers: &Providers, tree: Option<&Path>, reference: &str) -> Result<Secret, SecretError> {
     let app = AppName::parse("erp").unwrap();
     let until = Instant::now() + Duration::from_secs(30);
-    let resolved = providers.resolve(Asker { app: &app, tree }, &SecretRef::parse(reference).unwrap(), until).await;
+    let resolved = providers.resolve(Asker { app: &app, tree, by_operator: false }, &SecretRef::parse(reference).unwrap(), until).await;
     if let Err(error) = &resolved {
         assert!(!format!("{error} {error:?} {}", error.fault).contains(CANARY), "{error:?}");
     }

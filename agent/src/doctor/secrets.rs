@@ -1,6 +1,6 @@
 //! `[secrets.NAME]`, looked at: whether the provider answers, whether the host's login works. No secret is read.
 
-use roadstead_model::{Finding, ProviderName, Verdict};
+use roadstead_model::{AppName, Finding, ProviderName, SecretRef, VariableName, Verdict};
 use roadstead_secrets::{KindSettings, Login, ProviderSettings, Providers};
 use roadstead_worker::failure::chain;
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::program::program_of_root;
 use crate::identity;
 use crate::layout::Layout;
+use crate::settings::MigrationSettings;
 
 const CHECK: &str = "secrets";
 /// How long a provider may take; a host has several servers to ask.
@@ -24,6 +25,26 @@ pub(super) async fn secrets(layout: &Layout, settings: &BTreeMap<ProviderName, P
         findings.push(look(name, settings, &providers).await);
     }
     findings
+}
+
+/// What root says of the credentials of an app's migrations. Nothing is asked for: that would issue some.
+pub(super) fn migrations(app: &AppName, own: &MigrationSettings, providers: &BTreeMap<ProviderName, ProviderSettings>) -> Finding {
+    let names: Vec<&str> = own.variables.keys().map(VariableName::as_str).collect();
+    let says = format!("{app}: {} for the steps that change its database", names.join(", "));
+    let references = own.variables.values().flat_map(|template| template.references());
+    let given_anyway = |reference: &&SecretRef| {
+        let provider = providers.get(&reference.provider);
+        // What is issued for a time is given to no release.
+        provider.is_some_and(|provider| provider.allows(app, &reference.path) && !provider.issues(&reference.path))
+    };
+    match references.into_iter().find(given_anyway) {
+        None => Finding::ok("migrations", says),
+        Some(reference) => {
+            let says = format!("{says}; but `allow` of [secrets.{}] lets the app's own configuration have {reference}", reference.provider);
+            let hint = "keep it where `allow` does not reach: what is named under [migrations.APP] needs no `allow`";
+            Finding::warning("migrations", says, hint)
+        }
+    }
 }
 
 async fn look(name: &ProviderName, settings: &ProviderSettings, providers: &Providers) -> Finding {
@@ -60,6 +81,23 @@ mod tests {
     use roadstead_secrets::{AgeSettings, CredentialSettings, Engine, Format, HostFile, SecretPath, VaultSettings};
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_password_that_the_app_may_have_anyway_is_told() {
+        let of = |secret: &str| {
+            let text = format!(
+                "[secrets.keys]\nkind = \"credential\"\n[secrets.vault]\nkind = \"vault\"\naddresses = [\"https://vault\"]\nlogin = \"token\"\n\
+                 token-file = \"/x/token\"\nmounts = {{ database = \"database\" }}\nallow = [\"*\"]\n[migrations.erp]\nenv = {{ DB_PASSWORD = \"{secret}\" }}\n"
+            );
+            let settings = crate::settings::parse(&text).unwrap();
+            let app = AppName::parse("erp").unwrap();
+            migrations(&app, &settings.migrations[&app], &settings.secrets)
+        };
+        assert_eq!(of("keys:migrator.erp").verdict, Verdict::Ok);
+        assert_eq!(of("vault:database/erp-migrator#password").verdict, Verdict::Ok);
+        let warned = of("keys:erp.migrator");
+        assert!(warned.verdict == Verdict::Warning && warned.says.contains("keys:erp.migrator"), "{warned:?}");
+    }
 
     #[tokio::test]
     async fn each_provider_is_told_and_nothing_secret() {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::StepContext;
 use super::commands::{self, PROGRESS, Task, expect_success};
+use super::credentials;
 use super::release::{Release, below};
 use super::util::{disk, io_failure};
 use crate::backup::compare::{CheckOutcome, Refusal, TakeOutcome, Taken, compare};
@@ -157,10 +158,12 @@ impl Work<'_> {
             within: release.manifest.spec.steps.migrate_timeout,
             writable: Vec::new(),
             binds: vec![Bind { from: self.shelf.take(), to: TAKE_AT.into(), writable: true }],
+            environment_files: credentials::files(context, STEP),
             anew: true,
         };
         let mut progress = Progress::new(context);
-        let finished = commands::run(context, release, &words, &task, |line| progress.read(line)).await?;
+        let run = commands::run(context, release, &words, &task, |line| progress.read(line));
+        let finished = credentials::during(context, release, STEP, run).await?;
         expect_success(&finished, "taking the backup")?;
         let shelf = self.shelf.clone();
         disk(move || shelf.read(&shelf.taken())).await

@@ -46,6 +46,7 @@ async fn collect(context: &StepContext, release: &Release) -> Result<(), Failure
         within: release.manifest.spec.steps.command_timeout,
         writable: vec![folder],
         binds: Vec::new(),
+        environment_files: Vec::new(),
         anew: false,
     };
     let finished = commands::run(context, release, &words, &task, |_| {}).await?;

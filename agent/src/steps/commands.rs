@@ -25,6 +25,8 @@ pub(crate) struct Task {
     pub(crate) writable: Vec<PathBuf>,
     /// What it sees elsewhere than where it lies.
     pub(crate) binds: Vec<Bind>,
+    /// Read last, so that they win over the release's own.
+    pub(crate) environment_files: Vec<PathBuf>,
     /// It is begun anew; otherwise one that an earlier agent began is followed to its end.
     pub(crate) anew: bool,
 }
@@ -52,7 +54,7 @@ pub(crate) async fn run(
         user: Some(account.name),
         working_directory: below(&release.root(layout), &release.manifest.spec.steps.working_directory),
         environment: vec![format!("ROADSTEAD_STEP={}", task.step)],
-        environment_files: release.environment_files(layout),
+        environment_files: [release.environment_files(layout), task.environment_files.clone()].concat(),
         writable,
         hidden: vec![layout.agent_state(), layout.configuration()],
         within: task.within.to_duration(),

@@ -30,8 +30,15 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let hooks = &release.manifest.spec.hooks.after_cutover;
     for (index, hook) in hooks.iter().enumerate() {
         let within = release.manifest.spec.steps.command_timeout;
-        let task =
-            Task { step: StepName::Health, name: format!("hook{index}"), within, writable: Vec::new(), binds: Vec::new(), anew: false };
+        let task = Task {
+            step: StepName::Health,
+            name: format!("hook{index}"),
+            within,
+            writable: Vec::new(),
+            binds: Vec::new(),
+            environment_files: Vec::new(),
+            anew: false,
+        };
         commands::hook(context, &release, hook, &task).await?;
     }
     web_stayed(&stage, &release).await?;

@@ -9,6 +9,7 @@ use roadstead_model::{Failure, FailureKind, OrderKind, StepName};
 use super::StepContext;
 use super::commands::{self, Task, expect_success};
 use super::compatible;
+use super::credentials;
 use super::release::{Release, below};
 use told::{Shown, Told};
 
@@ -35,10 +36,14 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     }
     compatible::look_before(context).await?;
     let release = context.release(release)?;
+    credentials::during(context, &release, StepName::Migrate, with_hooks(context, &release)).await
+}
+
+async fn with_hooks(context: &StepContext, release: &Release) -> Result<String, Failure> {
     let spec = &release.manifest.spec;
-    hooks(context, &release, "before-migrate", &spec.hooks.before_migrate).await?;
-    let note = migrate(context, &release).await?;
-    hooks(context, &release, "after-migrate", &spec.hooks.after_migrate).await?;
+    hooks(context, release, "before-migrate", &spec.hooks.before_migrate).await?;
+    let note = migrate(context, release).await?;
+    hooks(context, release, "after-migrate", &spec.hooks.after_migrate).await?;
     Ok(match spec.hooks.before_migrate.len() + spec.hooks.after_migrate.len() {
         0 => note,
         hooks => format!("{note}, {hooks} hooks ran"),
@@ -47,18 +52,19 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
 
 async fn hooks(context: &StepContext, release: &Release, name: &str, hooks: &[Vec<String>]) -> Result<(), Failure> {
     for (index, hook) in hooks.iter().enumerate() {
-        commands::hook(context, release, hook, &task(release, format!("{name}{index}"))).await?;
+        commands::hook(context, release, hook, &task(context, release, format!("{name}{index}"))).await?;
     }
     Ok(())
 }
 
-fn task(release: &Release, name: String) -> Task {
+fn task(context: &StepContext, release: &Release, name: String) -> Task {
     Task {
         step: StepName::Migrate,
         name,
         within: release.manifest.spec.steps.migrate_timeout,
         writable: Vec::new(),
         binds: Vec::new(),
+        environment_files: credentials::files(context, StepName::Migrate),
         anew: false,
     }
 }
@@ -69,7 +75,7 @@ async fn migrate(context: &StepContext, release: &Release) -> Result<String, Fai
     };
     let words = words(context, release, django);
     let mut told = Told::default();
-    let task = task(release, "migrate".to_owned());
+    let task = task(context, release, "migrate".to_owned());
     let finished = commands::run(context, release, &words, &task, |line| match told.read(line) {
         Shown::Waits(what) => context.progress.say(&context.secrets.hide(what)),
         Shown::Applied(count) => context.progress.report(count, 0),

@@ -49,7 +49,7 @@ pub(crate) async fn find(
         return Ok(last.clone());
     }
     let tree = release.tree(layout);
-    let asker = Asker { app: release.app(), tree: Some(&tree) };
+    let asker = Asker { app: release.app(), tree: Some(&tree), by_operator: false };
     let references: Vec<SecretRef> = places.values().cloned().collect();
     let within = WITHIN + FOR_EACH * u32::try_from(references.len()).unwrap_or(u32::MAX);
     let secrets = tokio::select! {

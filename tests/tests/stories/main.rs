@@ -32,6 +32,7 @@ mod install_page;
 mod kill_matrix;
 mod lost_writes;
 mod manual_rollback;
+mod migration_credentials;
 mod migration_runner;
 mod migration_that_fails;
 mod own_units;

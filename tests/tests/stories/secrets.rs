@@ -53,13 +53,13 @@ fn sum(value: &str) -> String {
 }
 
 /// OpenBao with TLS on a host of its own.
-struct Bao {
+pub(crate) struct Bao {
     host: Host,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Bao {
-    fn start(host: Host) -> Self {
+    pub(crate) fn start(host: Host) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/lab/openbao");
         let program = Command::new(script).output().unwrap();
         assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
@@ -82,7 +82,7 @@ impl Bao {
         self.host.try_sh(&format!("{environment} bao {words}")).unwrap()
     }
 
-    fn bao(&self, words: &str) -> String {
+    pub(crate) fn bao(&self, words: &str) -> String {
         self.try_bao(words).checked("vault", words).unwrap()
     }
 
@@ -93,15 +93,15 @@ impl Bao {
         self.host.sh("rm /root/bao/value").unwrap();
     }
 
-    /// A role that reads what is the app's, shown on the host by files of root's.
-    fn admits(&self, host: &Host) {
-        self.host.write("/root/bao/tiny.hcl", "path \"secret/data/tiny/*\" { capabilities = [\"read\"] }\n").unwrap();
-        self.bao("policy write tiny /root/bao/tiny.hcl");
+    /// A role that may do what the policy says, shown on the host by files of root's.
+    pub(crate) fn admits(&self, host: &Host, policy: &str) {
+        self.host.write("/root/bao/app.hcl", policy).unwrap();
+        self.bao("policy write app /root/bao/app.hcl");
         self.bao("auth enable approle");
-        self.bao("write auth/approle/role/tiny token_policies=tiny token_ttl=20m");
+        self.bao("write auth/approle/role/app token_policies=app token_ttl=20m");
         let (role, secret) = (
-            self.bao("read -field=role_id auth/approle/role/tiny/role-id"),
-            self.bao("write -f -field=secret_id auth/approle/role/tiny/secret-id"),
+            self.bao("read -field=role_id auth/approle/role/app/role-id"),
+            self.bao("write -f -field=secret_id auth/approle/role/app/secret-id"),
         );
         host.sh(&format!("install -d -m 700 /etc/roadstead/vault && echo {} {} >>/etc/hosts", self.host.ip(), self.host.name())).unwrap();
         for (name, content) in
@@ -137,7 +137,7 @@ impl Story {
         let planted: Vec<String> = NAMES.iter().map(|name| planted(name)).collect();
         let host = fleet.host();
         bao.put(&planted[0]);
-        bao.admits(host);
+        bao.admits(host, "path \"secret/data/tiny/*\" { capabilities = [\"read\"] }\n");
         host.sh("install -d -m 700 /etc/roadstead/age /etc/credstore && age-keygen -o /etc/roadstead/age/host.key 2>/dev/null").unwrap();
         host.write("/etc/credstore/tiny.key", &planted[1]).unwrap();
         host.sh("chmod 600 /etc/credstore/tiny.key").unwrap();

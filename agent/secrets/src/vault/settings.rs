@@ -24,6 +24,15 @@ pub struct VaultSettings {
     pub login_mount: SecretPath,
 }
 
+impl VaultSettings {
+    /// What is mounted where a path leads, and the rest of the path.
+    pub(crate) fn mounted<'a>(&self, path: &'a SecretPath) -> Option<(&str, Engine, &'a str)> {
+        let below = |mount: &str| path.as_str().strip_prefix(mount)?.strip_prefix('/');
+        let found = self.mounts.iter().filter_map(|(mount, engine)| Some((mount.as_str(), *engine, below(mount.as_str())?)));
+        found.max_by_key(|(mount, ..)| mount.len())
+    }
+}
+
 /// A secrets engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {

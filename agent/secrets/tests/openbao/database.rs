@@ -93,7 +93,7 @@ async fn a_user_of_a_database_is_issued_renewed_and_ended() {
 
     let app = AppName::parse("erp").unwrap();
     let references = ["username", "password"].map(|key| SecretRef::parse(&format!("vault:database/erp-migrate#{key}")).unwrap());
-    let secrets = providers.resolve_all(Asker { app: &app, tree: None }, &references, within(30)).await;
+    let secrets = providers.resolve_all(Asker { app: &app, tree: None, by_operator: false }, &references, within(30)).await;
     let secrets = secrets.unwrap_or_else(|error| panic!("{error}: {}", error.fault));
     let [user, password] = &secrets[..] else { panic!("two were asked for") };
     let lets_in = || postgres.lets_in(user.value.reveal_text().unwrap(), password.value.reveal_text().unwrap());

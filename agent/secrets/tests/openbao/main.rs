@@ -21,7 +21,8 @@ fn within(seconds: u64) -> Instant {
 
 async fn resolve(providers: &Providers, reference: &str) -> Result<Secret, SecretError> {
     let app = AppName::parse("erp").unwrap();
-    let resolved = providers.resolve(Asker { app: &app, tree: None }, &SecretRef::parse(reference).unwrap(), within(30)).await;
+    let resolved =
+        providers.resolve(Asker { app: &app, tree: None, by_operator: false }, &SecretRef::parse(reference).unwrap(), within(30)).await;
     let told = format!("{resolved:?} {providers:?}");
     assert!(!told.contains("canary") && !told.contains("s.") && !told.contains("root-token"), "{told}");
     resolved
@@ -79,7 +80,7 @@ async fn versions_are_read_and_what_is_gone_is_told_apart() {
     let newest = |text: &str| {
         let reference = SecretRef::parse(text).unwrap();
         let (providers, app) = (&providers, &app);
-        async move { providers.newest(Asker { app, tree: None }, &reference, within(30)).await }
+        async move { providers.newest(Asker { app, tree: None, by_operator: false }, &reference, within(30)).await }
     };
     assert_eq!(newest("vault:secret/erp/db#password").await.unwrap(), 4);
     assert!(matches!(newest("vault:secret/erp/none#password").await.unwrap_err().fault, Fault::Missing { .. }));
@@ -162,7 +163,7 @@ async fn a_sealed_server_is_told_and_waited_for() {
     assert_eq!(value(&providers, "vault:secret/erp/db#password").await, VALUE);
     server.bao(&["operator", "seal"]);
     let app = AppName::parse("erp").unwrap();
-    let asker = Asker { app: &app, tree: None };
+    let asker = Asker { app: &app, tree: None, by_operator: false };
     let reference = SecretRef::parse("vault:secret/erp/db#password").unwrap();
     let error = providers.resolve(asker, &reference, Instant::now() + Duration::from_secs(1)).await.unwrap_err();
     assert!(matches!(&error.fault, Fault::Deadline { last: Some(last) } if matches!(**last, Fault::Sealed { .. })), "{}", error.fault);

@@ -233,7 +233,7 @@ class Session:
         except DatabaseError as error:
             stop(
                 f"the session of an older run, pid {pid}, cannot be terminated: {first_line(error)}",
-                f"end it as an administrator: SELECT pg_terminate_backend({pid}); then deploy again",
+                f"end it as an administrator: SELECT pg_terminate_backend({pid}); then deploy again. A member of pg_signal_backend may end it",
             )
 
     def refuse_shared_sessions(self):
