@@ -284,7 +284,10 @@ impl<'a> Work<'a> {
             binds.push(Bind { from: self.shelf.unfinished(), to: at("backup"), writable: false });
         }
         // Named as the units of backups are: whoever ends those ends these.
-        let task = Task { step: self.step, name: "backup".to_owned(), within: order.deadline, writable: Vec::new(), binds, anew: true };
+        // In the name of the app itself: what a restore makes has to belong to somebody who is there afterwards, and who was issued is not.
+        let environment_files = Vec::new();
+        let (name, within) = ("backup".to_owned(), order.deadline);
+        let task = Task { step: self.step, name, within, writable: Vec::new(), environment_files, binds, anew: true };
         let mut progress = Progress::new(context);
         let finished = commands::run(context, &self.release, &words, &task, |line| progress.read(line)).await?;
         expect_success(&finished, &format!("the script of the step {}", self.step))?;
