@@ -157,8 +157,10 @@ impl Turn {
         } else {
             "credentials for migrations are in force"
         };
+        let are_kept = self.record.leases.iter().all(|lease| lease.renewable);
         match self.record.leases.iter().map(|lease| lease.duration).min() {
-            Some(least) => format!("{from}, issued for {}, renewed as long as this lasts", clock::whole_millis(least)),
+            Some(least) if are_kept => format!("{from}, issued for {}, renewed as long as this lasts", clock::whole_millis(least)),
+            Some(least) => format!("{from}, issued for {}, and cannot be renewed", clock::whole_millis(least)),
             None => from.to_owned(),
         }
     }
@@ -168,8 +170,11 @@ impl Turn {
         let (layout, app) = (self.layout.clone(), self.app.clone());
         let (left, are_there) = disk(move || Ok((Record::read(&layout, &app), files::are_there(&layout, &app)))).await?;
         let is_same = |left: &Record| left.order == self.record.order && left.step == self.record.step && !left.leases.is_empty();
+        let holds = |left: &Record| left.until > clock::now();
         // Of a backup, what an agent before this one left is ended before it is begun anew.
-        let Some(left) = left.filter(|left| are_there && left.step == StepName::Migrate && is_same(left)) else { return Ok(false) };
+        let Some(left) = left.filter(|left| are_there && left.step == StepName::Migrate && is_same(left) && holds(left)) else {
+            return Ok(false);
+        };
         self.record = left;
         self.due = Due::at_once(&self.record.leases);
         if !self.renew_all().await {

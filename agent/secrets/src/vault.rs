@@ -53,16 +53,20 @@ impl Vault {
     }
 
     /// Asks as the host that is logged in. A token may have ended, or have been revoked, since: one refusal of an older one is answered by
-    /// a new login.
+    /// a new login. When that is refused, too, it is the path and not the login, and the older one stays: what was issued lives as long as
+    /// the login by which it was.
     async fn ask(&self, ask: Ask<'_>, until: Instant) -> Result<(Value, Arc<Session>), Fault> {
         let began = Instant::now();
         let session = self.sessions.open(&self.cluster, until).await?;
         match self.cluster.ask(ask.with_token(&session.token), &session.tls, until).await {
             Err(Fault::Denied { .. }) if session.began < began => {
-                self.sessions.close(&session).await;
-                let session = self.sessions.open(&self.cluster, until).await?;
-                let body = self.cluster.ask(ask.with_token(&session.token), &session.tls, until).await?;
-                Ok((body, session))
+                let fresh = self.sessions.anew(&session, &self.cluster, until).await?;
+                let answered = self.cluster.ask(ask.with_token(&fresh.token), &fresh.tls, until).await;
+                match &answered {
+                    Err(Fault::Denied { .. }) => self.sessions.drop_unneeded(&fresh, &self.cluster, until).await,
+                    _ => self.sessions.replace(&session, &fresh).await,
+                }
+                Ok((answered?, fresh))
             }
             answered => answered.map(|body| (body, session)),
         }
@@ -74,7 +78,7 @@ impl Vault {
     }
 
     fn lease(&self, issued: &Issued, session: &Session) -> Option<Lease> {
-        let duration = Duration::from_secs(issued.lease_duration);
+        let duration = Duration::from_secs(issued.lease_duration).min(session::LONGEST);
         let renew_in = session.due_in(Instant::now()).map_or(duration / 2, |due| due.min(duration / 2)).max(RENEWAL_SOONEST);
         let id = issued.lease_id.clone();
         (!id.is_empty()).then(|| Lease::new(self.name.clone(), id, duration, issued.renewable, renew_in))

@@ -31,6 +31,7 @@ class Place:
         self.connection, self.looked = connection, False
         if connection.vendor != "postgresql":
             raise Refused(f"restores of {connection.vendor} are not built in", "docs/recovery.md says how to restore one by hand")
+        without_pool(connection)
         connection.ensure_connection()
         self.raw, self.ask = connection.connection, asking(connection.cursor())
         first = lambda sql: self.ask(sql)[0]
@@ -81,6 +82,14 @@ class Place:
     def label(self):
         host = self.raw.info.host if "/" not in (self.raw.info.host or "/") else "a socket"
         return f"PostgreSQL {self.version}, database {self.base} on {host}:{self.raw.info.port}"
+
+
+def without_pool(connection):
+    """A pool is one for all that is called the same, whatever database that is, and comes back by itself to one that is renamed."""
+    if connection.settings_dict.get("OPTIONS", {}).get("pool"):
+        connection.close()
+        connection.close_pool()
+        del connection.settings_dict["OPTIONS"]["pool"]
 
 
 def first_line(error):
@@ -138,7 +147,7 @@ def discard(place, ask=None):
     """What an attempt before this one left behind goes, of whatever restore of this database it was."""
     ask = ask or place.beside()
     ours = ask("SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.shobj_description(oid, 'pg_database') LIKE 'roadstead: % restores %'")
-    of_this = (name for name in ours if "_restoring_" in name and place.base.startswith(name.partition("_restoring_")[0]))
+    of_this = (name for name in ours if name == of(place.base, "_restoring_" + name.rpartition("_restoring_")[2]))
     for name in of_this:
         if place.major < 13:
             ask(f"SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = {literal(name)}")
@@ -269,6 +278,7 @@ def exchange(place):
         if place.fresh not in place.marked(ask, place.mark):
             raise Refused("what was restored is not there any more", "ask for the restore again; the database is as it was")
         told, kept = lost(place, place.base, place.fresh), of(place.base, f"_before_restore_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}")
+        label = place.label()
         place.close()
         for last in [False] * (TRIES - 1) + [True]:
             alone(place, ask)
@@ -288,9 +298,9 @@ def exchange(place):
             except Error as error:
                 raise Refused(f"the databases cannot be renamed: {first_line(error)}", "the database is as it was")
     else:
-        kept = done[0]
+        kept, label = done[0], place.label()
         told = lost(place, kept, place.base)
-    write("exchanged", kept=kept, database=place.label(), **told)
+    write("exchanged", kept=kept, database=label, **told)
 
 
 def again(place):

@@ -1,6 +1,8 @@
 //! What operators ask for: start, roll back, steer.
 
-use roadstead_model::{AppName, BackupName, Clash, ConfigurationId, DigestStart, EnvironmentName, HostName, Key, ReleaseId, RolloutId};
+use roadstead_model::{
+    AppName, BackupName, Clash, ConfigurationId, DigestStart, EnvironmentName, HostName, Key, ReleaseId, ReleaseRef, RolloutId,
+};
 use roadstead_rollout::{Closed, Contact, Event, InvalidPlan, Outcome, Phase, Plan, PlannedRestore, Rejected, RolloutKind, State, Steer};
 
 use super::foresee::{Drawn, OtherPlan};
@@ -295,24 +297,22 @@ impl Loop {
     /// Whoever asks again for what waits to be decided goes on with that.
     async fn restore(&mut self, request: RestoreRequest) -> Result<RolloutId, Refused> {
         let RestoreRequest { environment, app, backup, host, release, only_survey, reason, by } = request;
-        if let Some(busy) = self.unfinished(&environment, &app) {
-            let same = self.running.get(&busy).is_some_and(|running| is_same_restore(running.state(), &backup, only_survey, &by));
-            return if same { Ok(busy) } else { Err(Refused::Busy(busy, app, environment)) };
-        }
         let known = self.known(&environment, &app).await?;
         if known.spec.strategy.sets.is_some() {
             return Err(Refused::TwoSets(environment));
         }
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
-        let release = match self.served_before(&known, &release).await {
-            // Who names another one says what belongs to that schema.
-            Err(Refused::NeverServed(..)) => self.asked_for(&known, &release, found).await?,
-            served => served?,
-        };
+        // The release of then, with the configuration of now: what it was told then may name another database.
+        let release = self.asked_for(&known, &release, found).await?;
         let hosts = self.candidates(&known.spec).await?;
         let is_meant = |record: &&crate::HostRecord| record.id.as_str() == host || record.name.as_str() == host;
-        let host = hosts.iter().find(is_meant).map(|record| record.id.clone()).ok_or(Refused::NoHost(host, environment))?;
-        let restore = Some(PlannedRestore { backup, host, only_survey });
+        let host = hosts.iter().find(is_meant).map(|record| record.id.clone()).ok_or_else(|| Refused::NoHost(host, environment.clone()))?;
+        let restore = PlannedRestore { backup, host, only_survey };
+        if let Some(busy) = self.unfinished(&environment, &app) {
+            let same = self.running.get(&busy).is_some_and(|running| is_same_restore(running.state(), &restore, &release.reference(), &by));
+            return if same { Ok(busy) } else { Err(Refused::Busy(busy, app, environment)) };
+        }
+        let restore = Some(restore);
         let wanted =
             Wanted { kind: RolloutKind::Restore, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new(), restore };
         self.begin(&known, &release, wanted).await
@@ -372,7 +372,7 @@ impl Loop {
             return Err(behind);
         }
         // Whoever goes back goes back to what ran.
-        if let Some(lacking) = self.lacking(&plan, release).filter(|_| wanted.kind == RolloutKind::Rollout) {
+        if let Some(lacking) = self.lacking(&plan, release).filter(|_| wanted.kind != RolloutKind::Rollback) {
             return Err(lacking);
         }
         self.expect_plan(&plan, wanted.plan.as_ref())?;
@@ -459,8 +459,8 @@ impl Loop {
 }
 
 /// Whether a restore is the one that is asked for once more, and can still be decided.
-fn is_same_restore(state: &State, backup: &BackupName, only_survey: bool, by: &str) -> bool {
+fn is_same_restore(state: &State, restore: &PlannedRestore, release: &ReleaseRef, by: &str) -> bool {
     let waits = matches!(state.phase, Phase::Preparing { .. } | Phase::Surveying { .. } | Phase::Deciding { .. });
-    let same = state.plan.restore.as_ref().is_some_and(|restore| restore.backup == *backup && restore.only_survey == only_survey);
+    let same = state.plan.restore.as_ref() == Some(restore) && state.plan.release == *release;
     waits && same && state.requested_by == by
 }

@@ -259,7 +259,9 @@ fn reported(state: &mut State, id: &HostId, report: Report, now: Timestamp, note
                 // It may still be ending what an earlier rollout wanted: what it serves was never said in this one.
                 host_mut(state, id)?.current = None;
             }
-            lose(state, id, Stage::Failed, failure, now, notes)
+            // An exchange may be refused by an agent that lost what it had begun.
+            let stage = if verb == Some(Verb::Exchange) { Stage::Stuck } else { Stage::Failed };
+            lose(state, id, stage, failure, now, notes)
         }
         Report::WentBack { key, current, why, .. } => {
             belongs(key)?;

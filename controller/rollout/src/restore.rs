@@ -242,11 +242,6 @@ fn settle_exchanging(state: &mut State, since: Timestamp, now: Timestamp, notes:
     let Some(id) = place(state) else { return };
     match host_stage(state, &id) {
         Some(Stage::Exchanging) if now < until(state, since) => {}
-        // It refused the order, and did nothing.
-        Some(Stage::Failed) => {
-            let failure = lost(state).unwrap_or_else(without_plan);
-            go_back(state, failure, now, notes);
-        }
         _ => {
             let name = state.plan.hosts.get(&id).map(|planned| planned.name.to_string()).unwrap_or_default();
             let why = state.hosts.get(&id).and_then(|host| host.failure.as_ref()).map(|failure| format!(": {}", failure.summary));

@@ -18,6 +18,8 @@ use crate::value::Value;
 
 /// A token that holds for less is not worth renewing.
 const WORTHWHILE: Duration = Duration::from_secs(10);
+/// Nothing is believed to hold for longer: ten years.
+pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Whatever ends sooner cannot be kept up.
 const TEND_SOONEST: Duration = Duration::from_secs(1);
 /// How often is looked after a token that cannot be renewed, or does not end.
@@ -122,10 +124,33 @@ impl Sessions {
         Ok(Arc::clone(current.insert(Arc::new(session))))
     }
 
-    /// Forgets a login that is refused, unless another has taken its place.
-    pub(super) async fn close(&self, refused: &Arc<Session>) {
+    /// A login that may do what an older one may not: the one that took its place meanwhile, or a new one, which has not yet.
+    pub(super) async fn anew(&self, older: &Arc<Session>, cluster: &Cluster, until: Instant) -> Result<Arc<Session>, Fault> {
+        let current = self.current.lock().await.clone();
+        match current.filter(|session| !Arc::ptr_eq(session, older)) {
+            Some(newer) => Ok(newer),
+            None => self.log_in(cluster, until).await.map(Arc::new),
+        }
+    }
+
+    /// A login takes the place of an older one, unless another has.
+    pub(super) async fn replace(&self, older: &Arc<Session>, fresh: &Arc<Session>) {
         let mut current = self.current.lock().await;
-        current.take_if(|session| Arc::ptr_eq(session, refused));
+        if current.as_ref().is_some_and(|session| Arc::ptr_eq(session, older)) {
+            *current = Some(Arc::clone(fresh));
+        }
+    }
+
+    /// Ends a login that was of no use. A token of a file is not this agent's to end, and one in use stays.
+    pub(super) async fn drop_unneeded(&self, fresh: &Arc<Session>, cluster: &Cluster, until: Instant) {
+        let is_used = self.current.lock().await.as_ref().is_some_and(|session| Arc::ptr_eq(session, fresh));
+        if is_used || matches!(self.login, Login::Token(_)) {
+            return;
+        }
+        let ended = cluster.ask(Ask::post("auth/token/revoke-self", &Nothing {}).with_token(&fresh.token), &fresh.tls, until).await;
+        if let Err(fault) = ended {
+            tracing::debug!(%fault, "a login that was of no use ends by itself");
+        }
     }
 
     /// Keeps a token alive that nobody else would: one of a file. A login that nobody uses may end, it is made anew.
@@ -190,6 +215,6 @@ impl Sessions {
 
 fn held(auth: Auth, tls: Tls) -> Session {
     let now = Instant::now();
-    let life = Some(Duration::from_secs(auth.lease_duration)).filter(|life| !life.is_zero());
+    let life = Some(Duration::from_secs(auth.lease_duration).min(LONGEST)).filter(|life| !life.is_zero());
     Session { token: auth.client_token, tls, renewable: auth.renewable, began: now, since: now, life }
 }

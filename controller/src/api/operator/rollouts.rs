@@ -282,13 +282,17 @@ pub(super) async fn restore(context: &Context, admin: &Admin, request: v1::Resto
     }
     let record = made_by(context, &backup).await?;
     let (state, plan) = (&record.state, &record.state.plan);
+    if plan.rollout <= context.store.removed_up_to(&plan.environment, &plan.app).await.map_err(stored)? {
+        let text = format!("{backup} is of an environment {} that was removed", plan.environment);
+        return Err(not_now(text, "docs/recovery.md says how to restore a backup by hand"));
+    }
     let release = match (request.release.as_str(), &plan.previous) {
-        ("", Some(previous)) => previous.id.clone(),
+        ("", Some(previous)) => previous.id.bare(),
         ("", None) => {
             let text = format!("nothing served in {} when {backup} was made", plan.environment);
             return Err(not_now(text, "say which release belongs to it, with --release"));
         }
-        (text, _) => meant(context, Some(&plan.app), text).await?.id(),
+        (text, _) => wanted(context, &plan.environment, &plan.app, text).await?,
     };
     let host = match request.host.as_str() {
         "" => keeper(state).ok_or_else(|| not_now(format!("nobody knows which host has {backup}"), "say which, with --on"))?,
