@@ -44,12 +44,16 @@ pub(super) fn told(order: &Order) -> Option<Report> {
 }
 
 async fn restore(rig: &Rig, host: &str, by: &str) -> Result<RolloutId, Refused> {
+    restore_with(rig, "1.0", host, by).await
+}
+
+async fn restore_with(rig: &Rig, version: &str, host: &str, by: &str) -> Result<RolloutId, Refused> {
     let request = RestoreRequest {
         environment: environment().name,
         app: app(),
         backup: BackupName::parse("erp-r-2-5").unwrap(),
         host: host.to_owned(),
-        release: release("1.0").id(),
+        release: release(version).id(),
         only_survey: false,
         reason: "test".to_owned(),
         by: by.to_owned(),
@@ -82,6 +86,7 @@ async fn the_environment_runs_what_belongs_to_the_restored_database() {
     let (rig, rollout) = deciding(folder.path(), Behaviour::default()).await;
     assert_eq!(restore(&rig, host_id(0).as_str(), "admin:ada").await.unwrap(), rollout, "who asks again goes on with it");
     assert!(matches!(restore(&rig, host_id(0).as_str(), "admin:bob").await, Err(Refused::Busy(..))));
+    assert!(matches!(restore_with(&rig, "1.1", host_id(0).as_str(), "admin:ada").await, Err(Refused::Busy(..))), "it is another");
     assert!(matches!(rig.roll_back(None).await, Err(Refused::Busy(..))), "nothing else begins meanwhile");
     rig.steer(rollout, Steer::Accept).await.unwrap();
     let ended = rig.end(rollout).await;

@@ -151,6 +151,23 @@ fn a_stuck_exchange_starts_nothing() {
     assert!(fleet.state.failure.clone().unwrap().hint.contains("docs/recovery.md"));
 }
 
+/// An agent that exchanged, and lost what it wrote of that, refuses the order when it is sent again; one that never heard of it is silent.
+#[test]
+fn a_refused_or_unanswered_exchange_is_unknown_and_starts_nothing() {
+    let mut fleet = accepted(2);
+    fleet.until(|state| matches!(state.phase, Phase::Exchanging { .. }));
+    let (host, order) = orders(&fleet.state, 1).pop_first().unwrap();
+    let report = Report::Refused { key: order.key(), highest: None, why: "its journal cannot be read".to_owned() };
+    fleet.event(Event::Report { host, report });
+    assert_eq!((fleet.run(), fleet.state.recovery.exchange), (Outcome::Failed, Exchange::Unknown));
+
+    let mut fleet = accepted(2);
+    let place = sequence(&fleet, Verb::Exchange, 0);
+    fleet.behaviour.insert(place, Behaviour::StaysSilent);
+    assert_eq!((fleet.run(), fleet.state.recovery.exchange), (Outcome::Failed, Exchange::Unknown));
+    assert!(orders(&fleet.state, 1).is_empty(), "nobody is asked for anything any more");
+}
+
 #[test]
 fn an_abort_starts_everything_again_and_is_refused_once_the_databases_are_exchanged() {
     let mut fleet = accepted(2);
