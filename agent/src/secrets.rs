@@ -50,8 +50,9 @@ impl Secrets {
         let mut values: BTreeSet<(VariableName, String)> = BTreeSet::new();
         // What providers gave is secret, whatever it is called.
         let mut given: BTreeSet<(VariableName, String)> = BTreeSet::new();
-        for entry in std::fs::read_dir(layout.secret_files(app)).into_iter().flatten().flatten().take(FILES_MAX) {
-            given.extend(variables(&entry.path()));
+        let found = std::fs::read_dir(layout.secret_files(app)).into_iter().flatten().flatten().map(|entry| entry.path());
+        for path in found.filter(|path| path.extension().is_some_and(|extension| extension == "env")).take(FILES_MAX) {
+            given.extend(variables(&path));
         }
         given.extend(credentials::hidden(layout, app));
         // A value that was changed meanwhile, or taken out, is still what the release runs with.

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub(crate) use configurations::{Edit, NotSet};
+pub(crate) use configurations::{Edit, NotSet, shortly};
 pub(crate) use environments::Applied;
 pub(crate) use events::EventRecord;
 pub(crate) use hosts::CertificateRecord;

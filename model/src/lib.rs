@@ -27,6 +27,7 @@ pub mod outlook;
 mod relative_path;
 mod report;
 pub mod root_cause;
+pub mod samples;
 mod secret_ref;
 mod share;
 mod size;

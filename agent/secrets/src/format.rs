@@ -1,5 +1,6 @@
 //! How a file's or a program's bytes are read.
 
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use crate::fault::Fault;
@@ -7,7 +8,8 @@ use crate::secret::Content;
 use crate::value::{Value, Values};
 
 /// What bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One value; a line break at its end is none of it.
     #[default]

@@ -108,11 +108,6 @@ impl Providers {
         self.0.is_empty()
     }
 
-    /// Their names.
-    pub fn names(&self) -> impl Iterator<Item = &ProviderName> {
-        self.0.keys()
-    }
-
     /// Resolves one reference, until a time.
     ///
     /// # Errors
@@ -151,12 +146,22 @@ impl Providers {
             }
         }
         let Some(error) = fault else { return Ok(secrets) };
-        for lease in read.values().filter_map(|document| document.lease.as_ref()) {
+        self.end_in_vain(read.values().filter_map(|document| document.lease.as_ref())).await;
+        Err(error)
+    }
+
+    /// Ends what was issued and is of no use, as far as that can be done now; each lease once.
+    pub async fn end_in_vain<'a>(&self, leases: impl Iterator<Item = &'a Lease> + Send) {
+        let mut ended: Vec<&Lease> = Vec::new();
+        for lease in leases {
+            if ended.contains(&lease) {
+                continue;
+            }
+            ended.push(lease);
             if let Err(error) = self.revoke(lease, Instant::now() + CLEARING_UP).await {
                 tracing::warn!(provider = %lease.provider, error = %error.fault, "what was issued in vain is not ended: it ends by itself");
             }
         }
-        Err(error)
     }
 
     async fn one_of_all(

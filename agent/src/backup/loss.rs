@@ -189,7 +189,8 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn line(text: &str) -> String {
+/// One line, within what travels.
+pub(crate) fn line(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(limits::BACKUP_TEXT_BYTES_MAX / 4).collect()
 }
 

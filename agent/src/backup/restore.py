@@ -79,10 +79,6 @@ class Place:
         sql = f"SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.shobj_description(oid, 'pg_database') = {literal(mark)}"
         return ask(sql)
 
-    def label(self):
-        host = self.raw.info.host if "/" not in (self.raw.info.host or "/") else "a socket"
-        return f"PostgreSQL {self.version}, database {self.base} on {host}:{self.raw.info.port}"
-
 
 def without_pool(connection):
     """A pool is one for all that is called the same, whatever database that is, and comes back by itself to one that is renamed."""
@@ -138,14 +134,14 @@ def survey(place):
         notes.append(f"{settings[0]} roles have settings of their own in this database (ALTER ROLE … IN DATABASE): they are not carried over")
     size = int(ask("SELECT pg_catalog.pg_database_size(current_database())::text")[0])
     notes.append(f"the server needs room for a second database: the present one has {size >> 20} MiB")
-    write("surveyed", database=place.label(), identity=f"{identity_of(ask)}/{place.base}", notes=notes,
+    write("surveyed", identity=f"{identity_of(ask)}/{place.base}", notes=notes,
           tables={table["name"]: count(ask, table["name"]) for table in tables}, columns=postgresql_columns(ask),
           migrations=postgresql_migrations(ask, tables))
 
 
-def discard(place, ask=None):
+def discard(place):
     """What an attempt before this one left behind goes, of whatever restore of this database it was."""
-    ask = ask or place.beside()
+    ask = place.beside()
     ours = ask("SELECT datname FROM pg_catalog.pg_database WHERE pg_catalog.shobj_description(oid, 'pg_database') LIKE 'roadstead: % restores %'")
     of_this = (name for name in ours if name == of(place.base, "_restoring_" + name.rpartition("_restoring_")[2]))
     for name in of_this:
@@ -278,7 +274,6 @@ def exchange(place):
         if place.fresh not in place.marked(ask, place.mark):
             raise Refused("what was restored is not there any more", "ask for the restore again; the database is as it was")
         told, kept = lost(place, place.base, place.fresh), of(place.base, f"_before_restore_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}")
-        label = place.label()
         place.close()
         for last in [False] * (TRIES - 1) + [True]:
             alone(place, ask)
@@ -298,9 +293,9 @@ def exchange(place):
             except Error as error:
                 raise Refused(f"the databases cannot be renamed: {first_line(error)}", "the database is as it was")
     else:
-        kept, label = done[0], place.label()
+        kept = done[0]
         told = lost(place, kept, place.base)
-    write("exchanged", kept=kept, database=label, **told)
+    write("exchanged", kept=kept, **told)
 
 
 def again(place):

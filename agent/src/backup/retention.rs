@@ -20,20 +20,7 @@ pub(crate) fn expired(backups: &[Backup], fresh: &str, keep: u32, keep_for: Opti
 
 #[cfg(test)]
 pub(crate) fn sample(name: &str, taken_at: u64, check: BackupCheck) -> Backup {
-    Backup {
-        name: name.to_owned(),
-        taken_at: Timestamp(taken_at),
-        database: "PostgreSQL 15.8, database erp on db-1:5432".to_owned(),
-        identity: "74/erp".to_owned(),
-        place: format!("/var/lib/roadstead-backups/erp/{name}.dump"),
-        bytes: 10,
-        digest: String::new(),
-        encrypted: false,
-        check,
-        seen: "2 tables".to_owned(),
-        took: roadstead_model::Millis(1),
-        checked_in: roadstead_model::Millis(1),
-    }
+    Backup { taken_at: Timestamp(taken_at), check, ..roadstead_model::samples::backup(name) }
 }
 
 #[cfg(test)]

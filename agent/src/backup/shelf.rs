@@ -16,6 +16,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::host::links;
 use crate::host::user::{Account, own};
 use crate::steps::util::{io_failure, on_disk};
 
@@ -180,10 +181,7 @@ impl Shelf {
         fs::remove_file(&path).map_err(|e| io_failure("remove", &path, &e))?;
         // What an operator's command made is theirs to remove.
         for file in self.kept(backup).into_iter().chain([self.facts(&backup.name)]) {
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io_failure("remove", &file, &error)),
-                _ => {}
-            }
+            links::remove(&file).map_err(|error| io_failure("remove", &file, &error))?;
         }
         Ok(())
     }

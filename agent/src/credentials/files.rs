@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::host::environment_file;
+use crate::host::{environment_file, links};
 use crate::layout::Layout;
 use crate::steps::util::{io_failure, on_disk};
 
@@ -61,7 +61,7 @@ impl Record {
 
     pub(super) fn remove(layout: &Layout, app: &AppName) -> Result<(), Failure> {
         let path = layout.issued(app);
-        gone(fs::remove_file(&path)).map_err(|error| io_failure("remove", &path, &error))
+        links::remove(&path).map_err(|error| io_failure("remove", &path, &error))
     }
 }
 
@@ -85,7 +85,10 @@ pub(super) fn put(layout: &Layout, app: &AppName, values: &BTreeMap<VariableName
 /// Removes the values.
 pub(super) fn remove(layout: &Layout, app: &AppName) -> Result<(), Failure> {
     let folder = layout.credentials().join(app.as_str());
-    gone(fs::remove_dir_all(&folder)).map_err(|error| io_failure("remove", &folder, &error))
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_failure("remove", &folder, &error)),
+        _ => Ok(()),
+    }
 }
 
 /// What of an app's credentials no output may show, as long as they are there.
@@ -103,11 +106,4 @@ pub(super) fn apps(layout: &Layout) -> Vec<AppName> {
     apps.sort();
     apps.dedup();
     apps
-}
-
-fn gone(done: io::Result<()>) -> io::Result<()> {
-    match done {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }

@@ -41,22 +41,6 @@ enum LoginKind {
     Certificate,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum EngineKind {
-    Kv,
-    Database,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum FormatKind {
-    Text,
-    Binary,
-    Env,
-    Json,
-}
-
 impl Kind {
     const fn keys(self) -> &'static [&'static str] {
         match self {
@@ -115,7 +99,7 @@ pub(super) struct Section {
     addresses: Option<Spanned<Vec<Spanned<String>>>>,
     authorities: Option<Spanned<PathBuf>>,
     namespace: Option<Spanned<String>>,
-    mounts: Option<Spanned<BTreeMap<Spanned<String>, EngineKind>>>,
+    mounts: Option<Spanned<BTreeMap<Spanned<String>, Engine>>>,
     login: Option<Spanned<LoginKind>>,
     login_mount: Option<Spanned<String>>,
     role: Option<Spanned<String>>,
@@ -132,7 +116,7 @@ pub(super) struct Section {
     environment: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
     user: Option<Spanned<String>>,
     within: Option<Spanned<String>>,
-    format: Option<Spanned<FormatKind>>,
+    format: Option<Spanned<Format>>,
     newest: Option<Spanned<String>>,
 }
 
@@ -257,12 +241,7 @@ impl Section {
     }
 
     fn format(&self, usual: Format) -> Format {
-        self.format.as_ref().map_or(usual, |format| match format.get_ref() {
-            FormatKind::Text => Format::Text,
-            FormatKind::Binary => Format::Binary,
-            FormatKind::Env => Format::Env,
-            FormatKind::Json => Format::Json,
-        })
+        self.format.as_ref().map_or(usual, |format| *format.get_ref())
     }
 
     /// The keys of kinds that are there, and where.
@@ -314,13 +293,9 @@ fn patterns(allow: Option<Spanned<Vec<Spanned<String>>>>, usual: Vec<String>) ->
     texts.iter().map(|text| Pattern::parse(text).map_err(|message| (at, message))).collect()
 }
 
-fn mounts(given: Option<Spanned<BTreeMap<Spanned<String>, EngineKind>>>) -> Result<BTreeMap<SecretPath, Engine>, Mistake> {
+fn mounts(given: Option<Spanned<BTreeMap<Spanned<String>, Engine>>>) -> Result<BTreeMap<SecretPath, Engine>, Mistake> {
     let Some(given) = given else { return Ok([(below("secret").map_err(|message| (0, message))?, Engine::Kv)].into()) };
-    let engine = |kind| match kind {
-        EngineKind::Kv => Engine::Kv,
-        EngineKind::Database => Engine::Database,
-    };
-    given.into_inner().into_iter().map(|(mount, kind)| Ok((placed(mount, |mount| below(&mount))?, engine(kind)))).collect()
+    given.into_inner().into_iter().map(|(mount, engine)| Ok((placed(mount, |mount| below(&mount))?, engine))).collect()
 }
 
 fn address(text: &str) -> Result<HttpUrl, String> {

@@ -2,7 +2,7 @@
 
 use roadstead_bundle::spec::Django;
 use roadstead_model::{
-    Backup, BackupCheck, BackupDemand, Failure, FailureKind, Millis, OrderKind, Safeguard, StepDone, StepName, Timestamp, limits,
+    Backup, BackupCheck, BackupDemand, Failure, FailureKind, Millis, OrderKind, Safeguard, StepDone, StepName, Timestamp,
 };
 use roadstead_worker::clock;
 use std::path::{Path, PathBuf};
@@ -16,9 +16,11 @@ use super::credentials;
 use super::release::{Release, below};
 use super::util::{disk, io_failure};
 use crate::backup::compare::{CheckOutcome, Refusal, TakeOutcome, Taken, compare};
+use crate::backup::loss::line as bounded;
 use crate::backup::shelf::{Shelf, weigh};
 use crate::backup::{CHECK, TAKE, command as told, retention};
 use crate::host::command::{self, Bind, Command};
+use crate::host::links;
 use crate::host::user::{self, Account};
 use crate::settings::{BackupSettings, CommandSettings};
 
@@ -60,6 +62,12 @@ pub(super) async fn end_all(context: &StepContext) -> Result<(), Failure> {
         command::clear(&context.host, unit).await.map_err(|error| error.failure())?;
     }
     Ok(())
+}
+
+/// A unit of an order that works on a backup; the first, without more to its name, takes it.
+pub(super) fn unit(context: &StepContext, what: &str) -> String {
+    let order = &context.order;
+    format!("roadstead-{}-backup{what}-{}-{}.service", order.app, order.fence.rollout, order.fence.sequence)
 }
 
 /// Whether a unit works on a backup of the app, and not of one whose name goes on where this one's ends.
@@ -206,7 +214,7 @@ impl Work<'_> {
         if self.least == BackupCheck::Taken {
             return Ok(String::new());
         }
-        let unit = self.unit("-check");
+        let unit = unit(self.context, "-check");
         let checked = look_at(self.context, self.release, &self.shelf, self.least, unit, STEP).await?;
         if checked.name() != taken.name {
             return Err(not_of_this_run("checking the backup"));
@@ -239,11 +247,7 @@ impl Work<'_> {
         let command = Command { offline: true, ..self.command("encrypt", "a backup is encrypted", argv) };
         let encrypted = shelf.encrypted();
         // age refuses to write over what an attempt before this one left
-        disk(move || match std::fs::remove_file(&encrypted) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_failure("remove", &encrypted, &error)),
-            _ => Ok(()),
-        })
-        .await?;
+        disk(move || links::remove(&encrypted).map_err(|error| io_failure("remove", &encrypted, &error))).await?;
         self.finish(&command, "encrypting the backup with age", |_| {}).await?;
         Ok((self.shelf.encrypted(), true))
     }
@@ -302,16 +306,10 @@ impl Work<'_> {
         Ok(backup)
     }
 
-    /// A unit of the step; the first, without more to its name, takes the backup.
-    fn unit(&self, what: &str) -> String {
-        let order = &self.context.order;
-        format!("roadstead-{}-backup{what}-{}-{}.service", order.app, order.fence.rollout, order.fence.sequence)
-    }
-
     fn command(&self, what: &str, description: &str, argv: Vec<String>) -> Command {
         let order = &self.context.order;
         let description = format!("{}: {description}", order.app);
-        Command::bare(self.unit(&format!("-{what}")), description, argv, Duration::from_millis(order.deadline.0))
+        Command::bare(unit(self.context, &format!("-{what}")), description, argv, Duration::from_millis(order.deadline.0))
     }
 
     async fn finish(&self, command: &Command, what: &str, mut line: impl FnMut(&str)) -> Result<(), Failure> {
@@ -404,10 +402,6 @@ fn interpreter(bin: &Path) -> Result<String, Failure> {
     let python = bin.join("python");
     let found = std::fs::canonicalize(&python).map_err(|error| io_failure("find", &python, &error))?;
     Ok(found.display().to_string())
-}
-
-fn bounded(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(limits::BACKUP_TEXT_BYTES_MAX / 4).collect()
 }
 
 /// How far a script is, by its lines `roadstead-progress DONE TOTAL WHAT`.

@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let release = context.whole_release(release)?;
     fitness::check(&context.stage(), &release).await?;
     let found = secrets::find(&context.providers, &context.layout, &release, places, &context.cancelled).await?;
-    let (note, places) = (secrets::told(&found), places.clone());
+    let (note, places) = (found.note.clone(), places.clone());
     let (layout, variables, files, app) = (context.layout.clone(), variables.clone(), files.clone(), context.order.app.clone());
     let (release_id, units) = (release.id.clone(), units_that_start(&release));
     let written = disk(move || {
@@ -124,11 +124,20 @@ pub(crate) fn variables(
     ordered: &BTreeMap<VariableName, String>,
     secrets: &BTreeMap<VariableName, SecretRef>,
 ) -> Result<BTreeMap<VariableName, String>, Failure> {
+    variables_with(layout, release, ordered, secrets, &local_variables(layout, release.app())?)
+}
+
+fn variables_with(
+    layout: &Layout,
+    release: &Release,
+    ordered: &BTreeMap<VariableName, String>,
+    secrets: &BTreeMap<VariableName, SecretRef>,
+    local: &BTreeMap<VariableName, String>,
+) -> Result<BTreeMap<VariableName, String>, Failure> {
     let spec = &release.manifest.spec;
-    let local = local_variables(layout, release.app())?;
     let local_file = layout.host_variables(release.app());
     let runs: BTreeSet<&ServiceName> = release.services().map(|(name, _)| name).collect();
-    let declared = declared(&Sources { spec, ordered, secrets, local: &local, local_file: &local_file, runs: &runs })?;
+    let declared = declared(&Sources { spec, ordered, secrets, local, local_file: &local_file, runs: &runs })?;
     let mut overridable = vec![
         ("LANG", "C.UTF-8".to_owned()),
         ("PYTHONUNBUFFERED", "1".to_owned()),
@@ -154,7 +163,8 @@ fn write_environment(
     ordered: &BTreeMap<VariableName, String>,
     secrets: &BTreeMap<VariableName, SecretRef>,
 ) -> Result<usize, Failure> {
-    let variables = variables(layout, release, ordered, secrets)?;
+    let local = local_variables(layout, release.app())?;
+    let variables = variables_with(layout, release, ordered, secrets, &local)?;
     create_private_folder(&layout.environment_files(release.app())).map_err(|error| on_disk(&error))?;
     let write = |path: &Path, variables: &BTreeMap<VariableName, String>| {
         let hint = "correct the value in the environment or on the host";
@@ -162,7 +172,7 @@ fn write_environment(
         write_when_other(path, &text)
     };
     // What root set is not told, as long as a release runs with it.
-    let own: String = local_variables(layout, release.app())?.keys().map(|name| format!("{name}\n")).collect();
+    let own: String = local.keys().map(|name| format!("{name}\n")).collect();
     write_when_other(&layout.own_names(release.app(), &release.id), &own)?;
     write(&release.environment_file(layout), &variables)?;
     for (name, service) in release.services() {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::StepContext;
-use super::backup::{self, AGE, Progress, TAKE_AT, checker, look_at, not_of_this_run, refused};
+use super::backup::{self, AGE, Progress, TAKE_AT, checker, look_at, not_of_this_run, refused, unit};
 use super::commands::{self, Task, expect_success};
 use super::release::{Release, below};
 use super::util::{disk, io_failure, on_disk};
@@ -229,10 +229,8 @@ impl<'a> Work<'a> {
         let to = self.shelf.unfinished();
         let words = [AGE, "--decrypt", "--identity"].map(str::to_owned).into_iter();
         let paths = [identity, Path::new("--output"), &to, kept].map(|path| path.display().to_string());
-        let order = &self.context.order;
-        // A part of the backup's units: whoever ends those ends this.
-        let unit = format!("roadstead-{}-backup-decrypt-{}-{}.service", order.app, order.fence.rollout, order.fence.sequence);
-        let description = format!("{}: a backup is decrypted", order.app);
+        let unit = unit(self.context, "-decrypt");
+        let description = format!("{}: a backup is decrypted", self.context.order.app);
         let command = Command { offline: true, ..Command::bare(unit, description, words.chain(paths).collect(), self.within()) };
         let finished = command::run_anew(&self.context.host, &command, &self.context.cancelled, |line| self.context.say(self.step, line));
         let finished = finished.await.map_err(|error| error.failure())?;
@@ -254,8 +252,7 @@ impl<'a> Work<'a> {
                 .map_err(|error| io_failure("let be read", &shelf.taken(), &error))
         })
         .await?;
-        let order = &self.context.order;
-        let unit = format!("roadstead-{}-backup-check-{}-{}.service", order.app, order.fence.rollout, order.fence.sequence);
+        let unit = unit(self.context, "-check");
         let checked = look_at(self.context, &self.release, &self.shelf, BackupCheck::Listed, unit, self.step).await?;
         let _ignored: std::io::Result<()> = fs::remove_file(self.shelf.taken());
         if let CheckOutcome::Refused(refusal) = &checked {

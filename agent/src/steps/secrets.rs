@@ -28,8 +28,8 @@ const FOR_EACH: Duration = Duration::from_secs(3);
 pub(crate) struct Found {
     values: BTreeMap<VariableName, String>,
     places: BTreeMap<VariableName, SecretRef>,
-    /// Which version each has, as far as its provider says so.
-    note: String,
+    /// How many, and which versions, for the step's note.
+    pub(crate) note: String,
 }
 
 /// Asks for all secrets of a release, together.
@@ -66,11 +66,7 @@ pub(crate) async fn find(
         (Err(error), _) => return Err(not_found(release.app(), places, &error)),
     };
     if let Some(name) = places.keys().zip(&secrets).find_map(|(name, secret)| secret.lease.is_some().then_some(name)) {
-        for lease in secrets.iter().filter_map(|secret| secret.lease.as_ref()) {
-            if let Err(error) = providers.revoke(lease, Instant::now() + WITHIN).await {
-                tracing::warn!(%error, "what was issued in vain ends by itself");
-            }
-        }
+        providers.end_in_vain(secrets.iter().filter_map(|secret| secret.lease.as_ref())).await;
         let summary =
             format!("the secret {name} is issued for a time only: the processes of a release would go on with one that has ended");
         return Err(Failure::new(FailureKind::Unfit, summary, "name a secret that stays, such as one of a KV engine"));
@@ -140,11 +136,6 @@ impl Found {
     }
 }
 
-/// How many, and which versions, for the step's note.
-pub(crate) fn told(found: &Found) -> String {
-    found.note.clone()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,7 +185,7 @@ mod tests {
         let never = CancellationToken::new();
         let found = find(&providers("481516"), &layout, &release, &places, &never).await.unwrap();
         found.write(&layout, &release).unwrap();
-        assert_eq!(told(&found), ", secrets: PIN version 4");
+        assert_eq!(found.note, ", secrets: PIN version 4");
         let path = release.secret_file(&layout);
         let metadata = std::fs::metadata(&path).unwrap();
         assert_eq!((metadata.mode() & 0o777, std::fs::read_to_string(&path).unwrap().trim()), (0o600, "PIN=\"481516\""));
@@ -209,7 +200,7 @@ mod tests {
         let versioned = BTreeMap::from([(name("PIN"), SecretRef::parse("fixed:pins/erp?version=4").unwrap())]);
         find(&providers("481516"), &layout, &release, &versioned, &never).await.unwrap().write(&layout, &release).unwrap();
         let again = find(&Providers::default(), &layout, &release, &versioned, &never).await.unwrap();
-        assert_eq!(told(&again), ", secrets as they were found before");
+        assert_eq!(again.note, ", secrets as they were found before");
         assert!(find(&Providers::default(), &layout, &release, &places, &never).await.is_err());
 
         Found::default().write(&layout, &release).unwrap();

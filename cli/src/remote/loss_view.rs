@@ -74,23 +74,10 @@ pub(super) fn json(rollout: &Rollout) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roadstead_model::{Backup, BackupCheck, Millis, TableLoss, Timestamp};
+    use roadstead_model::{Backup, TableLoss, Timestamp, samples};
 
     fn loss(exact: bool) -> Loss {
-        let backup = Backup {
-            name: "erp-r-12-1795781882".into(),
-            taken_at: Timestamp(0),
-            database: String::new(),
-            identity: String::new(),
-            place: String::new(),
-            bytes: 1,
-            digest: String::new(),
-            encrypted: false,
-            check: BackupCheck::Restored,
-            seen: String::new(),
-            took: Millis(1),
-            checked_in: Millis(1),
-        };
+        let backup = Backup { taken_at: Timestamp(0), ..samples::backup("erp-r-12-1795781882") };
         let table = |n: u64| TableLoss {
             name: format!("public.t{n}"),
             then: Some(3),
@@ -100,7 +87,6 @@ mod tests {
             returned: exact.then_some(0),
         };
         Loss {
-            evidence: backup,
             looked_at: Timestamp(600_000),
             exact,
             tables: (1..=14).map(table).collect(),
@@ -108,8 +94,8 @@ mod tests {
             same: 20,
             shape: vec!["column \"email\" of public.t1 is back, with 3 values".into()],
             migrations: vec!["customers.0004_note".into()],
-            notes: Vec::new(),
             kept_as: if exact { "erp_before_restore_20261127_153000".into() } else { String::new() },
+            ..samples::loss(backup)
         }
     }
 

@@ -146,7 +146,6 @@ impl Loop {
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
         let configured = self.asked_for(&known, &release, found).await?;
         let hosts = self.candidates(&known.spec).await?;
-        let all = hosts.clone();
         let (mut obstacles, mut gives_way) = (Vec::new(), None);
         if let Some(running) = self.unfinished(&environment, &app) {
             match self.running.get(&running).map(|running| running.state().plan.kind) {
@@ -171,7 +170,7 @@ impl Loop {
         };
         if let Some(plan) = &plan {
             obstacles.extend(self.lacking(plan, &configured));
-            obstacles.extend(self.behind(plan, &known, &all));
+            obstacles.extend(self.behind(plan, &known).await?);
         }
         let gates = match &plan {
             Some(plan) => self.gates_ahead(plan, &by).await?,

@@ -2,8 +2,9 @@
 //! another rollout has its turn.
 
 use roadstead_model::{After, AppName, Digest, EnvironmentName, HostId, RolloutId, Timestamp};
-use roadstead_rollout::{Closed, Contact, Contracts, Currents, Event, Outcome, Phase, Plan, RolloutKind, State};
+use roadstead_rollout::{Closed, Contact, Contracts, Currents, Event, Phase, Plan, State};
 
+use super::running::took_place;
 use super::{Loop, windows};
 use crate::{EnvironmentRecord, HostRecord, LedgerError, Refused};
 
@@ -130,7 +131,7 @@ impl Loop {
     /// Since when an environment runs a release, by the rollouts that brought it.
     async fn well_since(&self, environment: &EnvironmentName, app: &AppName, release: &Digest) -> Result<Option<Timestamp>, LedgerError> {
         let earlier = self.earlier(environment, app).await?;
-        let done = earlier.iter().filter(|state| brought(state) || super::running::went_back(state));
+        let done = earlier.iter().filter(|state| took_place(state));
         // Deployed again, it has been well since the first time.
         let ends = done.take_while(|state| state.plan.release.manifest == *release).filter_map(|state| match state.phase {
             Phase::Ended { at, .. } => Some(at),
@@ -141,17 +142,22 @@ impl Loop {
 
     /// What refuses a rollout whose migrations take away what earlier releases need: a host that serves something else than what the
     /// environment runs, or may go back by itself. It does not wait for that at a gate: hosts come level while no rollout waits.
-    pub(super) fn behind(&self, plan: &Plan, environment: &EnvironmentRecord, hosts: &[HostRecord]) -> Option<Refused> {
-        let (contracts, current) = (plan.contracts.as_ref()?, environment.current.as_ref()?);
+    pub(super) async fn behind(&self, plan: &Plan, environment: &EnvironmentRecord) -> Result<Option<Refused>, LedgerError> {
+        let (Some(contracts), Some(current)) = (&plan.contracts, &environment.current) else { return Ok(None) };
+        let hosts = self.candidates(&environment.spec).await?;
         let (runs, comes) = (current.release.id.bare(), plan.release.id.bare());
-        let idle = self.idle(environment, hosts);
+        let idle = self.idle(environment, &hosts);
         let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&plan.app));
         let older = |host: &&HostRecord| {
             let serves = state(&host.id).and_then(|state| Some((state.current.as_ref()?.bare(), state.unconfirmed)));
             !idle.contains(&host.id) && serves.is_some_and(|(id, unconfirmed)| id != comes && (id != runs || unconfirmed))
         };
-        let host = hosts.iter().find(older)?;
-        Some(Refused::NotEverywhere { migration: named(&contracts.migrations), host: host.name.clone(), runs })
+        let told = |host: &HostRecord| Refused::NotEverywhere {
+            migration: named(&contracts.migrations),
+            host: host.name.clone(),
+            runs: runs.clone(),
+        };
+        Ok(hosts.iter().find(older).map(told))
     }
 
     /// Whether anybody may still want to go back behind what migrations take away: what the environment runs is too new.
@@ -179,11 +185,6 @@ fn named(migrations: &[String]) -> String {
         [one] => one.clone(),
         [one, more @ ..] => format!("{one} (and {} more)", more.len()),
     }
-}
-
-/// Whether a rollout ended with its release in its place. A restore that only looked did not.
-fn brought(state: &State) -> bool {
-    state.outcome() == Some(Outcome::Done) && state.plan.kind != RolloutKind::Restore
 }
 
 /// A lock keeps out the rollouts of everybody but its owner, until it expires.

@@ -132,15 +132,23 @@ impl Loop {
     /// Hosts to which two selectors say different things are not brought level, and keep no other from it; the history says so now and then.
     fn leave_out_clashes(&mut self, release: &Configured, spec: &EnvironmentSpec, hosts: &mut Vec<HostRecord>, now: Timestamp) {
         let content = &release.configuration.content;
-        let (fits, clashes): (Vec<_>, Vec<_>) =
-            std::mem::take(hosts).into_iter().partition(|host| content.resolve([(host.name.to_string(), &host.labels)]).is_ok());
-        *hosts = fits;
-        for host in clashes {
-            let goal = (host.id.clone(), spec.app.clone(), release.id());
-            if let (false, Err(clash)) = (self.tries.pauses(&goal, now), content.resolve([(host.name.to_string(), &host.labels)])) {
+        if content.resolve(hosts.iter().map(|host| (host.name.to_string(), &host.labels))).is_ok() {
+            return;
+        }
+        let mut clashes = Vec::new();
+        hosts.retain(|host| match content.resolve([(host.name.to_string(), &host.labels)]) {
+            Ok(_) => true,
+            Err(clash) => {
+                clashes.push((host.id.clone(), host.name.clone(), clash));
+                false
+            }
+        });
+        for (id, name, clash) in clashes {
+            let goal = (id.clone(), spec.app.clone(), release.id());
+            if !self.tries.pauses(&goal, now) {
                 self.tries.failed(goal, now);
-                let subject = format!("host:{}", host.id);
-                let text = format!("{} is not brought level: {clash}", host.name);
+                let subject = format!("host:{id}");
+                let text = format!("{name} is not brought level: {clash}");
                 self.work.changes.events.push(NewEvent::new(self.parts.clock.now(), "controller", "configuration-clash", subject, text));
             }
         }

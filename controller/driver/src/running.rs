@@ -95,9 +95,7 @@ impl Loop {
                 let (environment, app) = (plan.environment.clone(), plan.app.clone());
                 work.changes.serving.push(Serving { environment, app, current: None, previous: None, set: None });
             }
-            Some(outcome)
-                if outcome == Outcome::Done && !matches!(plan.kind, RolloutKind::Level | RolloutKind::Restore) || went_back(state) =>
-            {
+            Some(_) if took_place(state) => {
                 let previous = self.good_before(state).await?;
                 work.changes.serving.push(Serving {
                     environment: plan.environment.clone(),
@@ -184,6 +182,13 @@ impl Loop {
         let here = |state: &State| state.plan.app == *app && state.plan.rollout > removed;
         Ok(earlier.into_iter().map(|record| record.state).filter(here).collect())
     }
+}
+
+/// Whether a rollout ended with its release in the place of what the environment ran. A restore that only looked did not, nor one that brought
+/// hosts level.
+pub(super) fn took_place(state: &State) -> bool {
+    let done = state.outcome() == Some(Outcome::Done);
+    done && !matches!(state.plan.kind, RolloutKind::Level | RolloutKind::Restore) || went_back(state)
 }
 
 /// Whether a rollback brought some hosts back, though not all. What was wanted stays wanted: nobody is brought level with what was left.

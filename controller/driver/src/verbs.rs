@@ -205,6 +205,12 @@ struct Wanted {
     restore: Option<PlannedRestore>,
 }
 
+impl Wanted {
+    fn new(kind: RolloutKind, reason: String, by: String) -> Self {
+        Self { kind, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new(), restore: None }
+    }
+}
+
 impl Loop {
     /// Does what is asked for and says which rollout it is about.
     pub(super) async fn verb(&mut self, verb: Verb) -> Result<RolloutId, Refused> {
@@ -250,7 +256,7 @@ impl Loop {
         let environment = self.known(&environment, &app).await?;
         let found = self.parts.ledger.release_by_id(&app, &release).await?;
         let release = self.asked_for(&environment, &release, found).await?;
-        let wanted = Wanted { kind: RolloutKind::Rollout, reason, by, idempotency_key, plan, contracts, restore: None };
+        let wanted = Wanted { idempotency_key, plan, contracts, ..Wanted::new(RolloutKind::Rollout, reason, by) };
         self.begin(&environment, &release, wanted).await
     }
 
@@ -282,16 +288,7 @@ impl Loop {
         if known.current.as_ref().is_some_and(|current| current.release == target.reference()) {
             return Err(Refused::RunsAlready(target.id(), known.spec.name));
         }
-        let wanted = Wanted {
-            kind: RolloutKind::Rollback,
-            reason,
-            by,
-            idempotency_key: String::new(),
-            plan: None,
-            contracts: Vec::new(),
-            restore: None,
-        };
-        self.begin(&known, &target, wanted).await
+        self.begin(&known, &target, Wanted::new(RolloutKind::Rollback, reason, by)).await
     }
 
     /// Whoever asks again for what waits to be decided goes on with that.
@@ -313,8 +310,7 @@ impl Loop {
             return if same { Ok(busy) } else { Err(Refused::Busy(busy, app, environment)) };
         }
         let restore = Some(restore);
-        let wanted =
-            Wanted { kind: RolloutKind::Restore, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new(), restore };
+        let wanted = Wanted { restore, ..Wanted::new(RolloutKind::Restore, reason, by) };
         self.begin(&known, &release, wanted).await
     }
 
@@ -358,21 +354,22 @@ impl Loop {
     }
 
     /// Plans a rollout and notes it to be saved.
-    async fn begin(&mut self, environment: &EnvironmentRecord, release: &Configured, wanted: Wanted) -> Result<RolloutId, Refused> {
+    async fn begin(&mut self, environment: &EnvironmentRecord, release: &Configured, mut wanted: Wanted) -> Result<RolloutId, Refused> {
         let spec = &environment.spec;
         let hosts = self.candidates(spec).await?;
-        let all = hosts.clone();
         if let Some(first) = self.obstacles(&release.release, &hosts).into_iter().next() {
             return Err(first);
         }
         let Drawn { mut plan, homes, unused } = self.draw(environment, release, wanted.kind, hosts).await?;
-        plan.restore.clone_from(&wanted.restore);
-        let plan = plan.contracting(wanted.contracts.clone(), spec.database.contract_after);
-        if let Some(behind) = self.behind(&plan, environment, &all) {
+        plan.restore = wanted.restore.take();
+        let plan = plan.contracting(std::mem::take(&mut wanted.contracts), spec.database.contract_after);
+        if let Some(behind) = self.behind(&plan, environment).await? {
             return Err(behind);
         }
         // Whoever goes back goes back to what ran.
-        if let Some(lacking) = self.lacking(&plan, release).filter(|_| wanted.kind != RolloutKind::Rollback) {
+        if wanted.kind != RolloutKind::Rollback
+            && let Some(lacking) = self.lacking(&plan, release)
+        {
             return Err(lacking);
         }
         self.expect_plan(&plan, wanted.plan.as_ref())?;
@@ -394,7 +391,8 @@ impl Loop {
             self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
         }
         let gated = !goes_back && (locked.is_some() || plan.waits());
-        let blames = !self.runs_somewhere(&plan).await?;
+        // Only a rollout of a release condemns it.
+        let blames = plan.kind == RolloutKind::Rollout && !self.runs_somewhere(&plan).await?;
         self.enter(plan, wanted, &unused, gated, blames);
         Ok(rollout)
     }
@@ -445,16 +443,7 @@ impl Loop {
     pub(super) fn begin_level(&mut self, plan: Plan, others: &[Key], asked: Option<(String, String)>) {
         self.next_rollout += 1;
         let (by, reason) = asked.unwrap_or_else(|| ("controller".to_owned(), "hosts come level with their environment".to_owned()));
-        let wanted = Wanted {
-            kind: RolloutKind::Level,
-            reason,
-            by,
-            idempotency_key: String::new(),
-            plan: None,
-            contracts: Vec::new(),
-            restore: None,
-        };
-        self.enter(plan, wanted, others, false, true);
+        self.enter(plan, Wanted::new(RolloutKind::Level, reason, by), others, false, true);
     }
 }
 

@@ -17,6 +17,11 @@ pub(crate) fn go_back(state: &mut State, failure: Failure, now: Timestamp, notes
         return;
     }
     state.hold = None;
+    leave(state, now);
+}
+
+/// Every host leaves on its way out.
+pub(crate) fn leave(state: &mut State, now: Timestamp) {
     state.phase = Phase::Reverting { since: now };
     for (id, host) in &mut state.hosts {
         let stage = way_out(&state.plan, id, host);

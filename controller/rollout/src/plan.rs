@@ -275,13 +275,6 @@ impl Plan {
         })
     }
 
-    /// It restores this.
-    #[must_use]
-    pub fn restoring(mut self, restore: PlannedRestore) -> Self {
-        self.restore = Some(restore);
-        self
-    }
-
     /// The traffic of its hosts comes from these balancers; `others` are hosts that take traffic and are no part of it, and `switch` is
     /// from whom they get it where they get it all at once.
     ///

@@ -8,7 +8,7 @@ use roadstead_model::{Failure, FailureKind, HostId, Loss, Millis, OrderKind, Ste
 use serde::{Deserialize, Serialize};
 
 use crate::decide::{enter, host_mut, host_stage, lose};
-use crate::ending::{end, go_back, way_out};
+use crate::ending::{end, go_back, leave};
 use crate::gates::missing;
 use crate::orders::Verb;
 use crate::waiting::{Waiting, host_deadline};
@@ -130,20 +130,10 @@ fn surveyed(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
         return go_back(state, Failure::new(FailureKind::Host, "the host did not say what a restore would lose", hint), now, notes);
     }
     if state.plan.restore.as_ref().is_some_and(|restore| restore.only_survey) {
-        return clear_up(state, now);
+        // It was only to be looked: what was prepared goes again.
+        return leave(state, now);
     }
     state.phase = Phase::Deciding { since: now };
-}
-
-/// It was only to be looked: what was prepared goes again.
-fn clear_up(state: &mut State, now: Timestamp) {
-    state.phase = Phase::Reverting { since: now };
-    for (id, host) in &mut state.hosts {
-        let stage = way_out(&state.plan, id, host);
-        if stage != host.stage {
-            enter(host, stage, now);
-        }
-    }
 }
 
 /// A host could not do what it was told.

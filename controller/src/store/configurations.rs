@@ -1,6 +1,6 @@
 //! Configurations of environments: every version that there ever was, none of them changed once it is there.
 
-use roadstead_model::configuration::compare;
+use roadstead_model::configuration::{Change, compare};
 use roadstead_model::{AppName, Configuration, ConfigurationId, EnvironmentName, InvalidConfiguration, Key, Selector, Timestamp};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -9,7 +9,7 @@ use super::hosts::json;
 use super::writer::Batch;
 use super::{ConfigurationRecord, NewEvent, OfRow, Store, StoreError, signed, unsigned};
 
-/// Things that one line of the history names.
+/// Changes that one line names.
 const NAMED_MAX: usize = 20;
 
 impl OfRow for ConfigurationRecord {
@@ -229,11 +229,16 @@ pub(super) async fn add(
         .execute(batch.connection().await?)
         .await?;
     let changes = compare(&before.content, &content);
+    let text = format!("configuration {version}: {}; {reason}", shortly(&changes).join(", "));
+    batch.tell(NewEvent::new(at, &by, "configuration-changed", format!("environment:{name}/{app}"), text));
+    Ok(Some(ConfigurationRecord { version, content, at, by, reason }))
+}
+
+/// Changes, as many as one line names.
+pub(crate) fn shortly(changes: &[Change]) -> Vec<String> {
     let mut told: Vec<String> = changes.iter().take(NAMED_MAX).map(ToString::to_string).collect();
     if changes.len() > NAMED_MAX {
         told.push(format!("and {} more", changes.len() - NAMED_MAX));
     }
-    let text = format!("configuration {version}: {}; {reason}", told.join(", "));
-    batch.tell(NewEvent::new(at, &by, "configuration-changed", format!("environment:{name}/{app}"), text));
-    Ok(Some(ConfigurationRecord { version, content, at, by, reason }))
+    told
 }

@@ -1,7 +1,7 @@
 //! Restores as they are asked for, saved and ended: what the environment runs afterwards, and who is kept out meanwhile.
 
 use roadstead_driver::RestoreRequest;
-use roadstead_model::{Backup, BackupCheck, BackupName, Loss, Millis, Safeguard, StepReport, StepState, Timestamp};
+use roadstead_model::{BackupName, Loss, Millis, Safeguard, StepReport, StepState};
 use roadstead_rollout::{Exchange, Phase};
 
 use super::*;
@@ -13,32 +13,7 @@ pub(super) fn told(order: &Order) -> Option<Report> {
         OrderKind::Exchange { .. } => StepName::Exchange,
         _ => return None,
     };
-    let evidence = Backup {
-        name: "erp-r-2-5".to_owned(),
-        taken_at: Timestamp(1),
-        database: String::new(),
-        identity: String::new(),
-        place: String::new(),
-        bytes: 1,
-        digest: String::new(),
-        encrypted: false,
-        check: BackupCheck::Restored,
-        seen: String::new(),
-        took: Millis(1),
-        checked_in: Millis(1),
-    };
-    let loss = Loss {
-        evidence,
-        looked_at: Timestamp(9),
-        exact: step == StepName::Exchange,
-        tables: Vec::new(),
-        more: 0,
-        same: 1,
-        shape: Vec::new(),
-        migrations: Vec::new(),
-        notes: Vec::new(),
-        kept_as: String::new(),
-    };
+    let loss = Loss { exact: step == StepName::Exchange, ..roadstead_model::samples::loss(roadstead_model::samples::backup("erp-r-2-5")) };
     let state = StepState::Succeeded { took: Millis(1), note: String::new(), safeguard: Some(Safeguard::Loss(Box::new(loss))) };
     Some(Report::Step(StepReport { key: order.key(), step, state }))
 }

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use roadstead_model::{
-    AppName, AppState, Backup, BackupCheck, DiskSpace, Failure, FailureKind, HostFacts, HostId, HostName, Loss, Millis, Order, OrderKind,
-    ReleaseId, Safeguard, ServiceName, StepDone, StepName, Timestamp,
+    AppName, AppState, Backup, DiskSpace, Failure, FailureKind, HostFacts, HostId, HostName, Loss, Order, OrderKind, ReleaseId, Safeguard,
+    ServiceName, StepDone, StepName, samples,
 };
 use roadstead_worker::hands::{Hands, Task};
 use roadstead_worker::leases::Leases;
@@ -319,35 +319,10 @@ impl Hands for SimHands {
 
 /// What a restore loses.
 fn loss(order: &Order) -> Loss {
-    let none = Vec::new;
-    Loss {
-        evidence: backup(order),
-        looked_at: Timestamp(1),
-        exact: true,
-        tables: Vec::new(),
-        more: 0,
-        same: 1,
-        shape: none(),
-        migrations: none(),
-        notes: none(),
-        kept_as: String::new(),
-    }
+    samples::loss(backup(order))
 }
 
 /// The evidence of a backup that a rollout made.
 fn backup(order: &Order) -> Backup {
-    Backup {
-        name: format!("{}-{}-1", order.app, order.fence.rollout),
-        taken_at: Timestamp(0),
-        database: "made up".to_owned(),
-        identity: String::new(),
-        place: String::new(),
-        bytes: 1,
-        digest: String::new(),
-        encrypted: false,
-        check: BackupCheck::Restored,
-        seen: String::new(),
-        took: Millis(1),
-        checked_in: Millis(1),
-    }
+    samples::backup(&format!("{}-{}-1", order.app, order.fence.rollout))
 }

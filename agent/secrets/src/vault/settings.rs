@@ -2,6 +2,7 @@
 
 use roadstead_model::{HttpUrl, SecretPath};
 use roadstead_pki::ClientFiles;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -34,7 +35,8 @@ impl VaultSettings {
 }
 
 /// A secrets engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// Values with versions: KV, version 2.
     Kv,

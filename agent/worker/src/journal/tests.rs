@@ -3,8 +3,8 @@ mod power;
 use super::*;
 use roadstead_deployment::{Next, next};
 use roadstead_model::{
-    Backup, BackupCheck, Digest, EnvironmentName, Fence, Loss, Millis, OrderKind, ReleaseId, ReleaseRef, RolloutId, Safeguard, StepName,
-    Version,
+    Backup, Digest, EnvironmentName, Fence, Loss, Millis, OrderKind, ReleaseId, ReleaseRef, RolloutId, Safeguard, StepName, Version,
+    samples,
 };
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -31,32 +31,8 @@ fn some_records() -> Vec<Record> {
 /// What a step may tell of a database: each kind has a name of its own, and none has a field of that name.
 #[test]
 fn what_is_told_of_a_database_reads_back() {
-    let evidence = Backup {
-        name: "erp-r-7-5".into(),
-        taken_at: roadstead_model::Timestamp(1),
-        database: "d".into(),
-        identity: "i".into(),
-        place: "p".into(),
-        bytes: 1,
-        digest: "ab".into(),
-        encrypted: false,
-        check: BackupCheck::Restored,
-        seen: "s".into(),
-        took: Millis(1),
-        checked_in: Millis(1),
-    };
-    let loss = Loss {
-        evidence: evidence.clone(),
-        looked_at: roadstead_model::Timestamp(2),
-        exact: true,
-        tables: Vec::new(),
-        more: 0,
-        same: 3,
-        shape: vec!["x".into()],
-        migrations: Vec::new(),
-        notes: Vec::new(),
-        kept_as: "erp_before".into(),
-    };
+    let evidence = Backup { digest: "ab".into(), ..samples::backup("erp-r-7-5") };
+    let loss = Loss { shape: vec!["x".into()], kept_as: "erp_before".into(), ..samples::loss(evidence.clone()) };
     let told = [Safeguard::NotNeeded { why: "empty".into() }, Safeguard::Made(Box::new(evidence)), Safeguard::Loss(Box::new(loss))];
     for safeguard in told {
         let record = Record::Succeeded { step: StepName::Survey, note: String::new(), took: Millis(1), safeguard: Some(safeguard) };

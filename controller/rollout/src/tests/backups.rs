@@ -1,27 +1,14 @@
 //! What is demanded before a database is migrated, and what is said of it.
 
 use roadstead_model::{
-    Backup, BackupCheck, BackupDemand, Millis, OrderKey, OrderOutcome, Report, Safeguard, Share, StepName, StepReport, StepState, Timestamp,
+    Backup, BackupCheck, BackupDemand, Millis, OrderKey, OrderOutcome, Report, Safeguard, Share, StepName, StepReport, StepState, samples,
 };
 
 use super::fleet::{Fleet, environment, host_id, plan};
 use crate::{Event, Outcome, Phase, RolloutKind, orders};
 
 fn backup(check: BackupCheck) -> Safeguard {
-    Safeguard::Made(Box::new(Backup {
-        name: "erp-r-1-5".to_owned(),
-        taken_at: Timestamp(5),
-        database: "PostgreSQL 15.8, database erp on db-1:5432".to_owned(),
-        identity: "74/erp".to_owned(),
-        place: "/var/lib/roadstead-backups/erp/erp-r-1-5.dump".to_owned(),
-        bytes: 10,
-        digest: String::new(),
-        encrypted: false,
-        check,
-        seen: "2 tables".to_owned(),
-        took: Millis(1),
-        checked_in: Millis(1),
-    }))
+    Safeguard::Made(Box::new(Backup { check, ..samples::backup("erp-r-1-5") }))
 }
 
 /// A fleet whose one host was told to migrate, and the key of that order.

@@ -9,33 +9,7 @@ use super::fleet::*;
 use crate::*;
 
 pub(crate) fn loss() -> Safeguard {
-    let backup = Backup {
-        name: "erp-r-6-5".to_owned(),
-        taken_at: Timestamp(1),
-        database: String::new(),
-        identity: String::new(),
-        place: String::new(),
-        bytes: 1,
-        digest: String::new(),
-        encrypted: false,
-        check: BackupCheck::Restored,
-        seen: String::new(),
-        took: Millis(1),
-        checked_in: Millis(1),
-    };
-    let none = Vec::new;
-    Safeguard::Loss(Box::new(Loss {
-        evidence: backup,
-        looked_at: Timestamp(9),
-        exact: true,
-        tables: Vec::new(),
-        more: 0,
-        same: 1,
-        shape: none(),
-        migrations: none(),
-        notes: none(),
-        kept_as: "erp_before".to_owned(),
-    }))
+    Safeguard::Loss(Box::new(Loss { kept_as: "erp_before".to_owned(), ..samples::loss(samples::backup("erp-r-6-5")) }))
 }
 
 fn restore(hosts: usize, approvals: u32) -> Fleet {
@@ -48,7 +22,7 @@ fn restore(hosts: usize, approvals: u32) -> Fleet {
     let plan =
         Plan::new(RolloutId(7), RolloutKind::Restore, &environment, old, Some(new.clone()), candidates(hosts, Some(&new)), true).unwrap();
     let backup = BackupName::parse("erp-r-6-5").unwrap();
-    let mut fleet = Fleet::new(plan.restoring(PlannedRestore { backup, host: host_id(0), only_survey: false }));
+    let mut fleet = Fleet::new(Plan { restore: Some(PlannedRestore { backup, host: host_id(0), only_survey: false }), ..plan });
     fleet.state.requested_by = "ada".to_owned();
     fleet
 }

@@ -1,7 +1,7 @@
 //! Configurations: showing what an environment says to its app, and changing it. A change moves nobody: a rollout does.
 
 use roadstead_bundle::configured::{Unfit, is_code, wrong};
-use roadstead_model::configuration::{Change, compare};
+use roadstead_model::configuration::compare;
 use roadstead_model::{AppName, EnvironmentName, Key, Layer, Selector, Values, VariableName, limits, steers_code};
 use roadstead_proto::v1;
 use tonic::Status;
@@ -12,10 +12,8 @@ use super::Admin;
 use super::releases::reason;
 use super::rollouts::place;
 use crate::clock;
-use crate::store::{ConfigurationRecord, Edit, EnvironmentRecord, NotSet, Runs};
+use crate::store::{ConfigurationRecord, Edit, EnvironmentRecord, NotSet, Runs, shortly};
 
-/// Changes of a version that a list names.
-const NAMED_MAX: usize = 20;
 /// Versions that one answer shows.
 const SHOWN_MAX: u32 = 200;
 
@@ -127,15 +125,6 @@ async fn running(context: &Context, known: &EnvironmentRecord) -> Result<Configu
     }
     let found = context.store.configuration(&known.spec.name, &known.spec.app, version).await.map_err(stored)?;
     Ok(found.unwrap_or_else(ConfigurationRecord::none))
-}
-
-/// Changes, as many as a list names.
-fn shortly(changes: &[Change]) -> Vec<String> {
-    let mut told: Vec<String> = changes.iter().take(NAMED_MAX).map(ToString::to_string).collect();
-    if changes.len() > NAMED_MAX {
-        told.push(format!("and {} more", changes.len() - NAMED_MAX));
-    }
-    told
 }
 
 /// What decides which code runs comes from no configuration.

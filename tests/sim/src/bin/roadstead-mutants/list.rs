@@ -30,8 +30,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "hosts come level with the newest configuration, not with the one that runs",
         file: "controller/driver/src/configuration.rs",
-        from: "let found = self.parts.ledger.configuration(&spec.name, &spec.app, id.as_ref()).await?;",
-        to: "let found = self.parts.ledger.newest_configuration(&spec.name, &spec.app).await?;",
+        from: "let known = self.parts.ledger.configuration(&spec.name, &spec.app, runs.configuration).await?;",
+        to: "let known = self.parts.ledger.newest_configuration(&spec.name, &spec.app).await?;",
         within: 400,
     },
     Mutant {
