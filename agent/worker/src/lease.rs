@@ -111,7 +111,14 @@ impl Lease {
 
     /// An order ended: what is held is held once more, if the order was older than the table.
     pub(crate) fn ended(&mut self, order: OrderKey) {
-        if self.stale.remove(&order) && matches!(self.armed, Some(Hold::Free(_))) {
+        if self.stale.remove(&order) {
+            self.hold_anew();
+        }
+    }
+
+    /// What needs no lease is held once more, which looks for what is stopped and has it started. What has one is held anew all the time.
+    pub(crate) fn hold_anew(&mut self) {
+        if matches!(self.armed, Some(Hold::Free(_))) {
             self.armed = None;
         }
     }

@@ -38,6 +38,10 @@ pub struct World {
     pub ignores_cancel: bool,
     /// What is wrong with the app since its cutover, or why that cannot be seen.
     pub ails: Option<Failure>,
+    /// How many times it is not brought up as its `current` says.
+    pub stays_down: usize,
+    /// What runs only once is stopped, until it is brought up.
+    pub is_stopped: bool,
     /// What was done, a line each.
     pub log: Vec<String>,
 }
@@ -116,6 +120,12 @@ impl Hands for FakeHands {
 
     async fn reconcile(&self, app: &AppName) -> Result<AppState, Failure> {
         self.note(format!("reconcile {app}"));
+        let mut world = self.world.lock().unwrap();
+        if let Some(left) = world.stays_down.checked_sub(1) {
+            world.stays_down = left;
+            return Err(Failure::new(FailureKind::Deadline, "it was not up in time", "look"));
+        }
+        world.is_stopped = false;
         Ok(AppState::default())
     }
 
@@ -131,7 +141,7 @@ impl Hands for FakeHands {
     async fn hold(&self, app: &AppName, services: &BTreeSet<ServiceName>, until: Option<Instant>) -> Result<bool, Failure> {
         let services: Vec<&str> = services.iter().map(ServiceName::as_str).collect();
         self.note(format!("hold {app} {services:?} {}", if until.is_some() { "for a while" } else { "freely" }));
-        Ok(false)
+        Ok(self.world.lock().unwrap().is_stopped)
     }
 
     async fn current(&self, app: &AppName) -> Option<ReleaseId> {

@@ -414,6 +414,7 @@ impl Worker {
     async fn reconciled(&mut self, name: &AppName, result: Result<(), Failure>) {
         if let Err(failure) = result {
             tracing::error!(app = %name, %failure, hint = failure.hint, detail = failure.detail, "the app could not be brought up as its 'current' says");
+            self.app(name).lease.hold_anew();
         }
         self.app(name).work = Work::None;
         self.app(name).lease.look_again();

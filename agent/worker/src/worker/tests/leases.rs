@@ -2,7 +2,7 @@
 
 use roadstead_model::*;
 use std::collections::BTreeSet;
-use tokio::time::{Duration, advance};
+use tokio::time::{Duration, advance, timeout};
 
 use crate::output::Outgoing;
 use crate::samples::*;
@@ -69,4 +69,18 @@ async fn what_ends_it_is_armed_before_the_controller_hears_that_it_is() {
         last = rig.question().await;
     }
     assert_eq!((last.turn, last.keeps), (10, false), "nothing is held to it before that is written down");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_brought_up_is_looked_for_again() {
+    let root = tempfile::tempdir().unwrap();
+    let rig = Rig::start(root.path(), FakeHands::new(World { is_stopped: true, stays_down: 2, ..World::default() })).await;
+    rig.told(table(7, 0, None)).await;
+    let brought_up = async {
+        while rig.hands.log().iter().filter(|line| *line == "reconcile erp").count() < 3 {
+            rig.question().await;
+        }
+    };
+    timeout(Duration::from_secs(600), brought_up).await.expect("it was tried until it was up");
+    assert!(!rig.hands.world.lock().unwrap().is_stopped);
 }
