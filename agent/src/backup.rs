@@ -11,15 +11,25 @@ pub(crate) mod retention;
 pub(crate) mod shelf;
 
 /// Takes a backup: the words after `python`.
-pub(crate) const TAKE: &str =
-    concat!(include_str!("backup/database_facts.py"), "\n", include_str!("backup/own_connection.py"), "\n", include_str!("backup/take.py"));
+pub(crate) const TAKE: &str = concat!(
+    include_str!("backup/database_facts.py"),
+    "\n",
+    include_str!("backup/parts.py"),
+    "\n",
+    include_str!("backup/own_connection.py"),
+    "\n",
+    include_str!("backup/take.py")
+);
 
 /// Looks at a backup.
-pub(crate) const CHECK: &str = concat!(include_str!("backup/database_facts.py"), "\n", include_str!("backup/check.py"));
+pub(crate) const CHECK: &str =
+    concat!(include_str!("backup/database_facts.py"), "\n", include_str!("backup/parts.py"), "\n", include_str!("backup/check.py"));
 
 /// Surveys, restores, discards or exchanges: the words after `python`.
 pub(crate) const RESTORE: &str = concat!(
     include_str!("backup/database_facts.py"),
+    "\n",
+    include_str!("backup/parts.py"),
     "\n",
     include_str!("backup/own_connection.py"),
     "\n",

@@ -27,6 +27,7 @@ mod placed;
 mod preflight;
 pub(crate) mod proof;
 mod prune;
+mod recheck;
 mod reconcile;
 pub(crate) mod release;
 mod renew;
@@ -168,6 +169,7 @@ async fn act(step: StepName, context: &StepContext) -> Result<StepDone, Failure>
     context.go_on()?;
     let note = match step {
         StepName::Backup => return backup::run(context).await,
+        StepName::Recheck => return recheck::run(context).await,
         StepName::Survey => return restore::survey(context).await,
         StepName::Exchange => return restore::exchange(context).await,
         StepName::Halt => halt::run(context).await,
@@ -213,6 +215,7 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
         | StepName::Proof
         | StepName::Health
         | StepName::Confirm
+        | StepName::Recheck
         | StepName::Survey
         | StepName::Halt
         | StepName::Restore

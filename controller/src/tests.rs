@@ -7,6 +7,7 @@ mod planning;
 mod removal;
 mod restores;
 mod steering;
+mod tending;
 mod traffic;
 
 use roadstead_model::{
@@ -130,7 +131,7 @@ impl Rig {
                 let Some(Downward::Order(order)) = message else { continue };
                 assert_eq!(order.fence.term, term, "orders carry the term of the start that sends them");
                 let Some(outcome) = obey(disks.lock().unwrap().get_mut(&host).unwrap(), &order, &behaviour) else { continue };
-                if let Some(report) = restores::told(&order) {
+                if let Some(report) = restores::told(&order).or_else(|| tending::told(&order)) {
                     sequence += 1;
                     driver.tell(Event::Report { host: host.clone(), epoch, sequence, report: Box::new(report) }).await;
                 }
@@ -281,6 +282,8 @@ fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOu
         }
         OrderKind::Migrate { .. }
         | OrderKind::Abandon { .. }
+        | OrderKind::Backup { .. }
+        | OrderKind::Recheck { .. }
         | OrderKind::Survey { .. }
         | OrderKind::Restore { .. }
         | OrderKind::Exchange { .. } => OrderOutcome::Done { current: disk.current.clone() },

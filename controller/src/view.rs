@@ -1,8 +1,8 @@
 //! A rollout as operators see it.
 
-use roadstead_model::HostId;
+use roadstead_model::{BackupName, HostId};
 use roadstead_proto::v1;
-use roadstead_rollout::{Host, Look, Phase, RolloutKind, Stage, Standing, State, waiting};
+use roadstead_rollout::{Host, Look, Phase, Plan, RolloutKind, Stage, Standing, State, Tending, waiting};
 
 use crate::store::RolloutRecord;
 
@@ -20,7 +20,7 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
         release: plan.release.id.to_string(),
         configuration: plan.configuration,
         previous: plan.previous.as_ref().map(|r| r.id.to_string()).unwrap_or_default(),
-        kind: kind(plan.kind).to_owned(),
+        kind: kind(plan).to_owned(),
         phase: state.phase.word().to_owned(),
         waiting_for: waiting.as_ref().map(|w| w.what.clone()).unwrap_or_default(),
         waiting_until_ms: waiting.as_ref().map_or(0, |w| w.until.0),
@@ -40,10 +40,19 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
         safeguard: state.safeguard.clone().map(Into::into),
         survey: state.recovery.survey.clone().map(Into::into),
         loss: state.recovery.loss.clone().map(Into::into),
-        backup: plan.restore.as_ref().map(|restore| restore.backup.to_string()).unwrap_or_default(),
+        backup: backup(plan).map(ToString::to_string).unwrap_or_default(),
         accepted_by: state.recovery.accepted.as_ref().map(|accepted| accepted.by.clone()).unwrap_or_default(),
         plan: if matches!(state.phase, Phase::Gated { .. }) { plan.digest().to_string() } else { String::new() },
     }
+}
+
+/// The backup that it is about.
+fn backup(plan: &Plan) -> Option<&BackupName> {
+    let rechecked = plan.tending.as_ref().and_then(|tending| match tending {
+        Tending::Recheck { backup, .. } => Some(backup),
+        Tending::Backup(_) => None,
+    });
+    plan.restore.as_ref().map(|restore| &restore.backup).or(rechecked)
 }
 
 /// What was seen at the latest look, beside what it is to be.
@@ -62,12 +71,16 @@ fn looks_of(state: &State) -> Vec<v1::RolloutLook> {
     state.looks.of.iter().zip(wanted).map(look).collect()
 }
 
-const fn kind(kind: RolloutKind) -> &'static str {
-    match kind {
+const fn kind(plan: &Plan) -> &'static str {
+    match plan.kind {
         RolloutKind::Rollout => "rollout",
         RolloutKind::Rollback => "rollback",
         RolloutKind::Level => "level",
         RolloutKind::Restore => "restore",
+        RolloutKind::Tend => match plan.tending {
+            Some(Tending::Recheck { .. }) => "recheck",
+            Some(Tending::Backup(_)) | None => "backup",
+        },
     }
 }
 

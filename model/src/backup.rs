@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
+use crate::size::{decimal_size, parse_decimal_size};
 use crate::{ApprovalRule, Loss, Millis, Timestamp, size};
 
 /// How a backup was checked. Later ones are worth more, and include those before.
@@ -52,18 +53,22 @@ impl fmt::Display for BackupCheck {
 }
 
 /// What an environment demands before its database is migrated: a backup that was checked at least so, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum BackupDemand {
     /// No backup by this product.
     None,
     /// One that was checked at least so.
     AtLeast(BackupCheck),
+    /// One that was restored and compared, or, of a database of more bytes than these, read back.
+    RestoredUpTo(u64),
 }
 
 /// A text that demands nothing known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no backup that can be demanded: write \"restored\", \"listed\", \"taken\" or \"none\"")]
+#[error(
+    "{0:?} is no backup that can be demanded: write \"restored\", \"restored up to 50 GB\" (or another size), \"listed\", \"taken\" or \"none\""
+)]
 pub struct InvalidDemand(String);
 
 impl Default for BackupDemand {
@@ -73,36 +78,65 @@ impl Default for BackupDemand {
 }
 
 impl BackupDemand {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::AtLeast(check) => check.as_str(),
-        }
-    }
-
     /// Whether a backup is wanted at all.
     #[must_use]
     pub const fn wants_one(self) -> bool {
-        matches!(self, Self::AtLeast(_))
+        !matches!(self, Self::None)
     }
 
-    /// Whether a backup that was checked so is enough.
+    /// How a backup of a database of so many bytes has to be checked; `None` where none is wanted.
     #[must_use]
-    pub fn is_met_by(self, check: BackupCheck) -> bool {
+    pub const fn of(self, database_bytes: u64) -> Option<BackupCheck> {
         match self {
-            Self::None => true,
-            Self::AtLeast(least) => check >= least,
+            Self::None => None,
+            Self::AtLeast(check) => Some(check),
+            Self::RestoredUpTo(limit) if database_bytes > limit => Some(BackupCheck::Listed),
+            Self::RestoredUpTo(_) => Some(BackupCheck::Restored),
         }
+    }
+
+    /// Whether a backup is enough.
+    #[must_use]
+    pub fn is_met_by(self, backup: &Backup) -> bool {
+        self.of(backup.database_bytes).is_none_or(|least| backup.check >= least)
+    }
+
+    /// Its place among all: what meets a later one meets those before.
+    const fn rank(self) -> (u8, u64) {
+        match self {
+            Self::None => (0, 0),
+            Self::AtLeast(BackupCheck::Taken) => (1, 0),
+            Self::AtLeast(BackupCheck::Listed) => (2, 0),
+            Self::RestoredUpTo(limit) => (3, limit),
+            Self::AtLeast(BackupCheck::Restored) => (4, 0),
+        }
+    }
+}
+
+impl Ord for BackupDemand {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for BackupDemand {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 impl fmt::Display for BackupDemand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        match self {
+            Self::None => f.write_str("none"),
+            Self::AtLeast(check) => f.write_str(check.as_str()),
+            Self::RestoredUpTo(limit) => write!(f, "{UP_TO}{}", decimal_size(*limit)),
+        }
     }
 }
+
+/// What stands before the size up to which a backup is restored.
+const UP_TO: &str = "restored up to ";
 
 impl FromStr for BackupDemand {
     type Err = InvalidDemand;
@@ -111,7 +145,10 @@ impl FromStr for BackupDemand {
         match (text, known) {
             ("none", _) => Ok(Self::None),
             (_, Some(check)) => Ok(Self::AtLeast(check)),
-            _ => Err(InvalidDemand(text.chars().take(40).collect())),
+            _ => {
+                let limit = text.strip_prefix(UP_TO).and_then(parse_decimal_size).filter(|limit| *limit > 0);
+                limit.map(Self::RestoredUpTo).ok_or_else(|| InvalidDemand(text.chars().take(40).collect()))
+            }
         }
     }
 }
@@ -125,7 +162,7 @@ impl TryFrom<String> for BackupDemand {
 
 impl From<BackupDemand> for String {
     fn from(demand: BackupDemand) -> Self {
-        demand.as_str().to_owned()
+        demand.to_string()
     }
 }
 
@@ -190,6 +227,9 @@ pub struct Backup {
     pub database: String,
     /// What tells this database from every other one, where it says so: PostgreSQL's system identifier and the database's name.
     pub identity: String,
+    /// Bytes of the database when it was backed up, as it said itself; 0 where that is not known.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub database_bytes: u64,
     /// Where it lies: a file on its host, or what the operator's command said.
     pub place: String,
     /// Bytes of what is kept.
@@ -208,6 +248,11 @@ pub struct Backup {
     pub checked_in: Millis,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_unknown(bytes: &u64) -> bool {
+    *bytes == 0
+}
+
 impl Backup {
     /// In one line.
     #[must_use]
@@ -224,19 +269,31 @@ mod tests {
 
     #[test]
     fn demands_read_back_and_are_ordered() {
-        for demand in BackupCheck::ALL.map(BackupDemand::AtLeast).into_iter().chain([BackupDemand::None]) {
-            assert_eq!(demand.as_str().parse::<BackupDemand>().unwrap(), demand);
+        let (least, up_to) = (BackupDemand::AtLeast, BackupDemand::RestoredUpTo);
+        let (taken, listed, restored) = (least(BackupCheck::Taken), least(BackupCheck::Listed), least(BackupCheck::Restored));
+        let all = [BackupDemand::None, taken, listed, up_to(1), up_to(50_000_000_000), up_to(u64::MAX), restored];
+        for demand in all {
+            assert_eq!(demand.to_string().parse::<BackupDemand>().unwrap(), demand);
         }
-        assert!(BackupDemand::None < BackupDemand::AtLeast(BackupCheck::Taken));
-        assert!(BackupDemand::AtLeast(BackupCheck::Taken) < BackupDemand::AtLeast(BackupCheck::Restored));
+        assert!(all.is_sorted(), "what is worth more comes later");
+        assert_eq!(up_to(50_000_000_000).to_string(), "restored up to 50 GB");
+        for text in ["restored up to", "restored up to 0 GB", "restored up to 5", "restored up to 99999999999 TB", "restored up to -5 GB"] {
+            assert!(text.parse::<BackupDemand>().is_err(), "{text}");
+        }
         let error = "verified".parse::<BackupDemand>().unwrap_err().to_string();
         assert!(error.contains("\"restored\""), "{error}");
     }
 
     #[test]
     fn a_lighter_check_is_not_enough() {
+        let made = |check, database_bytes| Backup { check, database_bytes, ..crate::samples::backup("erp-r-1-1") };
         let demand = BackupDemand::AtLeast(BackupCheck::Listed);
-        assert!(demand.is_met_by(BackupCheck::Restored) && demand.is_met_by(BackupCheck::Listed) && !demand.is_met_by(BackupCheck::Taken));
-        assert!(BackupDemand::None.is_met_by(BackupCheck::Taken));
+        let met = |demand: BackupDemand, check, bytes| demand.is_met_by(&made(check, bytes));
+        assert!(met(demand, BackupCheck::Restored, 0) && met(demand, BackupCheck::Listed, 0) && !met(demand, BackupCheck::Taken, 0));
+        assert!(met(BackupDemand::None, BackupCheck::Taken, 0));
+        let up_to = BackupDemand::RestoredUpTo(1000);
+        assert!(!met(up_to, BackupCheck::Listed, 1000) && met(up_to, BackupCheck::Restored, 1000));
+        assert!(met(up_to, BackupCheck::Listed, 1001) && !met(up_to, BackupCheck::Taken, 1001));
+        assert!(!met(up_to, BackupCheck::Listed, 0), "who does not say how large it was has no reason to look less");
     }
 }

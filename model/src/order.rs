@@ -124,6 +124,22 @@ pub enum OrderKind {
         /// Mark it as bad.
         condemn: bool,
     },
+    /// Back the database up, whether migrations wait or not. Given to one host of the environment, which serves the release.
+    Backup {
+        /// The release that serves: it knows the way to the database.
+        release: ReleaseRef,
+        /// How the backup is to be checked.
+        demand: BackupDemand,
+    },
+    /// Look at a backup once more: restored elsewhere and compared, or read back where only that can be done. Given to the host that keeps it.
+    Recheck {
+        /// The release that serves.
+        release: ReleaseRef,
+        /// The backup.
+        backup: BackupName,
+        /// How it is to be looked at.
+        demand: BackupDemand,
+    },
     /// Look what a restore of a backup would lose. Given to the host that keeps it; it changes nothing.
     Survey {
         /// The prepared release that is to serve behind the restore: it knows the way to the database.
@@ -163,6 +179,8 @@ impl OrderKind {
             Self::Confirm { .. } => "confirm",
             Self::Revert { .. } => "revert",
             Self::Abandon { .. } => "abandon",
+            Self::Backup { .. } => "backup",
+            Self::Recheck { .. } => "recheck",
             Self::Survey { .. } => "survey",
             Self::Halt { .. } => "halt",
             Self::Restore { .. } => "restore",
@@ -179,6 +197,8 @@ impl OrderKind {
             | Self::Activate { release, .. }
             | Self::Confirm { release }
             | Self::Abandon { release, .. }
+            | Self::Backup { release, .. }
+            | Self::Recheck { release, .. }
             | Self::Survey { release, .. }
             | Self::Halt { release }
             | Self::Restore { release, .. }

@@ -10,6 +10,7 @@ pub fn backup(name: &str) -> Backup {
         taken_at: Timestamp(1),
         database: "PostgreSQL 15.8, database erp on db-1:5432".to_owned(),
         identity: "74/erp".to_owned(),
+        database_bytes: 0,
         place: format!("/var/lib/roadstead-backups/erp/{name}.dump"),
         bytes: 10,
         digest: String::new(),

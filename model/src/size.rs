@@ -16,6 +16,24 @@ pub fn size(bytes: u64) -> String {
     format!("{}.{} {}", scaled / 10, scaled % 10, UNITS[unit])
 }
 
+/// Units of sizes that people write, by thousands.
+const DECIMAL: [(&str, u64); 5] = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)];
+
+/// Bytes as a person writes them: `50 GB`; in the largest unit of which they are a whole number.
+pub(crate) fn decimal_size(bytes: u64) -> String {
+    let whole = DECIMAL.iter().find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+    let (name, unit) = whole.unwrap_or(&("B", 1));
+    format!("{} {name}", bytes / unit)
+}
+
+/// Reads what [`decimal_size`] writes; also without the space.
+pub(crate) fn parse_decimal_size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let factor = DECIMAL.iter().find(|(name, _)| *name == unit.trim_start_matches(' ')).map(|(_, factor)| *factor)?;
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -40,6 +40,8 @@ pub enum StepName {
     Health,
     /// The old instances stop; the release is good.
     Confirm,
+    /// A backup that was made before is looked at once more, as a new one would be.
+    Recheck,
     /// What a backup is, and what a restore of it would lose: nothing is changed.
     Survey,
     /// Everything of the app stops on the host, and starts no more: no process is left that could write to its database.
@@ -61,7 +63,7 @@ pub struct InvalidStep(String);
 
 impl StepName {
     /// Every step, in order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Preflight,
         Self::Prune,
         Self::Fetch,
@@ -78,6 +80,7 @@ impl StepName {
         Self::Proof,
         Self::Health,
         Self::Confirm,
+        Self::Recheck,
         Self::Survey,
         Self::Halt,
         Self::Restore,
@@ -97,6 +100,10 @@ impl StepName {
     pub const ACTIVATE: &[Self] = &[Self::Candidate, Self::Cutover, Self::Proof, Self::Health];
     /// What an order to confirm makes a host do.
     pub const CONFIRM: &[Self] = &[Self::Confirm];
+    /// What an order to back the database up makes a host do.
+    pub const BACKUP: &[Self] = &[Self::Backup];
+    /// What an order to look at a backup again makes a host do.
+    pub const RECHECK: &[Self] = &[Self::Recheck];
     /// What an order to survey makes a host do.
     pub const SURVEY: &[Self] = &[Self::Survey];
     /// What an order to halt makes a host do.
@@ -128,6 +135,7 @@ impl StepName {
             Self::Proof => "proof",
             Self::Health => "health",
             Self::Confirm => "confirm",
+            Self::Recheck => "recheck",
             Self::Survey => "survey",
             Self::Halt => "halt",
             Self::Restore => "restore",

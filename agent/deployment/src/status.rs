@@ -137,7 +137,7 @@ impl Status {
     /// The reports about its steps that are done.
     pub fn steps_done(&self) -> impl Iterator<Item = Report> {
         self.times.iter().map(|(step, took, note)| {
-            let tells = matches!(step, StepName::Backup | StepName::Survey | StepName::Exchange);
+            let tells = matches!(step, StepName::Backup | StepName::Recheck | StepName::Survey | StepName::Exchange);
             let safeguard = self.safeguard.clone().filter(|_| tells);
             let state = StepState::Succeeded { took: *took, note: note.clone(), safeguard };
             Report::Step(StepReport { key: self.order.key(), step: *step, state })

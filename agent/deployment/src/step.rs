@@ -24,6 +24,8 @@ pub const fn steps_of(kind: &OrderKind) -> &'static [StepName] {
         OrderKind::Confirm { .. } => StepName::CONFIRM,
         OrderKind::Revert { .. } => StepName::REVERT,
         OrderKind::Abandon { .. } => &[StepName::Prune],
+        OrderKind::Backup { .. } => StepName::BACKUP,
+        OrderKind::Recheck { .. } => StepName::RECHECK,
         OrderKind::Survey { .. } => StepName::SURVEY,
         OrderKind::Halt { .. } => StepName::HALT,
         OrderKind::Restore { .. } => StepName::RESTORE,
@@ -47,6 +49,7 @@ pub const fn reversibility(step: StepName) -> Reversibility {
         | StepName::Compatible
         | StepName::Proof
         | StepName::Health
+        | StepName::Recheck
         | StepName::Survey
         | StepName::Restore => Reversibility::Inert,
         StepName::Candidate | StepName::Cutover => Reversibility::Undoable,

@@ -61,6 +61,8 @@ const fn moves_traffic(kind: &OrderKind) -> bool {
         OrderKind::Prepare { .. }
         | OrderKind::Migrate { .. }
         | OrderKind::Abandon { .. }
+        | OrderKind::Backup { .. }
+        | OrderKind::Recheck { .. }
         | OrderKind::Survey { .. }
         | OrderKind::Restore { .. }
         | OrderKind::Exchange { .. } => false,

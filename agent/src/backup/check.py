@@ -40,12 +40,17 @@ def tool(taken, name):
     return path
 
 
+def parts(taken):
+    return unpacked(BACKUP, os.path.join(PLACE, "parts"), taken.get("jobs", 1))
+
+
 def listed(taken):
     """Reads all of a backup back."""
     if taken["format"] == "sqlite":
         return sqlite_copy()
-    run([tool(taken, "pg_restore"), "--file=/dev/null", BACKUP], "reading the backup back with pg_restore")
-    listing = run([tool(taken, "pg_restore"), "--list", BACKUP], "listing the backup with pg_restore")
+    backup = parts(taken)
+    run([tool(taken, "pg_restore"), "--file=/dev/null", backup], "reading the backup back with pg_restore")
+    listing = run([tool(taken, "pg_restore"), "--list", backup], "listing the backup with pg_restore")
     rows = [line.partition(" TABLE DATA ")[2] for line in listing.splitlines()]
     found = (name for listed, name in taken["listed"].items() if any(row.startswith(f"{listed} ") for row in rows))
     return "listed", {"tables": sorted(found)}
@@ -91,8 +96,8 @@ def in_server(taken):
     encoding = "".join(c for c in taken["encoding"] if c.isalnum() or c == "_")
     create(said, encoding, taken)
     said("postgres", [f"CREATE ROLE {quoted(role)} NOLOGIN" for role in taken["roles"]] or ["SELECT"])
-    restoring(taken, [tool(taken, "pg_restore"), *at, "--dbname=restored", "--no-owner", "--no-privileges", "--no-tablespaces",
-                      "--no-publications", "--no-subscriptions", "--no-security-labels", "--exit-on-error", "--verbose", BACKUP])
+    restoring(taken, [tool(taken, "pg_restore"), *at, f"--jobs={taken.get('jobs', 1)}", "--dbname=restored", "--no-owner", "--no-privileges", "--no-tablespaces",
+                      "--no-publications", "--no-subscriptions", "--no-security-labels", "--exit-on-error", "--verbose", parts(taken)])
     tables = postgresql_tables(ask)
     major = int(ask("SELECT current_setting('server_version_num')")[0]) // 10000
     return "restored", {"facts": postgresql_facts(ask, tables, taken["every"]), "sequences": postgresql_sequences(ask), "major": major}

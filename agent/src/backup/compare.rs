@@ -68,6 +68,12 @@ pub(crate) struct Taken {
     pub(crate) database: String,
     /// What tells it from every other one.
     pub(crate) identity: String,
+    /// How many bytes it had; 0 in the evidence of an agent that did not look.
+    #[serde(default)]
+    pub(crate) bytes: u64,
+    /// How many jobs wrote it; one, in evidence that does not say so.
+    #[serde(default = "one")]
+    pub(crate) jobs: u32,
     sequences: BTreeMap<String, i64>,
     facts: Facts,
     /// Of each table one row in so many was compared.
@@ -79,6 +85,10 @@ pub(crate) struct Taken {
     /// Migrations that were applied; nothing in the evidence of an agent that did not look.
     #[serde(default)]
     pub(crate) migrations: Option<Vec<String>>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 impl Taken {

@@ -184,7 +184,9 @@ def restoring(place, tables):
     assumed = place.connection.settings_dict.get("OPTIONS", {}).get("assume_role")
     if assumed:
         words.append(f"--role={assumed}")
-    child = subprocess.Popen([*words, BACKUP], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    jobs = place.order["jobs"]
+    words += [f"--jobs={jobs}", unpacked(BACKUP, os.path.join(FOLDER, "parts"), jobs)]
+    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                              errors="replace", env=hide_password(place.raw))
     begun, kept = 0, []
     for line in child.stderr:

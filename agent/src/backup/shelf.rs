@@ -200,7 +200,8 @@ impl Shelf {
         let app = self.folder.file_name()?.to_str()?;
         let (rollout, seconds) = name.strip_prefix(app)?.strip_prefix("-r-")?.split_once('-')?;
         let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let ours = number(rollout) && number(seconds) && ["dump", "dump.age", "sqlite", "sqlite.age", "facts"].contains(&ending);
+        let ours =
+            number(rollout) && number(seconds) && ["dump", "dump.age", "tar", "tar.age", "sqlite", "sqlite.age", "facts"].contains(&ending);
         ours.then(|| name.to_owned())
     }
 

@@ -4,7 +4,10 @@ import shutil
 import sqlite3
 import threading
 
-RESTORES, LOOKS = WAY == "restores", WAY == "looks"
+# `looks`, or `takes`; what is restored then, up to how many bytes; `always`, also where nothing waits to be applied; how many jobs dump.
+MEANS = dict(word.partition("=")[::2] for word in WAY.split(","))
+LOOKS, ALWAYS, JOBS = "looks" in MEANS, "always" in MEANS, int(MEANS.get("jobs", 1))
+RESTORED_UP_TO = int(MEANS.get("restored", -1))
 SLACK = 64 * 1024 * 1024
 
 
@@ -17,7 +20,7 @@ def unapplied(connection):
 
 def room(dump, restored):
     """Refuses to begin where the disk would be full before the end: with the dump, and with the cluster that it is restored into and its log."""
-    size, needed = restored, dump + (restored + restored // 4 if RESTORES else 0) + SLACK
+    size, needed = restored, dump + (restored + restored // 4 if restored <= RESTORED_UP_TO else 0) + SLACK
     free = shutil.disk_usage(FOLDER).free
     if free < needed:
         raise Refused(f"{free >> 20} MiB are free where backups are made, and a database of {size >> 20} MiB may need {needed >> 20} MiB",
@@ -71,7 +74,7 @@ def of_postgresql(connection):
     dump.finish()
     host = raw.info.host if "/" not in (raw.info.host or "/") else "a socket"
     return {
-        "format": "postgresql", "tools": tools, "major": major, "database": f"PostgreSQL {version}, database {name} on {host}:{raw.info.port}",
+        "format": "postgresql", "jobs": JOBS, "bytes": size, "tools": tools, "major": major, "database": f"PostgreSQL {version}, database {name} on {host}:{raw.info.port}",
         "identity": f"{identity}/{name}", "encoding": encoding, "collate": collate, "ctype": ctype,
         "listed": {table["listed"]: table["name"] for table in tables}, "roles": roles, "every": every, "sequences": sequences, "facts": facts,
         "columns": columns, "migrations": migrations,
@@ -97,8 +100,13 @@ class Dump:
     """pg_dump at work. What it says is read all the time; how far it is shows from the tables that it has begun with."""
 
     def __init__(self, connection, raw, tools, snapshot, sizes):
-        words = [os.path.join(tools, "pg_dump"), "--format=custom", "--no-password", "--verbose", f"--snapshot={snapshot}",
-                 "--lock-wait-timeout=60s", f"--file={os.path.join(FOLDER, 'backup')}", f"--dbname={conninfo(raw)}"]
+        self.file = os.path.join(FOLDER, "backup")
+        kind = ["--format=custom", f"--file={self.file}"]
+        if JOBS > 1:
+            self.folder = self.file + ".parts"
+            kind = ["--format=directory", f"--jobs={JOBS}", f"--file={self.folder}"]
+        words = [os.path.join(tools, "pg_dump"), "--no-password", "--verbose", f"--snapshot={snapshot}", "--lock-wait-timeout=60s",
+                 f"--dbname={conninfo(raw)}", *kind]
         role = connection.settings_dict.get("OPTIONS", {}).get("assume_role")
         if role:
             words.append(f"--role={role}")
@@ -123,6 +131,8 @@ class Dump:
         self.reader.join()
         if code != 0:
             raise Refused(f"pg_dump ended with exit status {code}", "see its last output; nothing was migrated", "\n".join(self.kept))
+        if JOBS > 1:
+            pack(self.folder, self.file)
         total = sum(self.sizes.values())
         tell(total, total, "dumped")
 
@@ -145,7 +155,7 @@ def sqlite(connection):
     finally:
         raw.execute("ROLLBACK")
     return {
-        "format": "sqlite", "tools": "", "major": sqlite3.sqlite_version_info[0], "database": f"SQLite {sqlite3.sqlite_version}, {path}",
+        "format": "sqlite", "bytes": pages * size, "tools": "", "major": sqlite3.sqlite_version_info[0], "database": f"SQLite {sqlite3.sqlite_version}, {path}",
         "identity": path, "encoding": "UTF8", "listed": {}, "roles": [], "every": {}, "sequences": {}, "facts": facts,
     }
 
@@ -157,7 +167,7 @@ def take():
     ways = {"postgresql": postgresql, "sqlite": sqlite}
     connection.ensure_connection()
     waiting = unapplied(connection)
-    if not waiting:
+    if not waiting and not ALWAYS:
         return write("not-needed", why="no migration is to be applied")
     if LOOKS:
         settings = connection.settings_dict

@@ -12,6 +12,8 @@ use super::traffic::{CommandSettings, Mistake, list, path, placed, user, word};
 const FOLDER: &str = "/var/lib/roadstead-backups";
 const KEEP_DEFAULT: u32 = 7;
 const KEEP_MAX: u32 = 1000;
+/// Each job is a connection, and a process that packs.
+const JOBS_MAX: u32 = 16;
 const RECIPIENTS_MAX: usize = 20;
 const WORDS_MAX: usize = 64;
 /// A backup may take long; what ends it is the deadline of its order.
@@ -28,6 +30,8 @@ pub(crate) struct BackupSettings {
     pub(crate) keep: u32,
     /// Older ones go, but for the last that is good.
     pub(crate) keep_for: Option<Duration>,
+    /// How many jobs dump and restore at once.
+    pub(crate) jobs: u32,
     /// What the host insists upon, whatever an order says.
     pub(crate) at_least: BackupDemand,
     /// What makes them in place of the built-in way.
@@ -43,6 +47,7 @@ impl Default for BackupSettings {
             recipients: Vec::new(),
             keep: KEEP_DEFAULT,
             keep_for: None,
+            jobs: 1,
             at_least: BackupDemand::None,
             command: None,
             identity: None,
@@ -58,6 +63,7 @@ pub(super) struct Section {
     recipients: Option<Spanned<Vec<Spanned<String>>>>,
     keep: Option<Spanned<u32>>,
     keep_for: Option<Spanned<String>>,
+    jobs: Option<Spanned<u32>>,
     at_least: Option<Spanned<String>>,
     command: Option<Spanned<Vec<Spanned<String>>>>,
     user: Option<Spanned<String>>,
@@ -86,6 +92,7 @@ impl Section {
             recipients: list(self.recipients, RECIPIENTS_MAX, recipient)?,
             keep: self.keep.map_or(Ok(KEEP_DEFAULT), |keep| placed(keep, how_many))?,
             keep_for: self.keep_for.map(|text| placed(text, |text| how_long(&text))).transpose()?,
+            jobs: self.jobs.map_or(Ok(default.jobs), |jobs| placed(jobs, how_many_jobs))?,
             at_least: self.at_least.map_or(Ok(default.at_least), |text| placed(text, |text| text.parse().map_err(text_of)))?,
             command,
             identity: self.identity.map(|value| placed(value, |p| path(&p).map(|()| p))).transpose()?,
@@ -107,6 +114,10 @@ fn folder(folder: &Path) -> Result<(), String> {
 
 fn how_many(keep: u32) -> Result<u32, String> {
     if (1..=KEEP_MAX).contains(&keep) { Ok(keep) } else { Err(format!("write how many backups are kept, 1 to {KEEP_MAX}")) }
+}
+
+fn how_many_jobs(jobs: u32) -> Result<u32, String> {
+    if (1..=JOBS_MAX).contains(&jobs) { Ok(jobs) } else { Err(format!("write how many jobs work on a backup at once, 1 to {JOBS_MAX}")) }
 }
 
 fn how_long(text: &str) -> Result<Duration, String> {
@@ -156,7 +167,7 @@ mod tests {
         .unwrap();
         assert_eq!((given.folder.to_str(), given.keep, given.recipients.len()), (Some("/mnt/backups"), 3, 1));
         assert_eq!(given.keep_for, Some(Duration::from_secs(30 * 86_400)));
-        assert_eq!(given.at_least.as_str(), "listed");
+        assert_eq!(given.at_least.to_string(), "listed");
         assert_eq!(given.command.unwrap().user.as_deref(), Some("backup"));
     }
 
@@ -168,6 +179,8 @@ mod tests {
             ("recipients = [\"AGE-SECRET-KEY-1QQ\"]", "secret key"),
             ("recipients = [\"age1short\"]", "no public key"),
             ("keep = 0", "1 to 1000"),
+            ("jobs = 0", "1 to 16"),
+            ("jobs = 17", "1 to 16"),
             ("keep-for = \"30\"", "days or weeks"),
             ("keep-for = \"99999999999999999999d\"", "days or weeks"),
             ("at-least = \"sworn\"", "\"restored\""),

@@ -2,7 +2,7 @@
 
 use roadstead_bundle::spec::Django;
 use roadstead_model::{
-    Backup, BackupCheck, BackupDemand, Failure, FailureKind, Millis, OrderKind, Safeguard, StepDone, StepName, Timestamp,
+    Backup, BackupCheck, BackupDemand, Failure, FailureKind, Millis, OrderKind, Safeguard, StepDone, StepName, Timestamp, size,
 };
 use roadstead_worker::clock;
 use std::path::{Path, PathBuf};
@@ -39,18 +39,22 @@ const STEP: StepName = StepName::Backup;
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
-    let OrderKind::Migrate { release, backup: Some(demand), .. } = &context.order.kind else {
-        return Ok("nothing to do".to_owned().into());
+    let (release, demand, always) = match &context.order.kind {
+        OrderKind::Migrate { release, backup: Some(demand), .. } => (release, demand, false),
+        OrderKind::Backup { release, demand } => (release, demand, true),
+        _ => return Ok("nothing to do".to_owned().into()),
     };
     let release = context.release(release)?;
     let settings = context.settings.backup(&context.order.app);
     let demand = (*demand).max(settings.at_least);
-    let BackupDemand::AtLeast(least) = demand else { return Ok(not_needed("the environment wants none")) };
-    let Some(django) = release.manifest.spec.django.as_ref().filter(|django| django.migrate) else {
-        return Ok(not_needed("the release has no migrations"));
+    if !demand.wants_one() {
+        return Ok(not_needed("the environment wants none"));
+    }
+    let Some(django) = release.manifest.spec.django.as_ref().filter(|django| always || django.migrate) else {
+        return Ok(not_needed(if always { "the release names no manage.py" } else { "the release has no migrations" }));
     };
     let shelf = Shelf::of(&settings.folder, &context.order.app);
-    Work { context, release: &release, django, shelf, settings: &settings, least }.run().await
+    Work { context, release: &release, django, shelf, settings: &settings, demand, always }.run().await
 }
 
 /// Ends whatever still works on a backup of the app: an agent before this one may have begun it, for an order that was called off since. What it
@@ -86,12 +90,27 @@ fn not_needed(why: &str) -> StepDone {
     done(Safeguard::NotNeeded { why: why.to_owned() })
 }
 
-fn made(backup: Backup) -> StepDone {
+pub(super) fn made(backup: Backup) -> StepDone {
     done(Safeguard::Made(Box::new(backup)))
 }
 
 fn done(safeguard: Safeguard) -> StepDone {
     StepDone { note: safeguard.words(), safeguard: Some(safeguard) }
+}
+
+/// What the script is to do, as it reads it.
+fn way(settings: &BackupSettings, demand: BackupDemand, always: bool) -> String {
+    let mut words = vec![if settings.command.is_some() { "looks" } else { "takes" }.to_owned()];
+    match demand {
+        BackupDemand::AtLeast(BackupCheck::Restored) => words.push(format!("restored={}", u64::MAX)),
+        BackupDemand::RestoredUpTo(limit) => words.push(format!("restored={limit}")),
+        BackupDemand::AtLeast(BackupCheck::Listed | BackupCheck::Taken) | BackupDemand::None => {}
+    }
+    if always {
+        words.push("always".to_owned());
+    }
+    words.push(format!("jobs={}", settings.jobs));
+    words.join(",")
 }
 
 /// One backup that is made.
@@ -101,7 +120,9 @@ struct Work<'a> {
     django: &'a Django,
     shelf: Shelf,
     settings: &'a BackupSettings,
-    least: BackupCheck,
+    demand: BackupDemand,
+    /// Whether migrations wait or not.
+    always: bool,
 }
 
 impl Work<'_> {
@@ -154,12 +175,8 @@ impl Work<'_> {
     async fn take(&self, name: &str) -> Result<TakeOutcome, Failure> {
         let (context, release) = (self.context, self.release);
         let manage = below(&release.root(&context.layout), &self.django.manage).display().to_string();
-        let way = match (&self.settings.command, self.least) {
-            (Some(_), _) => "looks",
-            (None, BackupCheck::Restored) => "restores",
-            (None, BackupCheck::Listed | BackupCheck::Taken) => "takes",
-        };
-        let words = ["python", "-c", TAKE, TAKE_AT, name, way, &manage, "migrate", "--noinput"].map(str::to_owned);
+        let way = way(self.settings, self.demand, self.always);
+        let words = ["python", "-c", TAKE, TAKE_AT, name, &way, &manage, "migrate", "--noinput"].map(str::to_owned);
         let task = Task {
             step: STEP,
             name: "backup".to_owned(),
@@ -181,21 +198,28 @@ impl Work<'_> {
         let shelf = self.shelf.clone();
         disk(move || shelf.take_over()).await?;
         let began = Instant::now();
-        let seen = self.check(taken).await?;
+        // Who demands nothing comes not here.
+        let check = self.demand.of(taken.bytes).unwrap_or(BackupCheck::Restored);
+        let seen = self.check(taken, check).await?;
         let checked_in = clock::whole_millis(began.elapsed());
         let (from, encrypted) = self.encrypt().await?;
-        let kind = if taken.format == "sqlite" { "sqlite" } else { "dump" };
+        let kind = match taken.format.as_str() {
+            "sqlite" => "sqlite",
+            _ if taken.jobs > 1 => "tar",
+            _ => "dump",
+        };
         let place = self.shelf.finished(name, if encrypted { format!("{kind}.age") } else { kind.to_owned() }.as_str());
         let mut backup = Backup {
             name: name.to_owned(),
             taken_at,
             database: bounded(&taken.database),
             identity: bounded(&taken.identity),
+            database_bytes: taken.bytes,
             place: place.display().to_string(),
             bytes: 0,
             digest: String::new(),
             encrypted,
-            check: self.least,
+            check,
             seen,
             took,
             checked_in,
@@ -210,22 +234,28 @@ impl Work<'_> {
     }
 
     /// Looks at the backup as it is demanded. What was seen, in words.
-    async fn check(&self, taken: &Taken) -> Result<String, Failure> {
-        if self.least == BackupCheck::Taken {
+    async fn check(&self, taken: &Taken, check: BackupCheck) -> Result<String, Failure> {
+        if check == BackupCheck::Taken {
             return Ok(String::new());
         }
         let unit = unit(self.context, "-check");
-        let checked = look_at(self.context, self.release, &self.shelf, self.least, unit, STEP).await?;
+        let checked = look_at(self.context, self.release, &self.shelf, check, unit, STEP).await?;
         if checked.name() != taken.name {
             return Err(not_of_this_run("checking the backup"));
         }
         if let CheckOutcome::Refused(refusal) = &checked {
             return Err(refused(FailureKind::Check, refusal));
         }
-        compare(taken, &checked).map_err(|differs| {
+        let seen = compare(taken, &checked).map_err(|differs| {
             let hint = "look at what it says below, at the backup's own tools and at the host's disk; nothing was migrated";
             let summary = format!("the backup is not what the database was: {}", differs.first().map_or("", String::as_str));
             Failure::new(FailureKind::Check, summary, hint).with_detail(&differs.join("\n"))
+        })?;
+        Ok(match self.demand {
+            BackupDemand::RestoredUpTo(limit) if taken.bytes > limit => {
+                format!("{seen}; its database of {} is larger than what is {}", size(taken.bytes), self.demand)
+            }
+            _ => seen,
         })
     }
 
@@ -279,8 +309,10 @@ impl Work<'_> {
         let wrong =
             |what: String| Failure::new(FailureKind::Command, format!("the backup command of agent.toml: {what}"), "correct the command");
         let told = told::read(lines.iter().map(String::as_str)).map_err(wrong)?;
-        if told.check < self.least {
-            let what = format!("its backup was {}, and one that was {} is demanded", told.check.words(), self.least.words());
+        // How large the database is a command does not say: it is held to the whole.
+        let least = self.demand.of(0).unwrap_or(BackupCheck::Taken);
+        if told.check < least {
+            let what = format!("its backup was {}, and one that was {} is demanded", told.check.words(), least.words());
             return Err(wrong(what));
         }
         let backup = Backup {
@@ -288,6 +320,7 @@ impl Work<'_> {
             taken_at,
             database: bounded(database),
             identity: String::new(),
+            database_bytes: 0,
             place: told.place,
             bytes: told.bytes,
             digest: String::new(),

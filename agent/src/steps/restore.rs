@@ -75,21 +75,21 @@ fn told(loss: Loss) -> StepDone {
 }
 
 /// One step about one backup.
-struct Work<'a> {
-    context: &'a StepContext,
+pub(super) struct Work<'a> {
+    pub(super) context: &'a StepContext,
     release: Release,
     django: Django,
-    shelf: Shelf,
+    pub(super) shelf: Shelf,
     settings: BackupSettings,
-    backup: Backup,
+    pub(super) backup: Backup,
     /// What the database held when it was made, where that is known.
-    taken: Option<Taken>,
+    pub(super) taken: Option<Taken>,
     step: StepName,
 }
 
 impl<'a> Work<'a> {
     /// Ends what an attempt before this one left, and makes the folders anew.
-    async fn begin(context: &'a StepContext, name: &BackupName, step: StepName) -> Result<Self, Failure> {
+    pub(super) async fn begin(context: &'a StepContext, name: &BackupName, step: StepName) -> Result<Self, Failure> {
         let (app, settings) = (&context.order.app, context.settings.backup(&context.order.app));
         backup::end_all(context).await?;
         let release = context.release(context.order.kind.release())?;
@@ -114,12 +114,13 @@ impl<'a> Work<'a> {
     }
 
     /// Nothing of it stays in clear but what is kept.
-    async fn end(&self) -> Result<(), Failure> {
+    pub(super) async fn end(&self) -> Result<(), Failure> {
         let shelf = self.shelf.clone();
         disk(move || shelf.clear()).await
     }
 
     async fn survey(&self) -> Result<Loss, Failure> {
+        self.refuse_sqlite()?;
         self.bring().await?;
         self.read_back().await?;
         let at = clock::now();
@@ -131,6 +132,7 @@ impl<'a> Work<'a> {
     }
 
     async fn restore(&self) -> Result<String, Failure> {
+        self.refuse_sqlite()?;
         self.bring().await?;
         let restored = match self.script("restore").await? {
             RestoreOutcome::Refused(refusal) => return Err(refused(FailureKind::Check, &refusal)),
@@ -175,21 +177,32 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// The very bytes that are restored, as they were when the backup was made, where the scripts can read them.
-    async fn bring(&self) -> Result<(), Failure> {
-        let (kept, backup) = (self.shelf.kept(&self.backup), &self.backup);
-        let Some(kept) = kept.filter(|_| !backup.digest.is_empty()) else {
-            let summary = format!("{} was made by the command of agent.toml, and lies at {}", backup.name, backup.place);
-            return Err(Failure::new(
-                FailureKind::Unfit,
-                summary,
-                "restore it by its own means: docs/recovery.md says what belongs around that",
-            ));
-        };
-        if kept.display().to_string().contains(".sqlite") {
-            let summary = format!("{} is a backup of an SQLite file: restores of those are not built in", backup.name);
-            return Err(Failure::new(FailureKind::Unfit, summary, "docs/recovery.md says how to restore one by hand"));
+    fn refuse_sqlite(&self) -> Result<(), Failure> {
+        if !self.backup.place.contains(".sqlite") {
+            return Ok(());
         }
+        let summary = format!("{} is a backup of an SQLite file: restores of those are not built in", self.backup.name);
+        Err(Failure::new(FailureKind::Unfit, summary, "docs/recovery.md says how to restore one by hand"))
+    }
+
+    /// The file of the backup.
+    pub(super) fn kept(&self) -> Result<PathBuf, Failure> {
+        let backup = &self.backup;
+        self.shelf.kept(backup).filter(|_| !backup.digest.is_empty()).ok_or_else(|| {
+            let summary = format!("{} was made by the command of agent.toml, and lies at {}", backup.name, backup.place);
+            let hint = "look at it, and restore it, by its own means: docs/recovery.md says what belongs around a restore";
+            Failure::new(FailureKind::Unfit, summary, hint)
+        })
+    }
+
+    /// Whether what is kept can be read here.
+    pub(super) fn is_readable(&self) -> bool {
+        !self.backup.encrypted || self.identity().is_ok()
+    }
+
+    /// The very bytes that are restored, as they were when the backup was made, where the scripts can read them.
+    pub(super) async fn bring(&self) -> Result<(), Failure> {
+        let (kept, backup) = (self.kept()?, &self.backup);
         let (from, to, expected) = (kept.clone(), self.shelf.unfinished(), backup.digest.clone());
         if !backup.encrypted {
             return disk(move || copied(&from, &to, &expected)).await;
@@ -244,7 +257,12 @@ impl<'a> Work<'a> {
 
     /// All of it can be read, and it holds the tables that it should.
     async fn read_back(&self) -> Result<(), Failure> {
-        let Some(taken) = &self.taken else { return Ok(()) };
+        self.look(BackupCheck::Listed).await.map(drop)
+    }
+
+    /// Looks at what was brought, in a unit of its own. What was seen, in words; nothing where it is not known what it was made of.
+    pub(super) async fn look(&self, check: BackupCheck) -> Result<String, Failure> {
+        let Some(taken) = &self.taken else { return Ok(String::new()) };
         let (shelf, name) = (self.shelf.clone(), self.backup.name.clone());
         disk(move || {
             fs::copy(shelf.facts(&name), shelf.taken()).map_err(|error| io_failure("copy", &shelf.facts(&name), &error))?;
@@ -253,12 +271,12 @@ impl<'a> Work<'a> {
         })
         .await?;
         let unit = unit(self.context, "-check");
-        let checked = look_at(self.context, &self.release, &self.shelf, BackupCheck::Listed, unit, self.step).await?;
+        let checked = look_at(self.context, &self.release, &self.shelf, check, unit, self.step).await?;
         let _ignored: std::io::Result<()> = fs::remove_file(self.shelf.taken());
         if let CheckOutcome::Refused(refusal) = &checked {
             return Err(refused(FailureKind::Check, refusal));
         }
-        compare(taken, &checked).map(drop).map_err(|differs| {
+        compare(taken, &checked).map_err(|differs| {
             let summary = format!("{} does not hold what it should: {}", self.backup.name, differs.first().map_or("", String::as_str));
             Failure::new(FailureKind::Check, summary, "take another backup: see `roadstead db list`").with_detail(&differs.join("\n"))
         })
@@ -294,8 +312,9 @@ impl<'a> Work<'a> {
     }
 
     async fn write_order(&self, every: &BTreeMap<String, u64>) -> Result<(), Failure> {
-        let told =
-            serde_json::json!({ "rollout": self.context.order.fence.rollout.to_string(), "backup": self.backup.name, "every": every });
+        let jobs = self.taken.as_ref().map_or(1, |taken| taken.jobs);
+        let rollout = self.context.order.fence.rollout.to_string();
+        let told = serde_json::json!({ "rollout": rollout, "backup": self.backup.name, "every": every, "jobs": jobs });
         let path = self.shelf.order();
         disk(move || write_atomically(&path, told.to_string().as_bytes(), 0o444).map_err(|error| on_disk(&error))).await
     }
@@ -324,7 +343,7 @@ fn copied(from: &Path, to: &Path, expected: &str) -> Result<(), Failure> {
     same(from, &hasher.finish().to_string(), expected)
 }
 
-fn same(file: &Path, digest: &str, expected: &str) -> Result<(), Failure> {
+pub(super) fn same(file: &Path, digest: &str, expected: &str) -> Result<(), Failure> {
     if digest == expected {
         return Ok(());
     }

@@ -449,6 +449,8 @@ fn is_of_another_day(journal: &JournalFile, order: &Order) -> bool {
         OrderKind::Prepare { .. }
         | OrderKind::Migrate { .. }
         | OrderKind::Activate { .. }
+        | OrderKind::Backup { .. }
+        | OrderKind::Recheck { .. }
         | OrderKind::Survey { .. }
         | OrderKind::Halt { .. }
         | OrderKind::Restore { .. }

@@ -1,21 +1,28 @@
 //! Backups of rollouts, for people and for programs.
 
+use roadstead_model::StepName;
 use roadstead_proto::v1::{Backup, Rollout, safeguard};
 
 use crate::output::size;
 
 /// The backup that a rollout made, and the host that keeps it.
 pub(crate) fn made(rollout: &Rollout) -> Option<(&Backup, &str)> {
+    let backup = looked_at(rollout).filter(|_| rollout.kind != "recheck")?;
+    Some((backup, keeper(rollout)))
+}
+
+/// The backup that a rollout made, or looked at again.
+pub(crate) fn looked_at(rollout: &Rollout) -> Option<&Backup> {
     match rollout.safeguard.as_ref()?.kind.as_ref()? {
-        safeguard::Kind::Made(backup) => Some((backup, keeper(rollout))),
+        safeguard::Kind::Made(backup) => Some(backup),
         safeguard::Kind::NotNeeded(_) | safeguard::Kind::Loss(_) => None,
     }
 }
 
 /// The host that looked after the database: the one that did the step.
 fn keeper(rollout: &Rollout) -> &str {
-    let step = roadstead_model::StepName::Backup.as_str();
-    let host = rollout.hosts.iter().find(|host| host.times.iter().any(|time| time.step == step));
+    let is_it = |step: &str| [StepName::Backup, StepName::Recheck].iter().any(|known| known.as_str() == step);
+    let host = rollout.hosts.iter().find(|host| host.times.iter().any(|time| is_it(&time.step)));
     host.map_or("", |host| host.host_name.as_str())
 }
 
@@ -41,7 +48,7 @@ pub(crate) fn kept(backup: &Backup) -> String {
 pub(crate) fn checked(backup: &Backup) -> String {
     let words = backup.check.parse().map(|demand| match demand {
         roadstead_model::BackupDemand::AtLeast(check) => check.words(),
-        roadstead_model::BackupDemand::None => "not checked",
+        roadstead_model::BackupDemand::None | roadstead_model::BackupDemand::RestoredUpTo(_) => "not checked",
     });
     let words = words.unwrap_or("checked in a way that this command does not know");
     if backup.seen.is_empty() { words.to_owned() } else { format!("{words} ({})", backup.seen) }
@@ -60,6 +67,7 @@ pub(crate) fn json(rollout: &Rollout) -> serde_json::Value {
             "database": backup.database,
             "identity": backup.identity,
             "bytes": backup.bytes,
+            "database_bytes": (backup.database_bytes > 0).then_some(backup.database_bytes),
             "digest": backup.digest,
             "encrypted": backup.encrypted,
             "check": backup.check,

@@ -60,7 +60,7 @@ fn told(loss: &Loss, shown: usize) -> String {
 
 /// For programs; nothing for what is no restore.
 pub(super) fn json(rollout: &Rollout) -> serde_json::Value {
-    if rollout.backup.is_empty() {
+    if rollout.kind != "restore" {
         return serde_json::Value::Null;
     }
     serde_json::json!({

@@ -152,6 +152,7 @@ fn backup(demand: BackupDemand) -> String {
     match demand {
         BackupDemand::None => "none is demanded: make one before you deploy".to_owned(),
         BackupDemand::AtLeast(check) => format!("before it, if the database has tables: {}", check.words()),
+        BackupDemand::RestoredUpTo(_) => format!("before it, if the database has tables: {demand}, a larger one read back"),
     }
 }
 

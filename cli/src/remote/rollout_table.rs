@@ -10,14 +10,18 @@ use crate::output::{count, size, table};
 const BAR_CELLS: usize = 24;
 
 /// Steps that belong together: what one order makes a host do.
-const GROUPS: [(&str, &[StepName]); 6] = [
+const GROUPS: [(&str, &[StepName]); 7] = [
     ("prepare", StepName::PREPARE),
     ("migrate", StepName::MIGRATE),
     ("activate", StepName::ACTIVATE),
     ("confirm", StepName::CONFIRM),
     ("restore", &[StepName::Survey, StepName::Halt, StepName::Restore, StepName::Exchange]),
     ("revert", StepName::REVERT),
+    ("backup", &[StepName::Backup, StepName::Recheck]),
 ];
+
+/// What is done where no release goes anywhere.
+const TEND: usize = 6;
 
 /// A column: one step, or a whole group where there is no room for each.
 struct Column {
@@ -61,6 +65,10 @@ fn bar(done: u64, total: u64) -> String {
 
 /// A group is shown once a host has done something of it, and while the rollout is at it.
 fn is_shown(rollout: &Rollout, group: usize) -> bool {
+    let tends = matches!(rollout.kind.as_str(), "backup" | "recheck");
+    if tends || group == TEND {
+        return tends && group == TEND;
+    }
     let of_group = |step: &str| GROUPS[group].1.iter().any(|known| known.as_str() == step);
     let touched = |host: &RolloutHost| of_group(&host.step) || host.times.iter().any(|time| of_group(&time.step));
     group_of_phase(&rollout.phase) == Some(group)
@@ -75,6 +83,7 @@ fn group_of_phase(phase: &str) -> Option<usize> {
         "confirming" => Some(3),
         "surveying" | "deciding" | "halting" | "restoring" | "exchanging" => Some(4),
         "starting" | "reverting" => Some(5),
+        "tending" => Some(TEND),
         _ => None,
     }
 }

@@ -38,9 +38,11 @@ pub(crate) fn head(rollout: &Rollout, now_ms: u64) -> String {
     let end = if rollout.ended_at_ms == 0 { now_ms } else { rollout.ended_at_ms };
     let took = span(end.saturating_sub(rollout.started_at_ms));
     let on_hold = if rollout.on_hold { ", on hold," } else { "" };
-    let what = match rollout.backup.as_str() {
-        "" => format!("{kind} of {app} {release} to {environment}"),
-        backup => format!("restore of {backup} in {environment}, with {app} {release}"),
+    let what = match (kind.as_str(), rollout.backup.as_str()) {
+        ("backup", _) => format!("backup of {app} in {environment}"),
+        ("recheck", backup) => format!("another look at {backup} of {app} in {environment}"),
+        (_, "") => format!("{kind} of {app} {release} to {environment}"),
+        (_, backup) => format!("restore of {backup} in {environment}, with {app} {release}"),
     };
     let mut text = format!("r-{id}  {what}: {phase}{on_hold} after {took}\n");
     if let Some(short) = rollout.plan.get(..12) {

@@ -182,7 +182,7 @@ const fn waits_for_confirmation(report: &Report) -> Option<bool> {
         Report::Order { key, outcome } => match Verb::of(*key) {
             Some(Verb::Activate) => Some(matches!(outcome, OrderOutcome::Done { .. })),
             Some(Verb::Confirm | Verb::Revert | Verb::Start | Verb::Halt) => Some(false),
-            Some(Verb::Prepare | Verb::Migrate | Verb::Abandon | Verb::Survey | Verb::Restore | Verb::Exchange) | None => None,
+            Some(Verb::Prepare | Verb::Migrate | Verb::Abandon | Verb::Tend | Verb::Survey | Verb::Restore | Verb::Exchange) | None => None,
         },
         Report::WentBack { .. } => Some(false),
         Report::Step(_) | Report::Refused { .. } => None,

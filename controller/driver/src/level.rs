@@ -12,7 +12,7 @@ use crate::{Configured, EnvironmentRecord, HostRecord, LedgerError, NewEvent, Re
 
 impl Loop {
     /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
-    fn is_level(&self, host: &HostId, app: &AppName, target: &ReleaseId) -> bool {
+    pub(super) fn is_level(&self, host: &HostId, app: &AppName, target: &ReleaseId) -> bool {
         let state = self.facts.get(host).and_then(|facts| facts.apps.get(app));
         state.is_some_and(|state| state.current.as_ref() == Some(target) && !state.unconfirmed)
     }

@@ -28,6 +28,7 @@ mod running;
 pub mod samples;
 mod sessions;
 mod sets;
+mod tending;
 mod traffic;
 mod tries;
 mod verbs;
@@ -64,6 +65,7 @@ pub use records::{
 pub use removal::{NotRemoved, Removal};
 use running::Running;
 pub use sessions::{Downward, Epoch, Opened, Sessions};
+pub use tending::TendRequest;
 use traffic::{Balancers, Shares};
 use tries::Tries;
 pub use verbs::{Refused, RestoreRequest, StartRequest, Verb};

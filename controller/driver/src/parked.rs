@@ -24,11 +24,11 @@ pub(super) struct Parked {
 }
 
 impl Loop {
-    /// Parks what would be refused because hosts are being brought level, and tells that rollout to give way. Gives back all else.
+    /// Parks what would be refused because hosts are being brought level or a backup is made, and tells that rollout to give way. Gives back all else.
     pub(super) fn park(&mut self, verb: Verb, answer: Reply) -> Option<(Verb, Reply)> {
         let Some((environment, app, by)) = wants_another(&verb) else { return Some((verb, answer)) };
         let Some(behind) = self.unfinished(environment, app) else { return Some((verb, answer)) };
-        if self.running.get(&behind).is_none_or(|r| r.state().plan.kind != RolloutKind::Level) {
+        if self.running.get(&behind).is_none_or(|r| !gives_way(r.state().plan.kind)) {
             return Some((verb, answer));
         }
         let by = by.to_owned();
@@ -61,6 +61,11 @@ fn wants_another(verb: &Verb) -> Option<(&EnvironmentName, &AppName, &str)> {
             Some((environment, app, by))
         }
         Verb::Restore(RestoreRequest { environment, app, by, .. }) => Some((environment, app, by)),
-        Verb::Steer { .. } => None,
+        Verb::Tend(_) | Verb::Steer { .. } => None,
     }
+}
+
+/// Whether whatever else an operator asks for comes first.
+const fn gives_way(kind: RolloutKind) -> bool {
+    matches!(kind, RolloutKind::Level | RolloutKind::Tend)
 }

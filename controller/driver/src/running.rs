@@ -188,7 +188,7 @@ impl Loop {
 /// hosts level.
 pub(super) fn took_place(state: &State) -> bool {
     let done = state.outcome() == Some(Outcome::Done);
-    done && !matches!(state.plan.kind, RolloutKind::Level | RolloutKind::Restore) || went_back(state)
+    done && !matches!(state.plan.kind, RolloutKind::Level | RolloutKind::Restore | RolloutKind::Tend) || went_back(state)
 }
 
 /// Whether a rollback brought some hosts back, though not all. What was wanted stays wanted: nobody is brought level with what was left.

@@ -3,10 +3,13 @@
 use roadstead_model::{
     AppName, BackupName, Clash, ConfigurationId, DigestStart, EnvironmentName, HostName, Key, ReleaseId, ReleaseRef, RolloutId,
 };
-use roadstead_rollout::{Closed, Contact, Event, InvalidPlan, Outcome, Phase, Plan, PlannedRestore, Rejected, RolloutKind, State, Steer};
+use roadstead_rollout::{
+    Closed, Contact, Event, InvalidPlan, Outcome, Phase, Plan, PlannedRestore, Rejected, RolloutKind, State, Steer, Tending,
+};
 
 use super::foresee::{Drawn, OtherPlan};
 use super::running::Running;
+use super::tending::TendRequest;
 use super::{Loop, gates};
 use crate::{Configured, EnvironmentRecord, LedgerError, NewEvent, RolloutRecord, Runs};
 
@@ -30,6 +33,8 @@ pub enum Verb {
     },
     /// A backup of an environment's database.
     Restore(RestoreRequest),
+    /// A database is tended.
+    Tend(TendRequest),
     /// Steer a rollout that runs.
     Steer {
         /// Which.
@@ -114,6 +119,15 @@ pub enum Refused {
     /// There is nothing to go back to.
     #[error("{1} has no good release of {0} to go back to")]
     NothingBefore(AppName, EnvironmentName),
+    /// Nothing is there that knows the way to the database.
+    #[error("nothing of {1} runs in {0}, so nobody knows the way to its database")]
+    NothingRuns(EnvironmentName, AppName),
+    /// No host serves what the environment runs.
+    #[error("no connected host of {1} serves {0}, which it runs")]
+    NobodyServes(ReleaseId, EnvironmentName),
+    /// The host that is named does not.
+    #[error("{0} is not connected, or does not serve {1}, which its environment runs")]
+    ServesNot(HostName, ReleaseId),
     /// It is no way back.
     #[error("{0} never served {1}, so there is no going back to it")]
     NeverServed(ReleaseId, EnvironmentName),
@@ -195,7 +209,7 @@ const fn steered(steer: &Steer) -> &'static str {
 }
 
 /// What is wanted of a new rollout.
-struct Wanted {
+pub(super) struct Wanted {
     kind: RolloutKind,
     reason: String,
     by: String,
@@ -206,7 +220,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new(kind: RolloutKind, reason: String, by: String) -> Self {
+    pub(super) fn new(kind: RolloutKind, reason: String, by: String) -> Self {
         Self { kind, reason, by, idempotency_key: String::new(), plan: None, contracts: Vec::new(), restore: None }
     }
 }
@@ -217,6 +231,7 @@ impl Loop {
         match verb {
             Verb::Start(request) => self.start(request).await,
             Verb::Restore(request) => self.restore(request).await,
+            Verb::Tend(request) => self.tend(request).await,
             Verb::Rollback { environment, app, to, reason, by } => self.rollback(environment, app, to, reason, by).await,
             Verb::Steer { rollout, steer, reason, by } => self.steer(rollout, steer, reason, by),
         }
@@ -397,7 +412,7 @@ impl Loop {
         Ok(rollout)
     }
 
-    fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[Key], gated: bool, blames: bool) {
+    pub(super) fn enter(&mut self, plan: Plan, wanted: Wanted, others: &[Key], gated: bool, blames: bool) {
         let (now, rollout) = (self.parts.clock.now(), plan.rollout);
         let line = |actor: &str, kind: &str, text: String| NewEvent::new(now, actor, kind, rollout.to_string(), text).of(rollout);
         let kind = match plan.kind {
@@ -405,14 +420,21 @@ impl Loop {
             RolloutKind::Rollback => "rollback-started",
             RolloutKind::Level => "level-started",
             RolloutKind::Restore => "restore-started",
+            RolloutKind::Tend => "tending-started",
         };
         let digest = plan.digest().short();
         let (app, release, hosts) = (&plan.app, &plan.release.id, plan.hosts.len());
-        let text = match &plan.restore {
-            Some(restore) => {
+        let text = match (&plan.restore, &plan.tending) {
+            (None, Some(Tending::Backup(demand))) => {
+                format!("a backup of {app} in {}, {demand} ({release} serves): {}", plan.environment, wanted.reason)
+            }
+            (None, Some(Tending::Recheck { backup, .. })) => {
+                format!("{backup} of {app} in {} is looked at again: {}", plan.environment, wanted.reason)
+            }
+            (Some(restore), _) => {
                 format!("{} of {app} in {} ({hosts} hosts, with {release}): {}", restore.backup, plan.environment, wanted.reason)
             }
-            None => format!("{app} {release} to {} ({hosts} hosts, plan {digest}): {}", plan.environment, wanted.reason),
+            (None, None) => format!("{app} {release} to {} ({hosts} hosts, plan {digest}): {}", plan.environment, wanted.reason),
         };
         self.work.changes.events.push(line(&wanted.by, kind, text));
         if !others.is_empty() {

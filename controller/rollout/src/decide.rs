@@ -14,7 +14,7 @@ use crate::gates::{self, Closed, Currents};
 use crate::orders::attempt_of;
 use crate::settle::{migrated, settle};
 use crate::steer::{Steer, steered};
-use crate::{Host, RolloutKind, Stage, State, Verb, restore, traffic};
+use crate::{Host, RolloutKind, Stage, State, Verb, restore, tending, traffic};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,7 +185,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp, notes: &mut Vec<Note>)
         Event::GatesSeen { closed, currents } => gates::seen(state, closed, &currents, now, notes),
         Event::Looked { batch, asked_at, findings } => analysis::looked(state, batch, asked_at, &findings, notes),
         Event::GiveWay { by } => {
-            // What was begun to a database is ended first.
+            // What was begun to a database is ended first; a backup of it may be made again.
             if !state.gives_way && state.outcome().is_none() && state.plan.kind != RolloutKind::Restore {
                 state.gives_way = true;
                 state.hold = None;
@@ -297,6 +297,7 @@ fn stage_during(state: &State, verb: Verb) -> Stage {
         Verb::Revert if state.plan.kind == RolloutKind::Rollback => Stage::Moving,
         Verb::Revert => Stage::Reverting,
         Verb::Abandon => Stage::Abandoning,
+        Verb::Tend => Stage::Tending,
         Verb::Survey => Stage::Surveying,
         Verb::Halt => Stage::Halting,
         Verb::Restore => Stage::Restoring,
@@ -320,7 +321,7 @@ fn stepped(state: &mut State, id: &HostId, report: StepReport, notes: &mut Vec<N
                 None => host.times.push((report.step, took, note)),
             }
             match (safeguard, report.step) {
-                (Some(safeguard), StepName::Backup) => kept(state, id, safeguard, notes),
+                (Some(safeguard), StepName::Backup | StepName::Recheck) => kept(state, id, safeguard, notes),
                 (Some(Safeguard::Loss(loss)), StepName::Survey | StepName::Exchange) => {
                     restore::told(state, id, report.step, *loss, notes);
                 }
@@ -349,7 +350,7 @@ fn without_backup(state: &State) -> Option<Failure> {
     let demand = state.plan.backup.filter(|demand| demand.wants_one())?;
     let what = match &state.safeguard {
         Some(Safeguard::NotNeeded { .. } | Safeguard::Loss(_)) => return None,
-        Some(Safeguard::Made(backup)) if demand.is_met_by(backup.check) => return None,
+        Some(Safeguard::Made(backup)) if demand.is_met_by(backup) => return None,
         Some(Safeguard::Made(backup)) => format!("with a backup that was only {}", backup.check.words()),
         None => "and said nothing of a backup".to_owned(),
     };
@@ -390,7 +391,7 @@ fn order_ended(
             let stage = match verb {
                 Verb::Prepare | Verb::Migrate | Verb::Survey => Stage::Prepared,
                 Verb::Halt | Verb::Restore | Verb::Exchange => Stage::Halted,
-                Verb::Start => Stage::Confirmed,
+                Verb::Start | Verb::Tend => Stage::Confirmed,
                 Verb::Activate => Stage::Healthy,
                 Verb::Confirm => Stage::Confirmed,
                 Verb::Revert if rollback => Stage::Confirmed,
@@ -404,6 +405,9 @@ fn order_ended(
             let stage = host_stage(state, id).unwrap_or(stage);
             notes.push(Note { host: Some(id.clone()), kind: "host", text: stage.word().to_owned() });
             restore::done(state, verb, now, notes);
+            if verb == Verb::Tend {
+                return tending::done(state, id, now, notes);
+            }
             if verb == Verb::Migrate {
                 match without_backup(state) {
                     None => migrated(state, now, notes),
@@ -434,7 +438,9 @@ fn order_ended(
                     restore::failed(state, id, verb, at_step(step, failure), now, notes)
                 }
                 Verb::Revert | Verb::Start => lose(state, id, Stage::Stuck, at_step(step, failure), now, notes),
-                Verb::Prepare | Verb::Activate | Verb::Confirm => lose(state, id, Stage::Failed, at_step(step, failure), now, notes),
+                Verb::Prepare | Verb::Activate | Verb::Confirm | Verb::Tend => {
+                    lose(state, id, Stage::Failed, at_step(step, failure), now, notes)
+                }
                 Verb::Migrate => {
                     let failure = at_step(step, failure);
                     lose(state, id, Stage::Failed, failure.clone(), now, notes)?;

@@ -39,7 +39,7 @@ pub(crate) fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
     let serves = heard && host.current.as_ref() == Some(&plan.release.id);
     match host.stage {
         // What served before the rollout goes on serving.
-        stage if served_before && serves && !stage.is_final() && !stage.is_halting() => Stage::Reverted,
+        stage if served_before && serves && !stage.is_final() && !stage.is_halting() && stage != Stage::Tending => Stage::Reverted,
         // It may have stopped what served before, whatever it says.
         Stage::Halting | Stage::Halted | Stage::Restoring | Stage::Exchanging => Stage::Reverting,
         Stage::Moving | Stage::Returning | Stage::Healthy | Stage::Confirming | Stage::Confirmed => Stage::Reverting,
@@ -53,7 +53,9 @@ pub(crate) fn way_out(plan: &Plan, id: &HostId, host: &Host) -> Stage {
         Stage::Preparing | Stage::Prepared | Stage::Draining if host.attempt > 0 && host.current.as_ref() == Some(&plan.release.id) => {
             Stage::Reverting
         }
-        Stage::Preparing | Stage::Prepared | Stage::Draining | Stage::Migrating | Stage::Surveying | Stage::Failed => Stage::Abandoning,
+        Stage::Preparing | Stage::Prepared | Stage::Draining | Stage::Migrating | Stage::Tending | Stage::Surveying | Stage::Failed => {
+            Stage::Abandoning
+        }
         Stage::Left | Stage::Reverting | Stage::Reverted | Stage::Abandoning | Stage::Abandoned | Stage::Stuck => host.stage,
     }
 }

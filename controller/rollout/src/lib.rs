@@ -21,6 +21,7 @@ mod restore;
 mod settle;
 mod state;
 mod steer;
+mod tending;
 mod traffic;
 mod waiting;
 
@@ -30,7 +31,7 @@ pub use gates::{Approval, Closed, Currents, closed};
 pub use hold::{Hold, HoldCause};
 pub use judging::{Answer, Judgement, Measured, Numbers};
 pub use orders::{Verb, orders};
-pub use plan::{Bake, Candidate, Contracts, InvalidPlan, Plan, PlannedHost, PlannedRestore, RolloutKind};
+pub use plan::{Bake, Candidate, Contracts, InvalidPlan, Plan, PlannedHost, PlannedRestore, RolloutKind, Tending};
 pub use restore::{Accepted, Exchange, Recovery};
 pub use state::{Contact, Host, Outcome, Phase, Stage, Standing, State};
 pub use steer::Steer;

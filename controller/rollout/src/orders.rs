@@ -23,6 +23,8 @@ pub enum Verb {
     Revert = 5,
     /// See [`OrderKind::Abandon`].
     Abandon = 6,
+    /// See [`OrderKind::Backup`] and [`OrderKind::Recheck`].
+    Tend = 0,
     /// See [`OrderKind::Survey`].
     Survey = 7,
     /// See [`OrderKind::Halt`].
@@ -41,6 +43,7 @@ impl Verb {
     pub const fn of(key: OrderKey) -> Option<Self> {
         if let Some(place) = key.sequence.checked_sub(OF_RESTORE) {
             return match place {
+                0 => Some(Self::Tend),
                 1 => Some(Self::Prepare),
                 2 => Some(Self::Survey),
                 3 => Some(Self::Halt),
@@ -68,22 +71,23 @@ impl Verb {
 const PER_ATTEMPT: u32 = 8;
 
 const PER_RESTORE: u32 = 9;
-/// Orders of a restore are numbered from here on, in the order of its phases. Its hosts are not tried again.
+/// Orders of a restore, and of what only tends the database, are numbered from here on, in the order of phases. Their hosts are not tried
+/// again.
 pub(crate) const OF_RESTORE: u32 = 1 << 20;
 
 /// The attempt that an order is of, from 0.
 pub(crate) const fn attempt_of(key: OrderKey) -> u32 {
-    if key.sequence > OF_RESTORE { 0 } else { key.sequence / PER_ATTEMPT }
+    if key.sequence >= OF_RESTORE { 0 } else { key.sequence / PER_ATTEMPT }
 }
 
 /// The number of an order.
 fn sequence_of(kind: RolloutKind, verb: Verb, attempt: u32) -> u32 {
-    if kind != RolloutKind::Restore {
+    if !matches!(kind, RolloutKind::Restore | RolloutKind::Tend) {
         return attempt.saturating_mul(PER_ATTEMPT).saturating_add(verb as u32);
     }
     let key = |place| OrderKey { rollout: RolloutId(0), sequence: OF_RESTORE + place };
     // Every verb of a restore has a place: that is what `Verb::of` says.
-    (1..PER_RESTORE).map(key).find(|key| Verb::of(*key) == Some(verb)).map_or(OF_RESTORE, |key| key.sequence)
+    (0..PER_RESTORE).map(key).find(|key| Verb::of(*key) == Some(verb)).map_or(OF_RESTORE, |key| key.sequence)
 }
 
 /// The outstanding order of each host that has one, for a controller of this term.
@@ -115,6 +119,7 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
             },
             timeouts.migrate,
         ),
+        Stage::Tending => crate::tending::order(plan)?,
         Stage::Surveying | Stage::Halting | Stage::Restoring | Stage::Exchanging => crate::restore::order(plan, host.stage)?,
         Stage::Moving if plan.kind == RolloutKind::Restore => {
             let from = planned.current.clone().unwrap_or_else(|| release.clone());

@@ -22,6 +22,8 @@ pub enum RolloutKind {
     Level,
     /// A backup of the environment's database is restored, and the release that belongs to it serves again.
     Restore,
+    /// One host makes a backup of the environment's database, or looks at one again. Nothing changes for anybody.
+    Tend,
 }
 
 /// Which backup a restore restores.
@@ -34,6 +36,21 @@ pub struct PlannedRestore {
     /// It ends when it is known what would be lost.
     #[serde(default)]
     pub only_survey: bool,
+}
+
+/// What is done for the contents of a database while a release serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tending {
+    /// A backup is made, and checked as this demands.
+    Backup(BackupDemand),
+    /// A backup is looked at once more.
+    Recheck {
+        /// Which.
+        backup: BackupName,
+        /// How, as a new one would be.
+        demand: BackupDemand,
+    },
 }
 
 /// One release going to one environment.
@@ -78,6 +95,9 @@ pub struct Plan {
     /// What is restored, in a restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restore: Option<PlannedRestore>,
+    /// What is done to the database, where that is all; its only host does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tending: Option<Tending>,
     /// Hosts that may be out at once.
     pub max_unavailable: usize,
     /// Hosts that may fail or be away.
@@ -234,7 +254,9 @@ impl Plan {
         let strategy = &environment.strategy;
         let max_unavailable = strategy.max_unavailable.of_rounded_up(total).max(1);
         let Batches { of_host, mut bakes } = match kind {
-            RolloutKind::Rollback | RolloutKind::Restore => Batches { of_host: vec![0; total], bakes: vec![Bake::default()] },
+            RolloutKind::Rollback | RolloutKind::Restore | RolloutKind::Tend => {
+                Batches { of_host: vec![0; total], bakes: vec![Bake::default()] }
+            }
             RolloutKind::Rollout => batches(strategy, &strategy.steps, &chosen, max_unavailable),
             RolloutKind::Level => batches(strategy, &[], &chosen, max_unavailable),
         };
@@ -261,11 +283,16 @@ impl Plan {
             analysis: environment.analysis.clone().filter(|_| kind == RolloutKind::Rollout),
             migrate: migrate && kind == RolloutKind::Rollout,
             restore: None,
+            tending: None,
             backup: (migrate && kind == RolloutKind::Rollout).then_some(environment.database.backup),
             contracts: None,
             max_unavailable,
             // A host that still writes to the database is one too many.
-            failure_budget: if kind == RolloutKind::Restore { 0 } else { strategy.failure_budget.of_rounded_down(total) },
+            failure_budget: if matches!(kind, RolloutKind::Restore | RolloutKind::Tend) {
+                0
+            } else {
+                strategy.failure_budget.of_rounded_down(total)
+            },
             on_failure: if kind == RolloutKind::Rollout { strategy.on_failure } else { OnFailure::GoBack },
             keep: environment.keep,
             timeouts: environment.timeouts,
@@ -353,7 +380,7 @@ fn gates_of(kind: RolloutKind, environment: &EnvironmentSpec) -> Gates {
             let approvals = environment.database.restore_approvals.as_ref().unwrap_or(&environment.gates.approvals).clone();
             Gates { approvals, ..Gates::default() }
         }
-        RolloutKind::Rollback | RolloutKind::Level => Gates::default(),
+        RolloutKind::Rollback | RolloutKind::Level | RolloutKind::Tend => Gates::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::ending::{end, go_back, way_out};
 use crate::gates::settle_gated;
 use crate::hold::{self, Hold, HoldCause};
 use crate::plan::Bake;
-use crate::{Host, Note, Outcome, Phase, Rejected, RolloutKind, Stage, State, restore, traffic};
+use crate::{Host, Note, Outcome, Phase, Rejected, RolloutKind, Stage, State, restore, tending, traffic};
 
 /// Moves the phases on as far as they go. Each round changes the phase or ends the loop.
 pub(crate) fn settle(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
@@ -26,6 +26,7 @@ pub(crate) fn settle(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
             Phase::Baking { batch, since } => settle_baking(state, batch, since, now, notes),
             Phase::Baked { batch, since } => settle_baked(state, batch, since, now, notes),
             Phase::Confirming { .. } => settle_confirming(state, now, notes),
+            Phase::Tending { since } => tending::settle(state, since, now, notes),
             Phase::Surveying { since }
             | Phase::Deciding { since }
             | Phase::Halting { since }
@@ -172,7 +173,7 @@ fn settle_switching(state: &mut State, since: Timestamp, now: Timestamp, notes: 
             notes.push(Note { host: None, kind: "switched", text: "the traffic is switched".to_owned() });
             match state.plan.kind {
                 RolloutKind::Rollback => end(state, Outcome::Done, now, notes),
-                RolloutKind::Rollout | RolloutKind::Level | RolloutKind::Restore => {
+                RolloutKind::Rollout | RolloutKind::Level | RolloutKind::Restore | RolloutKind::Tend => {
                     state.phase = Phase::Baking { batch: state.plan.batches.saturating_sub(1), since: now };
                 }
             }

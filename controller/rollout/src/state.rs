@@ -115,6 +115,11 @@ pub enum Phase {
         /// When it began.
         since: Timestamp,
     },
+    /// One host makes a backup, or looks at one.
+    Tending {
+        /// When it began.
+        since: Timestamp,
+    },
     /// The host that has the backup looks what a restore of it would lose.
     Surveying {
         /// When it began.
@@ -255,6 +260,8 @@ pub enum Stage {
     Confirming,
     /// The release serves for good.
     Confirmed,
+    /// Told to make a backup, or to look at one.
+    Tending,
     /// Told to look what a restore would lose.
     Surveying,
     /// Told to stop everything of the app.
@@ -334,13 +341,15 @@ impl State {
 
     fn begin(plan: Plan, now: Timestamp, contact: impl Fn(&HostId) -> Contact, gated: bool) -> Self {
         let rollback = plan.kind == crate::RolloutKind::Rollback;
+        let tends = plan.kind == crate::RolloutKind::Tend;
         // A restore waits for people when it is known what it would lose.
-        let gated = gated && plan.kind != crate::RolloutKind::Restore;
+        let gated = gated && !tends && plan.kind != crate::RolloutKind::Restore;
         let target = plan.release.clone();
         let stage = |id: &HostId, planned: &crate::PlannedHost| match rollback {
             // What a host that is away or busy was heard to serve may not be what it serves.
             true if planned.current.as_ref() == Some(&target) && contact(id) == Contact::AtRest => Stage::Confirmed,
             true => Stage::Prepared,
+            false if tends => Stage::Tending,
             false if gated => Stage::Waiting,
             false => Stage::Preparing,
         };
@@ -360,6 +369,7 @@ impl State {
         };
         let hosts = plan.hosts.iter().map(|(id, planned)| (id.clone(), host(id, planned))).collect();
         let phase = match (rollback, gated) {
+            _ if tends => Phase::Tending { since: now },
             (true, _) => Phase::Moving { batch: 0, since: now },
             (false, true) => Phase::Gated { since: now, closed: None },
             (false, false) => Phase::Preparing { since: now },
@@ -404,6 +414,7 @@ impl State {
             | Phase::Baking { since, .. }
             | Phase::Baked { since, .. }
             | Phase::Confirming { since }
+            | Phase::Tending { since }
             | Phase::Surveying { since }
             | Phase::Deciding { since }
             | Phase::Halting { since }
@@ -466,6 +477,7 @@ impl Phase {
             Self::Baking { .. } => "baking",
             Self::Baked { .. } => "baked",
             Self::Confirming { .. } => "confirming",
+            Self::Tending { .. } => "tending",
             Self::Surveying { .. } => "surveying",
             Self::Deciding { .. } => "deciding",
             Self::Halting { .. } => "halting",
@@ -495,6 +507,7 @@ impl Stage {
             Self::Healthy => "healthy",
             Self::Confirming => "confirming",
             Self::Confirmed => "confirmed",
+            Self::Tending => "tending",
             Self::Surveying => "surveying",
             Self::Halting => "halting",
             Self::Halted => "halted",

@@ -9,7 +9,7 @@ use crate::gates::{Approval, missing};
 use crate::hold::{Hold, HoldCause, resume};
 use crate::settle::{bake_ends, bake_of};
 use crate::traffic::HostTraffic;
-use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State, restore, traffic};
+use crate::{Note, Phase, Rejected, RolloutKind, Stage, Standing, State, restore, tending, traffic};
 
 /// How an operator steers a rollout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +113,9 @@ fn fits(state: &State, steer: &Steer) -> Result<(), Unfit> {
     }
     if state.plan.kind == RolloutKind::Restore && state.outcome().is_none() {
         return restore::fits(state, steer);
+    }
+    if state.plan.kind == RolloutKind::Tend && state.outcome().is_none() {
+        return tending::fits(steer);
     }
     match (&state.phase, steer) {
         (_, Steer::Accept) => Err("it is no restore: it loses nothing".to_owned()),

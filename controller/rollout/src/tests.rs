@@ -8,3 +8,4 @@ mod histories;
 mod restores;
 mod steering;
 mod stories;
+mod tending;

@@ -185,6 +185,7 @@ fn share(state: &State, id: &HostId) -> Option<Weight> {
         | Stage::Preparing
         | Stage::Prepared
         | Stage::Migrating
+        | Stage::Tending
         | Stage::Surveying
         | Stage::Halting
         | Stage::Halted

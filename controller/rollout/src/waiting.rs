@@ -7,7 +7,7 @@ use crate::decide::AWAKE_EVERY;
 use crate::gates::closed;
 use crate::hold::HoldCause;
 use crate::settle::bake_of;
-use crate::{Host, Phase, Stage, State, restore, traffic};
+use crate::{Host, Phase, Stage, State, restore, tending, traffic};
 
 /// What is awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,7 @@ pub fn waiting(state: &State) -> Option<Waiting> {
             let open = count(Stage::Confirming);
             (format!("{} to let their old instances go", hosts(open)), *since, None, "late hosts are left")
         }
+        Phase::Tending { .. } => return tending::waiting(state),
         Phase::Surveying { .. }
         | Phase::Deciding { .. }
         | Phase::Halting { .. }
@@ -159,6 +160,7 @@ pub(crate) fn host_deadline(host: &Host, timeouts: &Timeouts) -> Option<HostDead
         Stage::Moving | Stage::Confirming | Stage::Reverting | Stage::Abandoning | Stage::Halting => timeouts.activate,
         // The migration's host has the phase's deadline; of those between, balancers are asked something; the others are asked for nothing.
         Stage::Migrating
+        | Stage::Tending
         | Stage::Surveying
         | Stage::Halted
         | Stage::Restoring

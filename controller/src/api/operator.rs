@@ -2,6 +2,7 @@
 
 mod admins;
 mod configurations;
+mod databases;
 mod environments;
 mod events;
 mod hosts;
@@ -173,7 +174,17 @@ impl Operator for OperatorCalls {
 
     async fn restore_database(&self, request: Request<v1::RestoreDatabaseRequest>) -> Answer<v1::Rollout> {
         let admin = self.admin(&request)?;
-        rollouts::restore(&self.0, &admin, request.into_inner()).await.map(Response::new)
+        databases::restore(&self.0, &admin, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn back_up_database(&self, request: Request<v1::BackUpDatabaseRequest>) -> Answer<v1::Rollout> {
+        let admin = self.admin(&request)?;
+        databases::back_up(&self.0, &admin, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn recheck_backup(&self, request: Request<v1::RecheckBackupRequest>) -> Answer<v1::Rollout> {
+        let admin = self.admin(&request)?;
+        databases::recheck(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
     async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Answer<v1::Rollout> {

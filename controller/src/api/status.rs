@@ -118,6 +118,9 @@ pub(super) fn refused(refused: Refused) -> Status {
             not_now(text, &format!("see `roadstead rollout show {rollout}`; end it with `roadstead rollout abort {rollout}`"))
         }
         Refused::NoHost(..) => invalid(format!("{text}; see `roadstead host list`")),
+        Refused::NothingRuns(..) => not_now(text, "deploy a release first"),
+        Refused::NobodyServes(..) => not_now(text, "see `roadstead host list`; hosts come level once they are connected"),
+        Refused::ServesNot(host, _) => not_now(text, &format!("see `roadstead host show {host}`, or let another host do it with --on")),
         Refused::Locked(closed) => not_now(text, &closed.way),
         Refused::TwoSets(_) => not_now(text, "docs/recovery.md says how to restore a backup by hand"),
         Refused::NothingBefore(..) => not_now(text, "name a release: `roadstead rollback --to RELEASE`"),

@@ -170,7 +170,7 @@ async fn save(batch: &mut Batch, changes: Changes) -> Result<(), StoreError> {
             .bind(plan.app.as_str())
             .bind(record.state.outcome().is_some())
             .bind(is_gated(&record.state))
-            .bind(plan.kind == RolloutKind::Level)
+            .bind(matches!(plan.kind, RolloutKind::Level | RolloutKind::Tend))
             .bind(json(&record.state)?)
             .bind(&record.reason)
             .bind(&record.started_by)

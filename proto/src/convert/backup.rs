@@ -44,6 +44,7 @@ impl From<Backup> for v1::Backup {
             seen: backup.seen,
             took_ms: backup.took.0,
             checked_in_ms: backup.checked_in.0,
+            database_bytes: backup.database_bytes,
         }
     }
 }
@@ -67,6 +68,7 @@ impl TryFrom<v1::Backup> for Backup {
             seen: line(wire.seen, "backup.seen")?,
             took: Millis(wire.took_ms),
             checked_in: Millis(wire.checked_in_ms),
+            database_bytes: wire.database_bytes,
         })
     }
 }

@@ -101,6 +101,12 @@ impl From<OrderKind> for v1::order::Kind {
             OrderKind::Revert { from, to, condemn } => {
                 Self::Revert(v1::Revert { from: Some(from.into()), to: to.map(Into::into), condemn })
             }
+            OrderKind::Backup { release, demand } => {
+                Self::Backup(v1::MakeBackup { release: Some(release.into()), check: demand.to_string() })
+            }
+            OrderKind::Recheck { release, backup, demand } => {
+                Self::Recheck(v1::Recheck { release: Some(release.into()), backup: backup.to_string(), check: demand.to_string() })
+            }
             OrderKind::Survey { release, backup } => Self::Survey(v1::Survey { release: Some(release.into()), backup: backup.to_string() }),
             OrderKind::Halt { release } => Self::Halt(v1::Halt { release: Some(release.into()) }),
             OrderKind::Restore { release, backup } => {
@@ -142,6 +148,12 @@ impl TryFrom<v1::order::Kind> for OrderKind {
             Kind::Revert(revert) => {
                 Self::Revert { from: release(revert.from)?, to: revert.to.map(TryInto::try_into).transpose()?, condemn: revert.condemn }
             }
+            Kind::Backup(made) => Self::Backup { release: release(made.release)?, demand: made.check.parse().field("backup.check")? },
+            Kind::Recheck(again) => Self::Recheck {
+                release: release(again.release)?,
+                backup: backup(&again.backup)?,
+                demand: again.check.parse().field("backup.check")?,
+            },
             Kind::Survey(survey) => Self::Survey { release: release(survey.release)?, backup: backup(&survey.backup)? },
             Kind::Halt(halt) => Self::Halt { release: release(halt.release)? },
             Kind::Restore(restore) => Self::Restore { release: release(restore.release)?, backup: backup(&restore.backup)? },

@@ -325,7 +325,10 @@ pub struct Order {
     pub app: ::prost::alloc::string::String,
     #[prost(uint64, tag = "4")]
     pub deadline_ms: u64,
-    #[prost(oneof = "order::Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
+    #[prost(
+        oneof = "order::Kind",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21"
+    )]
     pub kind: ::core::option::Option<order::Kind>,
 }
 /// Nested message and enum types in `Order`.
@@ -352,7 +355,31 @@ pub mod order {
         Restore(super::Restore),
         #[prost(message, tag = "19")]
         Exchange(super::Exchange),
+        #[prost(message, tag = "20")]
+        Backup(super::MakeBackup),
+        #[prost(message, tag = "21")]
+        Recheck(super::Recheck),
     }
+}
+/// The database is backed up, whether migrations wait or not.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MakeBackup {
+    #[prost(message, optional, tag = "1")]
+    pub release: ::core::option::Option<ReleaseRef>,
+    /// How it is to be checked, as the environment demands it.
+    #[prost(string, tag = "2")]
+    pub check: ::prost::alloc::string::String,
+}
+/// A backup is looked at once more.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recheck {
+    #[prost(message, optional, tag = "1")]
+    pub release: ::core::option::Option<ReleaseRef>,
+    #[prost(string, tag = "2")]
+    pub backup: ::prost::alloc::string::String,
+    /// How it is to be looked at, as the environment demands it of new ones.
+    #[prost(string, tag = "3")]
+    pub check: ::prost::alloc::string::String,
 }
 /// What a restore of a backup would lose; nothing is changed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -414,7 +441,7 @@ pub struct Prepare {
 pub struct Migrate {
     #[prost(message, optional, tag = "1")]
     pub release: ::core::option::Option<ReleaseRef>,
-    /// The backup that has to be there before: none, taken, listed, restored. Empty: the controller knew of no backups.
+    /// The backup that has to be there before: none, taken, listed, "restored up to 50 GB", restored. Empty: the controller knew of no backups.
     #[prost(string, tag = "2")]
     pub backup: ::prost::alloc::string::String,
     /// No traffic goes to the host: what serves there is not what users see.
@@ -612,6 +639,9 @@ pub struct Backup {
     pub took_ms: u64,
     #[prost(uint64, tag = "12")]
     pub checked_in_ms: u64,
+    /// Of the database when it was backed up; 0 where that is not known.
+    #[prost(uint64, tag = "13")]
+    pub database_bytes: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StepFailed {
@@ -2088,6 +2118,34 @@ pub struct RollbackRequest {
     pub despite_schema: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BackUpDatabaseRequest {
+    #[prost(string, tag = "1")]
+    pub environment: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub app: ::prost::alloc::string::String,
+    /// The host that makes it; one that serves what the environment runs when nothing is said.
+    #[prost(string, tag = "3")]
+    pub host: ::prost::alloc::string::String,
+    /// How it is to be checked: taken, listed, restored; as the environment says when nothing is said.
+    #[prost(string, tag = "4")]
+    pub check: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecheckBackupRequest {
+    #[prost(string, tag = "1")]
+    pub backup: ::prost::alloc::string::String,
+    /// The host that has it; the one that made it when nothing is said.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// How it is looked at: taken, listed, restored; as the environment demands it of new ones when nothing is said.
+    #[prost(string, tag = "4")]
+    pub check: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RestoreDatabaseRequest {
     #[prost(string, tag = "1")]
     pub backup: ::prost::alloc::string::String,
@@ -2174,7 +2232,7 @@ pub struct Rollout {
     #[prost(string, tag = "6")]
     pub kind: ::prost::alloc::string::String,
     /// gated, preparing, migrating, moving, baking, baked, confirming, reverting, done, rolled-back, failed; of a restore: preparing,
-    /// surveying, deciding, halting, restoring, exchanging, starting, reverting, done, rolled-back, failed.
+    /// tending, surveying, deciding, halting, restoring, exchanging, starting, reverting, done, rolled-back, failed.
     #[prost(string, tag = "7")]
     pub phase: ::prost::alloc::string::String,
     /// What it waits for, in words.
@@ -2992,6 +3050,50 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("roadstead.v1.Operator", "RestoreDatabase"));
             self.inner.unary(req, path, codec).await
         }
+        /// Has a backup of an environment's database made now.
+        pub async fn back_up_database(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BackUpDatabaseRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/BackUpDatabase",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "BackUpDatabase"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Has a backup looked at once more.
+        pub async fn recheck_backup(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RecheckBackupRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::SmallCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.Operator/RecheckBackup",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.Operator", "RecheckBackup"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Keeps the rollouts of others out of an environment.
         pub async fn lock_environment(
             &mut self,
@@ -3462,6 +3564,16 @@ pub mod operator_server {
         async fn restore_database(
             &self,
             request: tonic::Request<super::RestoreDatabaseRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status>;
+        /// Has a backup of an environment's database made now.
+        async fn back_up_database(
+            &self,
+            request: tonic::Request<super::BackUpDatabaseRequest>,
+        ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status>;
+        /// Has a backup looked at once more.
+        async fn recheck_backup(
+            &self,
+            request: tonic::Request<super::RecheckBackupRequest>,
         ) -> std::result::Result<tonic::Response<super::Rollout>, tonic::Status>;
         /// Keeps the rollouts of others out of an environment.
         async fn lock_environment(
@@ -4353,6 +4465,96 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RestoreDatabaseSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/BackUpDatabase" => {
+                    #[allow(non_camel_case_types)]
+                    struct BackUpDatabaseSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::BackUpDatabaseRequest>
+                    for BackUpDatabaseSvc<T> {
+                        type Response = super::Rollout;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BackUpDatabaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::back_up_database(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BackUpDatabaseSvc(inner);
+                        let codec = crate::codec::SmallCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.Operator/RecheckBackup" => {
+                    #[allow(non_camel_case_types)]
+                    struct RecheckBackupSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::RecheckBackupRequest>
+                    for RecheckBackupSvc<T> {
+                        type Response = super::Rollout;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RecheckBackupRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::recheck_backup(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RecheckBackupSvc(inner);
                         let codec = crate::codec::SmallCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

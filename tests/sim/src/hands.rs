@@ -41,7 +41,9 @@ impl SimHands {
         let troubled = self.world.is_troubled();
         self.roll(|chance| match step {
             _ if troubled && chance.percent(1) => chance.millis(60_000, 3_600_000),
-            StepName::Fetch | StepName::Venv | StepName::Backup | StepName::Migrate | StepName::Restore => chance.millis(100, 20_000),
+            StepName::Fetch | StepName::Venv | StepName::Backup | StepName::Recheck | StepName::Migrate | StepName::Restore => {
+                chance.millis(100, 20_000)
+            }
             StepName::Candidate | StepName::Health => chance.millis(500, 5_000),
             _ => chance.millis(1, 500),
         })
@@ -174,10 +176,11 @@ impl SimHands {
         if matches!(step, StepName::Survey | StepName::Exchange) {
             return Some(Safeguard::Loss(Box::new(loss(order))));
         }
-        let OrderKind::Migrate { backup: Some(demand), .. } = &order.kind else { return None };
-        if step != StepName::Backup {
-            return None;
-        }
+        let demand = match &order.kind {
+            OrderKind::Recheck { backup, .. } => return Some(Safeguard::Made(Box::new(samples::backup(backup.as_str())))),
+            OrderKind::Migrate { backup: Some(demand), .. } | OrderKind::Backup { demand, .. } if step == StepName::Backup => demand,
+            _ => return None,
+        };
         if !demand.wants_one() {
             return Some(Safeguard::NotNeeded { why: "none is wanted".to_owned() });
         }

@@ -2,7 +2,7 @@
 
 use roadstead_driver::{EnvironmentRecord, RolloutRecord};
 use roadstead_model::{Digest, HostId, Order, ReleaseId, ReleaseRef, VariableName};
-use roadstead_rollout::{Exchange, Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Verb};
+use roadstead_rollout::{Exchange, Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Tending, Verb};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -218,6 +218,9 @@ pub(crate) fn of_end(world: &World, record: &RolloutRecord) {
     if state.plan.kind == RolloutKind::Restore {
         of_restored(world, state);
     }
+    if state.plan.kind == RolloutKind::Tend {
+        of_tended(world, state);
+    }
     for (id, host) in &state.hosts {
         let before = state.plan.hosts.get(id).and_then(|planned| planned.current.as_ref()).map(|release| release.id.clone());
         let serves = world.machine(id).current.clone();
@@ -241,6 +244,18 @@ pub(crate) fn of_end(world: &World, record: &RolloutRecord) {
         if serves.as_ref() != Some(&state.plan.release.id) {
             world.witness.broken("done means that it serves", format!("{} is done, but {id} serves {serves:?}", state.plan.rollout));
         }
+    }
+}
+
+/// What only tends a database has moved nobody, and is done when it was done.
+fn of_tended(world: &World, state: &State) {
+    let rollout = state.plan.rollout;
+    if state.hosts.keys().any(|host| world.moved_in(host, rollout)) {
+        world.witness.broken("tending a database moves nobody", format!("{rollout}"));
+    }
+    let is_backup = matches!(state.plan.tending, Some(Tending::Backup(_)));
+    if state.outcome() == Some(Outcome::Done) && is_backup && !world.database().kept.contains(&rollout) {
+        world.witness.broken("a backup that is done was made", format!("{rollout}"));
     }
 }
 
@@ -268,7 +283,7 @@ pub(crate) fn of_order(witness: &Witness, tables: &Tables, host: &HostId, order:
         return witness.broken("what is sent was saved", format!("{host} gets {} of {rollout} and is no part of it", order.kind.verb()));
     };
     let too_early: &[Stage] = match Verb::of(order.key()) {
-        Some(Verb::Prepare) | None => &[],
+        Some(Verb::Prepare | Verb::Tend) | None => &[],
         Some(Verb::Migrate) => &[Stage::Preparing],
         Some(Verb::Survey) => &[Stage::Preparing],
         Some(Verb::Halt) => &[Stage::Preparing, Stage::Surveying, Stage::Prepared],

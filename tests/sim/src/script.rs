@@ -1,12 +1,12 @@
 //! What people and fate do during a run: operators deploy, roll back, steer and change their mind at bad moments; machines, the network
 //! and the controller's disk fail.
 
-use roadstead_driver::{Event, LockRecord, Refused, RestoreRequest, StartRequest, Verb};
+use roadstead_driver::{Event, LockRecord, Refused, RestoreRequest, StartRequest, TendRequest, Verb};
 use roadstead_model::{
     Analysis, ApprovalRule, BackupDemand, BackupName, CanaryStep, Check, EnvironmentSpec, Gates, HostId, LeaseSpan, Millis, Number,
     OnFailure, Promotion, Query, ReleaseId, RoleName, RolloutId, Safeguard, Selector, Share, StepName, Strategy, Weight, Window,
 };
-use roadstead_rollout::{Host, Phase, Steer};
+use roadstead_rollout::{Host, Phase, Steer, Tending};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
         let by = format!("admin:operator-{number}");
         let (environment, app) = (stage.environment.name.clone(), stage.environment.app.clone());
         let reason = "a run".to_owned();
-        let verb = match chance.number(0, 19) {
+        let verb = match chance.number(0, 21) {
             0..=5 => {
                 let release = releases[chance.index(releases.len())].clone();
                 Verb::Start(StartRequest {
@@ -64,6 +64,10 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
             18..=19 => {
                 let Some(restore) = restore(&stage, &by, &mut chance) else { continue };
                 Verb::Restore(restore)
+            }
+            20..=21 => {
+                let Some(tend) = tend(&stage, &by, &mut chance) else { continue };
+                Verb::Tend(tend)
             }
             14 => {
                 lock(&stage, &by, &mut chance);
@@ -146,15 +150,7 @@ fn steer(stage: &Stage, by: &str, chance: &mut Chance) -> Option<(RolloutId, Ste
 
 /// A restore of one of the backups that rollouts made, most often of the newest.
 fn restore(stage: &Stage, by: &str, chance: &mut Chance) -> Option<RestoreRequest> {
-    let tables = stage.world.ledger.tables();
-    let made = tables.rollouts.values().rev().filter_map(|record| {
-        let Some(Safeguard::Made(backup)) = &record.state.safeguard else { return None };
-        let release = record.state.plan.previous.as_ref()?.id.clone();
-        let keeps = |host: &&Host| host.times.iter().any(|(step, ..)| *step == StepName::Backup);
-        let host = record.state.hosts.iter().find(|(_, host)| keeps(host))?.0;
-        Some((BackupName::parse(&backup.name).ok()?, release, host.to_string()))
-    });
-    let (backup, release, host) = made.take(3).nth(if chance.percent(70) { 0 } else { chance.index(3) })?;
+    let (backup, release, host) = some_backup(stage, chance)?;
     Some(RestoreRequest {
         environment: stage.environment.name.clone(),
         app: stage.environment.app.clone(),
@@ -165,6 +161,32 @@ fn restore(stage: &Stage, by: &str, chance: &mut Chance) -> Option<RestoreReques
         reason: "a run".to_owned(),
         by: by.to_owned(),
     })
+}
+
+/// A backup, or another look at one.
+fn tend(stage: &Stage, by: &str, chance: &mut Chance) -> Option<TendRequest> {
+    let (environment, app) = (stage.environment.name.clone(), stage.environment.app.clone());
+    let demand = BackupDemand::default();
+    let (tending, host) = if chance.percent(60) {
+        (Tending::Backup(demand), None)
+    } else {
+        let (backup, _, host) = some_backup(stage, chance)?;
+        (Tending::Recheck { backup, demand }, Some(host))
+    };
+    Some(TendRequest { environment, app, host, tending, reason: "a run".to_owned(), by: by.to_owned() })
+}
+
+/// One of the backups that were made, most often the newest: with the release that served then, and the host that keeps it.
+fn some_backup(stage: &Stage, chance: &mut Chance) -> Option<(BackupName, ReleaseId, String)> {
+    let tables = stage.world.ledger.tables();
+    let made = tables.rollouts.values().rev().filter_map(|record| {
+        let Some(Safeguard::Made(backup)) = &record.state.safeguard else { return None };
+        let release = record.state.plan.previous.as_ref()?.id.clone();
+        let keeps = |host: &&Host| host.times.iter().any(|(step, ..)| *step == StepName::Backup);
+        let host = record.state.hosts.iter().find(|(_, host)| keeps(host))?.0;
+        Some((BackupName::parse(&backup.name).ok()?, release, host.to_string()))
+    });
+    made.take(3).nth(if chance.percent(70) { 0 } else { chance.index(3) })
 }
 
 /// The one role that somebody may be asked to approve as.

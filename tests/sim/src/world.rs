@@ -62,7 +62,7 @@ pub(crate) struct Database {
     /// Who was told to, in each rollout.
     runners: BTreeMap<RolloutId, HostId>,
     /// Rollouts for which a backup was made.
-    kept: BTreeSet<RolloutId>,
+    pub(crate) kept: BTreeSet<RolloutId>,
     /// Rollouts whose migrations are through.
     pub(crate) migrated: BTreeSet<RolloutId>,
     /// Who restores, in each restore.

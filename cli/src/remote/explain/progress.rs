@@ -18,6 +18,8 @@ pub(super) fn intent(rollout: &Rollout, moment: &dyn Fn(u64) -> String) -> Strin
             "{was} to restore the backup {} of {app} in {environment}, and to make {release} serve behind it on {hosts}",
             rollout.backup
         ),
+        "backup" => format!("{was} to make a backup of the database of {app} in {environment}, while {release} serves"),
+        "recheck" => format!("{was} to look at the backup {} of {app} in {environment} again", rollout.backup),
         "level" => format!("{was} to bring {hosts} level with {app} {release}, which {environment} runs"),
         _ => {
             let before = if previous.is_empty() || previous == release { String::new() } else { format!(", in place of {previous}") };
@@ -53,6 +55,9 @@ fn steps(rollout: &Rollout, events: &[Event]) -> Vec<String> {
     let total = rollout.hosts.len();
     let have = |step: StepName| rollout.hosts.iter().filter(|host| did(host, step)).map(|host| host.host_name.as_str()).collect::<Vec<_>>();
     let mut told = Vec::new();
+    if matches!(rollout.kind.as_str(), "backup" | "recheck") {
+        return told;
+    }
     let prepared = have(StepName::Collectstatic);
     if rollout.kind != "rollback" {
         told.push(format!("Prepared: {}.", of_all(&prepared, total)));

@@ -231,6 +231,8 @@ impl Fleet {
                     OrderKind::Prepare { .. }
                     | OrderKind::Migrate { .. }
                     | OrderKind::Abandon { .. }
+                    | OrderKind::Backup { .. }
+                    | OrderKind::Recheck { .. }
                     | OrderKind::Survey { .. }
                     | OrderKind::Restore { .. }
                     | OrderKind::Exchange { .. } => current,

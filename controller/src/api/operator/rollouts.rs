@@ -1,8 +1,6 @@
 //! Rollouts: starting, steering, going back, watching.
 
-use roadstead_model::{
-    AppName, BackupName, Digest, DigestStart, EnvironmentName, HostId, Millis, ReleaseId, RoleName, RolloutId, Safeguard, StepName, limits,
-};
+use roadstead_model::{AppName, Digest, DigestStart, EnvironmentName, HostId, Millis, ReleaseId, RoleName, RolloutId, StepName, limits};
 use roadstead_proto::v1;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +13,8 @@ use super::{Admin, Lines, put};
 use crate::floor::{WAYS_OUT, below, breaking};
 use crate::view::view_of;
 use roadstead_bundle::walk::migration_facts;
-use roadstead_driver::{ReleaseRecord, RestoreRequest, RolloutRecord, StartRequest, Verb};
-use roadstead_rollout::{Exchange, Host, Phase, Plan, PlannedHost, State, Steer};
+use roadstead_driver::{ReleaseRecord, RolloutRecord, StartRequest, Verb};
+use roadstead_rollout::{Exchange, Phase, Plan, PlannedHost, RolloutKind, State, Steer};
 
 /// Rollouts whose migrations may still be what the schema is.
 const LOOKED_BACK: u32 = 50;
@@ -92,7 +90,10 @@ pub(super) async fn wanted(context: &Context, environment: &EnvironmentName, app
 async fn keep_above_floor(context: &Context, environment: &EnvironmentName, app: &AppName, to: Option<&ReleaseId>) -> Result<(), Status> {
     let under_way = context.store.unfinished_rollouts().await.map_err(stored)?;
     let of_place = |record: &&RolloutRecord| record.state.plan.environment == *environment && record.state.plan.app == *app;
-    let begun = |record: &RolloutRecord| !matches!(record.state.phase, Phase::Gated { .. });
+    // Beside one that brings a release there are those that bring hosts level and those that tend the database: a rollback ends them, and
+    // goes back to what served before.
+    let begun =
+        |record: &RolloutRecord| record.state.plan.kind == RolloutKind::Rollout && !matches!(record.state.phase, Phase::Gated { .. });
     if to.is_none() && under_way.iter().filter(of_place).any(begun) {
         return Ok(());
     }
@@ -177,7 +178,7 @@ async fn that_migrated(context: &Context, environment: &EnvironmentName, app: &A
             .hosts
             .values()
             .any(|host| host.times.iter().any(|(step, ..)| matches!(step, StepName::Backup | StepName::Migrate)));
-        let of_place = plan.app == *app && plan.rollout > removed;
+        let of_place = plan.app == *app && plan.rollout > removed && plan.kind != RolloutKind::Tend;
         let is_undone = plan.rollout >= undone_from;
         if let (true, Some(from)) = (of_place, restored_from(&record.state)) {
             undone_from = undone_from.min(from);
@@ -200,7 +201,7 @@ fn restored_from(state: &State) -> Option<RolloutId> {
     restore.backup.rollout()
 }
 
-async fn ask(context: &Context, verb: Verb) -> Result<v1::Rollout, Status> {
+pub(super) async fn ask(context: &Context, verb: Verb) -> Result<v1::Rollout, Status> {
     let record = context.driver.ask(verb).await.map_err(refused)?;
     Ok(view_of(&record))
 }
@@ -273,59 +274,6 @@ pub(super) async fn rollback(context: &Context, admin: &Admin, request: v1::Roll
         keep_above_floor(context, &environment, &app, to.as_ref()).await?;
     }
     ask(context, Verb::Rollback { environment, app, to, reason: reason(&request.reason)?, by: admin.actor() }).await
-}
-
-pub(super) async fn restore(context: &Context, admin: &Admin, request: v1::RestoreDatabaseRequest) -> Result<v1::Rollout, Status> {
-    let backup = BackupName::parse(&request.backup).map_err(invalid)?;
-    if request.reason.trim().is_empty() {
-        return Err(invalid("the history keeps why a database is restored: give a reason"));
-    }
-    let record = made_by(context, &backup).await?;
-    let (state, plan) = (&record.state, &record.state.plan);
-    if plan.rollout <= context.store.removed_up_to(&plan.environment, &plan.app).await.map_err(stored)? {
-        let text = format!("{backup} is of an environment {} that was removed", plan.environment);
-        return Err(not_now(text, "docs/recovery.md says how to restore a backup by hand"));
-    }
-    let release = match (request.release.as_str(), &plan.previous) {
-        ("", Some(previous)) => previous.id.bare(),
-        ("", None) => {
-            let text = format!("nothing served in {} when {backup} was made", plan.environment);
-            return Err(not_now(text, "say which release belongs to it, with --release"));
-        }
-        (text, _) => wanted(context, &plan.environment, &plan.app, text).await?,
-    };
-    let host = match request.host.as_str() {
-        "" => keeper(state).ok_or_else(|| not_now(format!("nobody knows which host has {backup}"), "say which, with --on"))?,
-        text => text.to_owned(),
-    };
-    let restore = RestoreRequest {
-        environment: plan.environment.clone(),
-        app: plan.app.clone(),
-        backup,
-        host,
-        release,
-        only_survey: request.only_survey,
-        reason: reason(&request.reason)?,
-        by: admin.actor(),
-    };
-    ask(context, Verb::Restore(restore)).await
-}
-
-/// The rollout that made a backup.
-async fn made_by(context: &Context, backup: &BackupName) -> Result<RolloutRecord, Status> {
-    let nobody = || unknown(format!("no rollout made a backup {backup}"), "see `roadstead db list ENVIRONMENT`");
-    let rollout = backup.rollout().ok_or_else(nobody)?;
-    let record = context.store.rollout(rollout).await.map_err(stored)?.ok_or_else(nobody)?;
-    match &record.state.safeguard {
-        Some(Safeguard::Made(made)) if made.name == backup.as_str() => Ok(record),
-        _ => Err(nobody()),
-    }
-}
-
-/// The host that made a rollout's backup.
-fn keeper(state: &State) -> Option<String> {
-    let made = |host: &Host| host.times.iter().any(|(step, ..)| *step == StepName::Backup);
-    state.hosts.iter().find(|(_, host)| made(host)).map(|(id, _)| id.to_string())
 }
 
 pub(super) async fn list(context: &Context, request: v1::ListRolloutsRequest) -> Result<v1::ListRolloutsResponse, Status> {

@@ -70,6 +70,8 @@ macro_rules! operator_calls {
             lock_environment(v1::LockEnvironmentRequest::default()),
             unlock_environment(v1::UnlockEnvironmentRequest::default()),
             restore_database(v1::RestoreDatabaseRequest::default()),
+            back_up_database(v1::BackUpDatabaseRequest::default()),
+            recheck_backup(v1::RecheckBackupRequest::default()),
             rollback(v1::RollbackRequest::default()),
             list_rollouts(v1::ListRolloutsRequest::default()),
             get_rollout(v1::GetRolloutRequest::default()),

@@ -70,7 +70,7 @@ impl Ground {
     /// The version that a scenario deploys.
     pub(super) fn new_version(&self, scenario: Scenario) -> String {
         match scenario {
-            Scenario::Deploy | Scenario::Rollback | Scenario::Abort | Scenario::Restore => self.good.version(),
+            Scenario::Deploy | Scenario::Rollback | Scenario::Abort | Scenario::Restore | Scenario::Recheck => self.good.version(),
             Scenario::Broken => self.broken.version(),
         }
     }
@@ -112,16 +112,20 @@ impl Ground {
         match cell.scenario() {
             Scenario::Deploy | Scenario::Abort => words(&["deploy", "staging", &self.good.version()]),
             Scenario::Broken => words(&["deploy", "staging", &self.next_broken()]),
-            Scenario::Restore => {
-                self.roadstead(&["deploy", "staging", &self.good.version()]);
-                let made = self.fleet.desk.json(&["db", "list", "staging", "--limit", "1"]).unwrap();
-                words(&["db", "restore", made[0]["name"].as_str().unwrap(), "--yes-lose-data", "--reason", "a kill"])
-            }
+            Scenario::Restore => words(&["db", "restore", &self.deployed_with_a_backup(), "--yes-lose-data", "--reason", "a kill"]),
+            Scenario::Recheck => words(&["db", "verify", &self.deployed_with_a_backup(), "--reason", "a kill"]),
             Scenario::Rollback => {
                 self.roadstead(&["deploy", "staging", &self.good.version()]);
                 words(&["rollback", "staging", "--reason", "a kill"])
             }
         }
+    }
+
+    /// Deploys the good release; the backup that was made before.
+    fn deployed_with_a_backup(&self) -> String {
+        self.roadstead(&["deploy", "staging", &self.good.version()]);
+        let made = self.fleet.desk.json(&["db", "list", "staging", "--limit", "1"]).unwrap();
+        made[0]["name"].as_str().unwrap().to_owned()
     }
 
     /// Goes back undisturbed, if there is anything to go back from.

@@ -18,6 +18,8 @@ pub(super) enum Scenario {
     Abort,
     /// Deploys it, and restores the backup of before.
     Restore,
+    /// Deploys it, and has the backup of before looked at again.
+    Recheck,
 }
 
 /// The process that works for a step, beside the agent.
@@ -61,6 +63,7 @@ pub(super) const fn running(step: StepName) -> Row {
         StepName::Candidate | StepName::Cutover | StepName::Proof => row(Scenario::Deploy, Helper::New("web")),
         StepName::Health => row(Scenario::Deploy, Helper::New("worker")),
         StepName::Confirm => row(Scenario::Deploy, Helper::Old("web")),
+        StepName::Recheck => row(Scenario::Recheck, Helper::Command("backup-check")),
         StepName::Survey => row(Scenario::Restore, Helper::Command("backup")),
         StepName::Halt => row(Scenario::Restore, Helper::New("web")),
         StepName::Restore | StepName::Exchange => row(Scenario::Restore, Helper::Command("backup")),
@@ -93,7 +96,7 @@ const _: () = {
 /// What fails in a scenario, so that something is undone.
 pub(super) const fn failing(scenario: Scenario) -> Option<StepName> {
     match scenario {
-        Scenario::Deploy | Scenario::Rollback | Scenario::Restore => None,
+        Scenario::Deploy | Scenario::Rollback | Scenario::Restore | Scenario::Recheck => None,
         Scenario::Broken => Some(StepName::Candidate),
         Scenario::Abort => Some(StepName::Health),
     }
@@ -112,7 +115,7 @@ pub(super) fn before(step: StepName) -> (&'static str, String) {
 }
 
 /// One order of each verb, for their steps.
-fn orders() -> [OrderKind; 9] {
+fn orders() -> [OrderKind; 11] {
     let release = ReleaseRef { id: ReleaseId::parse("1.0.0-0123456789ab").unwrap(), manifest: Digest::of(b"any") };
     let backup = BackupName::parse("erp-r-1-1").unwrap();
     [
@@ -127,6 +130,8 @@ fn orders() -> [OrderKind; 9] {
         OrderKind::Migrate { release: release.clone(), backup: Some(BackupDemand::default()), idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1) },
         OrderKind::Confirm { release: release.clone() },
+        OrderKind::Backup { release: release.clone(), demand: BackupDemand::default() },
+        OrderKind::Recheck { release: release.clone(), backup: backup.clone(), demand: BackupDemand::default() },
         OrderKind::Survey { release: release.clone(), backup: backup.clone() },
         OrderKind::Halt { release: release.clone() },
         OrderKind::Restore { release: release.clone(), backup: backup.clone() },

@@ -54,6 +54,7 @@ const fn of_phase(phase: &Phase) -> Met {
         | Phase::Moving { .. }
         | Phase::Baking { .. }
         | Phase::Confirming { .. }
+        | Phase::Tending { .. }
         | Phase::Surveying { .. }
         | Phase::Halting { .. }
         | Phase::Restoring { .. }
@@ -73,6 +74,7 @@ const fn of_stage(stage: Stage) -> Met {
         | Stage::Migrating
         | Stage::Moving
         | Stage::Confirming
+        | Stage::Tending
         | Stage::Surveying
         | Stage::Halting
         | Stage::Restoring

@@ -1,0 +1,110 @@
+//! Recheck: a backup that was made before is looked at once more, as a new one would be. What is found out about it stands in its evidence from
+//! then on.
+
+use roadstead_model::{Backup, BackupCheck, Failure, FailureKind, OrderKind, StepDone, StepName, size};
+use roadstead_worker::clock;
+use tokio::time::Instant;
+
+use super::StepContext;
+use super::backup::made;
+use super::restore::{Work, same};
+use super::util::{disk, io_failure};
+use crate::backup::loss::line as bounded;
+use crate::backup::shelf::weigh;
+use crate::host::disk::free;
+
+/// Runs the step.
+pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
+    let OrderKind::Recheck { backup, demand, .. } = &context.order.kind else { return Ok("nothing to do".to_owned().into()) };
+    let work = Work::begin(context, backup, StepName::Recheck).await?;
+    let demand = (*demand).max(context.settings.backup(&context.order.app).at_least);
+    let check = demand.of(work.backup.database_bytes).unwrap_or(BackupCheck::Restored);
+    let found = look(&work, check).await;
+    work.end().await?;
+    let backup = &work.backup;
+    match found {
+        Ok(looked) => {
+            note(&work, better(backup, &looked)).await?;
+            Ok(made(looked))
+        }
+        Err(failure) => {
+            if failure.kind == FailureKind::Check {
+                // Nobody vouches for it any more, and it is no longer the last good one, which stays.
+                let seen = bounded(&format!("found bad: {}", failure.summary));
+                note(&work, Backup { check: BackupCheck::Taken, seen, ..backup.clone() }).await?;
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// What is seen of it now.
+async fn look(work: &Work<'_>, wanted: BackupCheck) -> Result<Backup, Failure> {
+    let (began, backup) = (Instant::now(), &work.backup);
+    let (check, seen) = match wanted {
+        _ if !work.is_readable() => {
+            same_bytes(work).await?;
+            (BackupCheck::Taken, "its digest is that of then; it is encrypted, and its secret key is not here".to_owned())
+        }
+        BackupCheck::Taken => {
+            same_bytes(work).await?;
+            (BackupCheck::Taken, "its digest is that of then".to_owned())
+        }
+        BackupCheck::Listed | BackupCheck::Restored if work.taken.is_none() => {
+            same_bytes(work).await?;
+            (BackupCheck::Taken, "its digest is that of then; what the database held then is not known here any more".to_owned())
+        }
+        BackupCheck::Listed | BackupCheck::Restored => {
+            work.bring().await?;
+            if wanted == BackupCheck::Restored {
+                room(work)?;
+            }
+            (wanted, work.look(wanted).await?)
+        }
+    };
+    Ok(Backup { check, seen: bounded(&seen), checked_in: clock::whole_millis(began.elapsed()), ..backup.clone() })
+}
+
+/// What is kept is what was kept.
+async fn same_bytes(work: &Work<'_>) -> Result<(), Failure> {
+    let (kept, expected) = (work.kept()?, work.backup.digest.clone());
+    disk(move || weigh(&kept).and_then(|(_, digest)| same(&kept, &digest, &expected))).await
+}
+
+/// As much as a new backup has to have, where it is restored.
+fn room(work: &Work<'_>) -> Result<(), Failure> {
+    let (place, database) = (work.shelf.place(), work.backup.database_bytes);
+    let needed = database.saturating_add(database / 4);
+    let space = free(&place).map_err(|error| io_failure("look at the disk of", &place, &error))?;
+    if space.free_bytes >= needed {
+        return Ok(());
+    }
+    let summary = format!("{} are free where backups are looked at, and {} may be needed", size(space.free_bytes), size(needed));
+    Err(Failure::new(FailureKind::Unfit, summary, "make room, or ask with --check listed, which only reads it back"))
+}
+
+/// A lighter look than the one before says nothing against it.
+fn better(known: &Backup, looked: &Backup) -> Backup {
+    if looked.check >= known.check { looked.clone() } else { known.clone() }
+}
+
+async fn note(work: &Work<'_>, evidence: Backup) -> Result<(), Failure> {
+    let shelf = work.shelf.clone();
+    disk(move || shelf.note(&evidence)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roadstead_model::samples;
+
+    #[test]
+    fn a_lighter_look_takes_nothing_back() {
+        let restored = samples::backup("erp-r-1-1");
+        let weighed = Backup { check: BackupCheck::Taken, seen: "its digest".into(), ..restored.clone() };
+        assert_eq!(better(&restored, &weighed), restored);
+        assert_eq!(better(&weighed, &restored), restored);
+        let again = Backup { seen: "3 tables".into(), ..restored.clone() };
+        assert_eq!(better(&restored, &again), again, "the newest of the best looks");
+    }
+}
