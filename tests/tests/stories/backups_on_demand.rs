@@ -125,12 +125,12 @@ fn encrypted(fleet: &Fleet, web: &Host) {
 /// A rollback waits for no backup; what was called off leaves nothing behind.
 fn called_off(fleet: &Fleet, web: &Host) {
     web.sh(&format!("mv {DUMP} {DUMP}.real")).unwrap();
-    let waits = format!("#!/bin/bash\n[ \"$1\" = --version ] && exec {DUMP}.real --version\nexec sleep infinity\n");
+    let waits = format!("#!/bin/bash\n[ \"$1\" = --version ] && exec {DUMP}.real --version\nexec -a waiting-dump sleep infinity\n");
     web.write(DUMP, waits).unwrap();
     web.sh(&format!("chmod 755 {DUMP}")).unwrap();
     let begun = fleet.desk.json(&["db", "backup", "staging", "--reason", "a story", "--no-wait"]).unwrap();
     let rollout = begun["rollout"].as_str().unwrap().to_owned();
-    let dumps = || web.sh("pgrep -f 'sleep infinity'").is_ok();
+    let dumps = || web.sh("pgrep -f '^waiting-dump'").is_ok();
     wait_until("the backup to be under way", SOON, dumps).unwrap();
     let another = db(fleet, &["backup", "staging"]);
     assert!(another.code == Some(3) && another.stderr.contains(&format!("{rollout} of erp to staging has not ended")), "{another:?}");
