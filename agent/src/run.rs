@@ -1,5 +1,6 @@
 //! `roadstead-agent run`: puts the parts together, and takes them apart again.
 
+use roadstead_model::AppName;
 use roadstead_secrets::Providers as SecretProviders;
 use roadstead_worker::clock::Monotonic;
 use roadstead_worker::contact::Contact;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 use tokio::time::Duration;
 
+use crate::backup::shelf::Shelf;
 use crate::balancer::{self, Desk, Providers};
 use crate::credentials::{self, Credentials};
 use crate::drift::{self, Eyes, Watch, Watcher};
@@ -81,6 +83,7 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     };
     let secrets = Arc::new(SecretProviders::from_settings(&settings.secrets, &identity::files(&layout)));
     let credentials = Arc::new(Credentials::new(layout.clone(), Arc::clone(&secrets)));
+    let backups = settings.clone();
     let hands: Arc<dyn Hands> = Arc::new(RealHands {
         layout: layout.clone(),
         host,
@@ -99,6 +102,8 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     let (mut worker, events) = Worker::new(means);
     let own = layout.clone();
     let on_disk = blocking(move || facts::apps_on_disk(&layout)).await;
+    let on_disk_too = on_disk.clone();
+    blocking(move || clear_unfinished(&backups, &on_disk_too)).await;
     worker.start(on_disk).await;
     if let Some(every) = every {
         tasks.spawn("drift", Watcher::new(watch, eyes, every, events.clone()).run());
@@ -119,6 +124,15 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     notify::stopping();
     tasks.stop();
     if tasks.finish(STOP_AT_MOST).await { Ok(()) } else { Err(RunError::Unclean) }
+}
+
+/// What a backup or a restore was working on when this host went down lies there in clear, and whoever carries on begins it anew.
+fn clear_unfinished(settings: &Settings, apps: &[AppName]) {
+    for app in apps {
+        if let Err(failure) = Shelf::of(&settings.backup(app).folder, app).clear() {
+            tracing::warn!(%app, %failure, "what a backup left unfinished is not cleared away");
+        }
+    }
 }
 
 async fn wait_for_the_end(tasks: &Tasks) -> Result<(), RunError> {

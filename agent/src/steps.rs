@@ -21,6 +21,7 @@ mod fitness;
 mod halt;
 mod health;
 mod hold;
+mod job;
 mod look;
 mod migrate;
 mod placed;
@@ -172,6 +173,7 @@ async fn act(step: StepName, context: &StepContext) -> Result<StepDone, Failure>
         StepName::Recheck => return recheck::run(context).await,
         StepName::Survey => return restore::survey(context).await,
         StepName::Exchange => return restore::exchange(context).await,
+        StepName::Job => job::run(context).await,
         StepName::Halt => halt::run(context).await,
         StepName::Restore => restore::run(context).await,
         StepName::Preflight => preflight::run(context).await,
@@ -216,6 +218,7 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
         | StepName::Health
         | StepName::Confirm
         | StepName::Recheck
+        | StepName::Job
         | StepName::Survey
         | StepName::Halt
         | StepName::Restore

@@ -9,6 +9,7 @@
 //!   that says so has it.
 //! - 4: roadstead.toml may say what the values of variables are, who needs them and which are secret, and may take files from the
 //!   environment's configuration. As before, only a release that says so has it.
+//! - 5: roadstead.toml may declare jobs. As before, only a release that says so has it.
 
 use roadstead_model::{AppName, Digest, ReleaseId, Timestamp, Version, limits};
 use serde::{Deserialize, Serialize};
@@ -16,13 +17,15 @@ use serde::{Deserialize, Serialize};
 use crate::spec::{AppSpec, Django, PythonVersion, RelativePath, Variable};
 
 /// The newest manifest format that this code reads, and the one that it writes.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 /// The oldest format that can name what migrations do.
 const FORMAT_OF_FACTS: u32 = 2;
 /// The oldest format that can limit what migrations wait for.
 const FORMAT_OF_MIGRATION_LIMITS: u32 = 3;
 /// The oldest format that can say more of variables than that they are there.
 const FORMAT_OF_TYPES: u32 = 4;
+/// The oldest format that can declare jobs.
+const FORMAT_OF_JOBS: u32 = 5;
 
 /// A release, described. Encoded as canonical JSON: fields in this order, maps sorted, no spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,7 +235,9 @@ impl Manifest {
     #[must_use]
     pub fn format_with(facts: Option<&BlobRef>, spec: &AppSpec) -> u32 {
         let is_limited = |django: &Django| django.lock_timeout.is_some() || django.statement_timeout.is_some();
-        if spec.variables.values().any(Variable::is_typed) || !spec.configured.is_empty() {
+        if !spec.jobs.is_empty() {
+            FORMAT_OF_JOBS
+        } else if spec.variables.values().any(Variable::is_typed) || !spec.configured.is_empty() {
             FORMAT_OF_TYPES
         } else if spec.django.as_ref().is_some_and(is_limited) {
             FORMAT_OF_MIGRATION_LIMITS

@@ -5,6 +5,7 @@
 
 mod checks;
 mod cursor;
+mod jobs;
 mod mistakes;
 mod sections;
 mod services;

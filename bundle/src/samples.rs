@@ -35,6 +35,7 @@ pub(crate) fn manifest() -> Manifest {
             services: BTreeMap::new(),
             checks: Checks::default(),
             hooks: Hooks::default(),
+            jobs: BTreeMap::new(),
             steps: StepLimits::default(),
         },
         code: empty.clone(),

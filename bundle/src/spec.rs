@@ -5,7 +5,7 @@
 
 pub use crate::variable::{ValueType, Variable};
 pub use roadstead_model::RelativePath;
-use roadstead_model::{AppName, Millis, Selector, ServiceName, VariableName};
+use roadstead_model::{AppName, JobName, Millis, Selector, ServiceName, VariableName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,6 +39,9 @@ pub struct AppSpec {
     pub hooks: Hooks,
     /// Limits of every step that runs code of the release.
     pub steps: StepLimits,
+    /// Commands that somebody asks for while the release serves, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jobs: BTreeMap<JobName, Job>,
 }
 
 /// A Python version: major and minor.
@@ -267,6 +270,16 @@ pub struct Hooks {
     pub after_migrate: Vec<Vec<String>>,
     /// On every host, after its cutover and health checks.
     pub after_cutover: Vec<Vec<String>>,
+}
+
+/// A command that somebody asks for while the release serves, such as the long part of a migration of data. It goes on where it stopped when it
+/// is run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its words, run as the app's user.
+    pub command: Vec<String>,
+    /// How long it may take.
+    pub timeout: Millis,
 }
 
 /// Limits of steps that run code of the release.

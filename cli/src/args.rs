@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    admin, apply, build, bundle, completions, config, db, deploy, diff, doctor, env, history, host, init, key, lock, login, logs, man,
+    admin, apply, build, bundle, completions, config, db, deploy, diff, doctor, env, history, host, init, job, key, lock, login, logs, man,
     plan, push, release, rollback, rollout, status, support_bundle,
 };
 use crate::output::Format;
@@ -70,6 +70,7 @@ pub(crate) enum Command {
     Rollback(rollback::Arguments),
     Config(config::Arguments),
     Db(db::Arguments),
+    Job(job::Arguments),
     Lock(lock::Lock),
     Unlock(lock::Unlock),
     Rollout(rollout::Arguments),

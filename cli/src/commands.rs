@@ -14,6 +14,7 @@ pub(crate) mod env;
 pub(crate) mod history;
 pub(crate) mod host;
 pub(crate) mod init;
+pub(crate) mod job;
 pub(crate) mod key;
 pub(crate) mod lock;
 pub(crate) mod login;
@@ -50,6 +51,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Result<()> {
         Command::Rollback(arguments) => rollback::run(&arguments, output),
         Command::Config(arguments) => config::run(&arguments, output),
         Command::Db(arguments) => db::run(&arguments, output),
+        Command::Job(arguments) => job::run(&arguments, output),
         Command::Lock(arguments) => lock::lock(&arguments, output),
         Command::Unlock(arguments) => lock::unlock(&arguments, output),
         Command::Rollout(arguments) => rollout::run(&arguments, output),

@@ -284,6 +284,7 @@ fn obey(disk: &mut Disk, order: &Order, behaviour: &Behaviour) -> Option<OrderOu
         | OrderKind::Abandon { .. }
         | OrderKind::Backup { .. }
         | OrderKind::Recheck { .. }
+        | OrderKind::Job { .. }
         | OrderKind::Survey { .. }
         | OrderKind::Restore { .. }
         | OrderKind::Exchange { .. } => OrderOutcome::Done { current: disk.current.clone() },

@@ -40,6 +40,7 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
         safeguard: state.safeguard.clone().map(Into::into),
         survey: state.recovery.survey.clone().map(Into::into),
         loss: state.recovery.loss.clone().map(Into::into),
+        job: job(plan),
         backup: backup(plan).map(ToString::to_string).unwrap_or_default(),
         accepted_by: state.recovery.accepted.as_ref().map(|accepted| accepted.by.clone()).unwrap_or_default(),
         plan: if matches!(state.phase, Phase::Gated { .. }) { plan.digest().to_string() } else { String::new() },
@@ -50,9 +51,17 @@ pub(crate) fn view_of(record: &RolloutRecord) -> v1::Rollout {
 fn backup(plan: &Plan) -> Option<&BackupName> {
     let rechecked = plan.tending.as_ref().and_then(|tending| match tending {
         Tending::Recheck { backup, .. } => Some(backup),
-        Tending::Backup(_) => None,
+        Tending::Backup(_) | Tending::Job { .. } => None,
     });
     plan.restore.as_ref().map(|restore| &restore.backup).or(rechecked)
+}
+
+/// The job that runs.
+fn job(plan: &Plan) -> String {
+    match &plan.tending {
+        Some(Tending::Job { job, .. }) => job.to_string(),
+        _ => String::new(),
+    }
 }
 
 /// What was seen at the latest look, beside what it is to be.
@@ -79,6 +88,7 @@ const fn kind(plan: &Plan) -> &'static str {
         RolloutKind::Restore => "restore",
         RolloutKind::Tend => match plan.tending {
             Some(Tending::Recheck { .. }) => "recheck",
+            Some(Tending::Job { .. }) => "job",
             Some(Tending::Backup(_)) | None => "backup",
         },
     }

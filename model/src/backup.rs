@@ -242,6 +242,9 @@ pub struct Backup {
     pub check: BackupCheck,
     /// What the check saw, in words: `14 tables, 3402 rows, 3402 of them compared`.
     pub seen: String,
+    /// Why nobody is to trust it, by the newest look at it; empty as long as none found anything.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub bad: String,
     /// How long taking it took.
     pub took: Millis,
     /// How long checking it took.
@@ -259,7 +262,8 @@ impl Backup {
     pub fn words(&self) -> String {
         let encrypted = if self.encrypted { ", encrypted" } else { "" };
         let seen = if self.seen.is_empty() { String::new() } else { format!(" ({})", self.seen) };
-        format!("{}: {}{encrypted}, {}{seen}", self.name, size(self.bytes), self.check.words())
+        let bad = if self.bad.is_empty() { String::new() } else { format!("; FOUND BAD: {}", self.bad) };
+        format!("{}: {}{encrypted}, {}{seen}{bad}", self.name, size(self.bytes), self.check.words())
     }
 }
 

@@ -100,6 +100,11 @@ name!(
     |t| slug(t, 24, b"-")
 );
 name!(
+    /// The name of a job of an app, such as `backfill-totals`.
+    JobName, "job name", "1 to 32 characters of lower-case letters, digits and '-', a letter or digit first",
+    |t| slug(t, 32, b"-")
+);
+name!(
     /// The identity of a host: 26 characters drawn at random by the controller when the host enrolls. It never changes and is never reused.
     HostId, "host id", "26 lower-case letters and digits",
     |t| t.len() == 26 && t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())

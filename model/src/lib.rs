@@ -49,8 +49,8 @@ pub use finding::{Finding, Verdict};
 pub use gates::{After, ApprovalRule, CivilTime, Freeze, Gates, InvalidCivilTime, InvalidGates, InvalidWindow, Window};
 pub use http_url::{HttpUrl, InvalidUrl};
 pub use ids::{
-    AdminName, AppName, BackupName, ConfigurationId, EnvironmentName, HostId, HostName, InvalidName, ProviderName, ReleaseId, RoleName,
-    RolloutId, ServiceName, VariableName, Version,
+    AdminName, AppName, BackupName, ConfigurationId, EnvironmentName, HostId, HostName, InvalidName, JobName, ProviderName, ReleaseId,
+    RoleName, RolloutId, ServiceName, VariableName, Version,
 };
 pub use label::{InvalidLabel, InvalidLabelKey, InvalidSelector, LabelKey, Labels, Selector};
 pub use lease::{InvalidLease, LEASE_MAX, LEASE_MIN, LeaseAsk, LeaseSpan, LeaseTable};

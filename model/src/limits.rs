@@ -70,6 +70,8 @@ pub const PATH_BYTES_MAX: usize = 2048;
 pub const SIGNATURES_MAX: usize = 16;
 /// Services of one app.
 pub const SERVICES_MAX: usize = 32;
+/// Jobs of one app.
+pub const JOBS_MAX: usize = 64;
 /// Variables that an app declares.
 pub const VARIABLES_MAX: usize = 256;
 /// The path of a secret in a reference to it.

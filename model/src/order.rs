@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::{
-    AppName, BackupDemand, BackupName, Digest, EnvironmentName, Millis, RelativePath, ReleaseId, RolloutId, SecretRef, ServiceName,
-    VariableName,
+    AppName, BackupDemand, BackupName, Digest, EnvironmentName, JobName, Millis, RelativePath, ReleaseId, RolloutId, SecretRef,
+    ServiceName, VariableName,
 };
 
 /// What keeps an old order from acting: the controller's term, then the rollout (generation), then the order's place in it.
@@ -140,6 +140,13 @@ pub enum OrderKind {
         /// How it is to be looked at.
         demand: BackupDemand,
     },
+    /// Run a command that the release declares, once. Given to one host of the environment, which serves the release.
+    Job {
+        /// The release that serves.
+        release: ReleaseRef,
+        /// Which of its jobs.
+        job: JobName,
+    },
     /// Look what a restore of a backup would lose. Given to the host that keeps it; it changes nothing.
     Survey {
         /// The prepared release that is to serve behind the restore: it knows the way to the database.
@@ -181,6 +188,7 @@ impl OrderKind {
             Self::Abandon { .. } => "abandon",
             Self::Backup { .. } => "backup",
             Self::Recheck { .. } => "recheck",
+            Self::Job { .. } => "job",
             Self::Survey { .. } => "survey",
             Self::Halt { .. } => "halt",
             Self::Restore { .. } => "restore",
@@ -199,6 +207,7 @@ impl OrderKind {
             | Self::Abandon { release, .. }
             | Self::Backup { release, .. }
             | Self::Recheck { release, .. }
+            | Self::Job { release, .. }
             | Self::Survey { release, .. }
             | Self::Halt { release }
             | Self::Restore { release, .. }

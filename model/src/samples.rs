@@ -17,6 +17,7 @@ pub fn backup(name: &str) -> Backup {
         encrypted: false,
         check: BackupCheck::Restored,
         seen: "2 tables".to_owned(),
+        bad: String::new(),
         took: Millis(1),
         checked_in: Millis(1),
     }

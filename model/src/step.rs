@@ -42,6 +42,8 @@ pub enum StepName {
     Confirm,
     /// A backup that was made before is looked at once more, as a new one would be.
     Recheck,
+    /// A command that the release declares runs to its end.
+    Job,
     /// What a backup is, and what a restore of it would lose: nothing is changed.
     Survey,
     /// Everything of the app stops on the host, and starts no more: no process is left that could write to its database.
@@ -63,7 +65,7 @@ pub struct InvalidStep(String);
 
 impl StepName {
     /// Every step, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Preflight,
         Self::Prune,
         Self::Fetch,
@@ -81,6 +83,7 @@ impl StepName {
         Self::Health,
         Self::Confirm,
         Self::Recheck,
+        Self::Job,
         Self::Survey,
         Self::Halt,
         Self::Restore,
@@ -104,6 +107,8 @@ impl StepName {
     pub const BACKUP: &[Self] = &[Self::Backup];
     /// What an order to look at a backup again makes a host do.
     pub const RECHECK: &[Self] = &[Self::Recheck];
+    /// What an order to run a job makes a host do.
+    pub const JOB: &[Self] = &[Self::Job];
     /// What an order to survey makes a host do.
     pub const SURVEY: &[Self] = &[Self::Survey];
     /// What an order to halt makes a host do.
@@ -136,6 +141,7 @@ impl StepName {
             Self::Health => "health",
             Self::Confirm => "confirm",
             Self::Recheck => "recheck",
+            Self::Job => "job",
             Self::Survey => "survey",
             Self::Halt => "halt",
             Self::Restore => "restore",

@@ -26,6 +26,7 @@ pub const fn steps_of(kind: &OrderKind) -> &'static [StepName] {
         OrderKind::Abandon { .. } => &[StepName::Prune],
         OrderKind::Backup { .. } => StepName::BACKUP,
         OrderKind::Recheck { .. } => StepName::RECHECK,
+        OrderKind::Job { .. } => StepName::JOB,
         OrderKind::Survey { .. } => StepName::SURVEY,
         OrderKind::Halt { .. } => StepName::HALT,
         OrderKind::Restore { .. } => StepName::RESTORE,
@@ -50,6 +51,7 @@ pub const fn reversibility(step: StepName) -> Reversibility {
         | StepName::Proof
         | StepName::Health
         | StepName::Recheck
+        | StepName::Job
         | StepName::Survey
         | StepName::Restore => Reversibility::Inert,
         StepName::Candidate | StepName::Cutover => Reversibility::Undoable,

@@ -63,6 +63,7 @@ const fn moves_traffic(kind: &OrderKind) -> bool {
         | OrderKind::Abandon { .. }
         | OrderKind::Backup { .. }
         | OrderKind::Recheck { .. }
+        | OrderKind::Job { .. }
         | OrderKind::Survey { .. }
         | OrderKind::Restore { .. }
         | OrderKind::Exchange { .. } => false,

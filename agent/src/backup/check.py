@@ -14,29 +14,40 @@ OWNER = "roadstead_restores"
 SERVER = {
     "listen_addresses": "", "unix_socket_directories": PLACE, "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",
     "wal_level": "minimal", "max_wal_senders": "0", "autovacuum": "off", "jit": "off", "dynamic_shared_memory_type": "mmap",
-    "shared_buffers": "64MB", "maintenance_work_mem": "64MB", "max_connections": "20", "logging_collector": "off",
+    "shared_buffers": "64MB", "max_connections": "20", "logging_collector": "off",
 }
 
 
+# Less than that is a full disk, which says nothing about a backup.
+FULL = 16 * 1024 * 1024
+
+
 class Refused(Exception):
-    """The backup does not pass, or cannot be looked at: what is wrong, what to do, and the last output that tells."""
+    """The backup does not pass: what is wrong, what to do, and the last output that tells."""
 
 
-def run(words, what, **more):
+class Unable(Refused):
+    """It cannot be looked at here."""
+
+
+def full():
+    return shutil.disk_usage(PLACE).free < FULL
+
+
+def run(words, what, fault=Unable, **more):
     done = subprocess.run(words, stdin=more.pop("stdin", subprocess.DEVNULL), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace", **more)
     if done.returncode != 0:
-        raise Refused(f"{what} ended with exit status {done.returncode}", "see its last output; nothing was migrated",
-                      "\n".join(done.stdout.splitlines()[-20:]))
+        raise (Unable if full() else fault)(f"{what} ended with exit status {done.returncode}", "see its last output; nothing was changed",
+                                            "\n".join(done.stdout.splitlines()[-20:]))
     return done.stdout
 
 
 def tool(taken, name):
     path = os.path.join(taken["tools"], name)
     if not os.path.exists(path):
-        raise Refused(f"{path} is not here, and a backup is restored with it",
-                      f"install postgresql-{taken['major']} on this host (its own server need not run), or let the environment demand "
-                      "backup = \"listed\"")
+        raise Unable(f"{path} is not here, and a backup is restored with it",
+                      f"install postgresql-{taken['major']} on this host (its own server need not run), or let \"listed\" be enough")
     return path
 
 
@@ -49,8 +60,8 @@ def listed(taken):
     if taken["format"] == "sqlite":
         return sqlite_copy()
     backup = parts(taken)
-    run([tool(taken, "pg_restore"), "--file=/dev/null", backup], "reading the backup back with pg_restore")
-    listing = run([tool(taken, "pg_restore"), "--list", backup], "listing the backup with pg_restore")
+    run([tool(taken, "pg_restore"), "--file=/dev/null", backup], "reading the backup back with pg_restore", Refused)
+    listing = run([tool(taken, "pg_restore"), "--list", backup], "listing the backup with pg_restore", Refused)
     rows = [line.partition(" TABLE DATA ")[2] for line in listing.splitlines()]
     found = (name for listed, name in taken["listed"].items() if any(row.startswith(f"{listed} ") for row in rows))
     return "listed", {"tables": sorted(found)}
@@ -60,7 +71,7 @@ def sqlite_copy():
     connection = sqlite3.connect(f"file:{BACKUP}?mode=ro&immutable=1", uri=True)
     found = connection.execute("PRAGMA integrity_check(5)").fetchall()
     if found != [("ok",)]:
-        raise Refused(f"the copy is damaged: {found[0][0]}", "look at the disk of the host; nothing was migrated")
+        raise Refused(f"the copy is damaged: {found[0][0]}", "look at the disk of the host; nothing was changed")
     return "restored", {"facts": sqlite_facts(connection), "sequences": {}, "major": None}
 
 
@@ -72,6 +83,8 @@ def restored(taken):
     shutil.rmtree(data, ignore_errors=True)
     control = tool(taken, "pg_ctl")
     run([tool(taken, "initdb"), "-D", data, "-U", OWNER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"], "initdb")
+    # All jobs together stay within what this unit may have.
+    SERVER["maintenance_work_mem"] = f"{max(16, 256 // taken.get('jobs', 1))}MB"
     with open(os.path.join(data, "postgresql.auto.conf"), "a") as file:
         file.writelines(f"{name} = '{value}'\n" for name, value in SERVER.items())
     run([control, "-D", data, "-l", os.path.join(PLACE, "log"), "-w", "-t", "120", "start"], "starting a server to restore into")
@@ -111,7 +124,7 @@ def create(said, encoding, taken):
         words = f"CREATE DATABASE restored TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE {quoted(collate)} LC_CTYPE {quoted(ctype)}"
         try:
             said("postgres", [words])
-        except Refused:
+        except Unable:
             if (collate, ctype) == ("C", "C"):
                 raise
             print(f"this host has no locale {ctype}: the backup is restored with another one", flush=True)
@@ -129,8 +142,8 @@ def restoring(taken, words):
             print(f"roadstead-progress {begun} {tables} restoring {found.group(1)}", flush=True)
         kept = (kept + [line.rstrip()])[-20:]
     if child.wait() != 0:
-        raise Refused(f"the backup cannot be restored: pg_restore ended with exit status {child.returncode}",
-                      "see its last output; nothing was migrated", "\n".join(kept))
+        raise (Unable if full() else Refused)(f"the backup cannot be restored: pg_restore ended with exit status {child.returncode}",
+                                              "see its last output; nothing was changed", "\n".join(kept))
 
 
 def main():
@@ -140,7 +153,12 @@ def main():
     try:
         outcome, told = {"listed": listed, "restored": restored}[sys.argv[1]](taken)
     except Refused as refused:
-        outcome, told = "refused", {"what": refused.args[0], "next": refused.args[1], "detail": "".join(refused.args[2:])}
+        outcome = "unable" if isinstance(refused, Unable) else "refused"
+        told = {"what": refused.args[0], "next": refused.args[1], "detail": "".join(refused.args[2:])}
+    except OSError as error:
+        outcome, told = "unable", {"what": f"the backup cannot be looked at: {error}", "next": "look at the disk of the host, and make room"}
+    finally:
+        shutil.rmtree(os.path.join(PLACE, "parts"), ignore_errors=True)
     with open(os.path.join(PLACE, "checked.json"), "w") as file:
         json.dump({outcome: {"name": taken["name"], **told}}, file)
 

@@ -102,8 +102,10 @@ impl Taken {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum CheckOutcome {
-    /// It does not pass, or could not be looked at.
+    /// It does not pass.
     Refused(Refusal),
+    /// It could not be looked at here, which says nothing about it.
+    Unable(Refusal),
     /// It was restored.
     Restored(Box<Restored>),
     /// It was read back.
@@ -126,7 +128,7 @@ impl CheckOutcome {
     /// The backup that it is about.
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Refused(refusal) => &refusal.name,
+            Self::Refused(refusal) | Self::Unable(refusal) => &refusal.name,
             Self::Restored(restored) => &restored.name,
             Self::Listed { name, .. } => name,
         }
@@ -166,7 +168,7 @@ struct Rows {
 pub(crate) fn compare(taken: &Taken, checked: &CheckOutcome) -> Result<String, Vec<String>> {
     let mut differs = Vec::new();
     let seen = match checked {
-        CheckOutcome::Refused(refusal) => return Err(vec![refusal.what.clone()]),
+        CheckOutcome::Refused(refusal) | CheckOutcome::Unable(refusal) => return Err(vec![refusal.what.clone()]),
         CheckOutcome::Listed { tables, .. } => {
             let missing = taken.facts.tables.keys().filter(|name| !tables.contains(name));
             differs.extend(missing.map(|name| format!("table {name} is missing")));

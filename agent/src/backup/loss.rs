@@ -81,6 +81,9 @@ struct Counted {
 pub(crate) fn foreseen(backup: Backup, taken: Option<&Taken>, now: &Surveyed, at: Timestamp) -> Loss {
     let then = taken.map(Taken::rows);
     let mut notes: Vec<String> = now.notes.iter().map(|note| line(note)).collect();
+    if !backup.bad.is_empty() {
+        notes.push(format!("THE BACKUP WAS FOUND BAD when it was last looked at: {}", backup.bad));
+    }
     if taken.is_none() {
         notes.push("the evidence of this backup does not tell its tables: what was written since cannot be told beforehand".to_owned());
     }

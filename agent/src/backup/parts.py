@@ -25,6 +25,6 @@ def unpacked(file, folder, jobs):
                 if not member.isfile() or "/" in member.name or member.name.startswith("."):
                     raise Refused(f"the backup holds {member.name[:80]!r}, which pg_dump does not write", "look at the host's pg_dump")
                 archive.extract(member, folder, set_attrs=False)
-    except (tarfile.TarError, OSError) as error:
-        raise Refused(f"the backup cannot be unpacked: {error}", "look at the host's disk, and whether there is room on it")
+    except tarfile.TarError as error:
+        raise Refused(f"the backup cannot be unpacked: {error}", "look at the disk of the host; nothing was changed")
     return folder

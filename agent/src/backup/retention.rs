@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The names of those that go. The one that was just made stays, whatever a clock said when others were, and the newest whatever its age. Of
-/// those that were checked best the newest stays, too: while a lighter check is all that newer ones had, the last one that was restored is
+/// those that were checked best, and were not found bad since, the newest stays, too: while a lighter check is all that newer ones had, the last one that was restored is
 /// what a restore can be trusted to.
 pub(crate) fn expired(backups: &[Backup], fresh: &str, keep: u32, keep_for: Option<Duration>, now: Timestamp) -> BTreeSet<String> {
     let mut newest: Vec<&Backup> = backups.iter().collect();
     newest.sort_by(|a, b| (b.taken_at, &b.name).cmp(&(a.taken_at, &a.name)));
-    let best = BackupCheck::ALL.into_iter().rev().find_map(|check| newest.iter().find(|backup| backup.check == check));
+    let best =
+        BackupCheck::ALL.into_iter().rev().find_map(|check| newest.iter().find(|backup| backup.check == check && backup.bad.is_empty()));
     let last_good: BTreeSet<&str> = newest.first().into_iter().chain(best).map(|backup| backup.name.as_str()).chain([fresh]).collect();
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);
     let too_old = |backup: &Backup| keep_for.is_some_and(|span| u128::from(now.0.saturating_sub(backup.taken_at.0)) > span.as_millis());

@@ -20,7 +20,8 @@ def unapplied(connection):
 
 def room(dump, restored):
     """Refuses to begin where the disk would be full before the end: with the dump, and with the cluster that it is restored into and its log."""
-    size, needed = restored, dump + (restored + restored // 4 if restored <= RESTORED_UP_TO else 0) + SLACK
+    parts = dump if JOBS > 1 else 0
+    size, needed = restored, dump + parts + (restored + restored // 4 if restored <= RESTORED_UP_TO else 0) + SLACK
     free = shutil.disk_usage(FOLDER).free
     if free < needed:
         raise Refused(f"{free >> 20} MiB are free where backups are made, and a database of {size >> 20} MiB may need {needed >> 20} MiB",
@@ -166,8 +167,7 @@ def take():
     connection = connections["default"]
     ways = {"postgresql": postgresql, "sqlite": sqlite}
     connection.ensure_connection()
-    waiting = unapplied(connection)
-    if not waiting and not ALWAYS:
+    if not ALWAYS and not unapplied(connection):
         return write("not-needed", why="no migration is to be applied")
     if LOOKS:
         settings = connection.settings_dict

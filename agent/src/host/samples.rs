@@ -77,6 +77,7 @@ pub(crate) fn spec() -> AppSpec {
         ]),
         checks: Checks { health: vec![check("/healthz/")], smoke: Vec::new() },
         hooks: Hooks::default(),
+        jobs: BTreeMap::new(),
         steps: StepLimits::default(),
     }
 }

@@ -51,7 +51,11 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
         return Ok(not_needed("the environment wants none"));
     }
     let Some(django) = release.manifest.spec.django.as_ref().filter(|django| always || django.migrate) else {
-        return Ok(not_needed(if always { "the release names no manage.py" } else { "the release has no migrations" }));
+        return if always {
+            Err(nothing_to_keep("the release names no manage.py"))
+        } else {
+            Ok(not_needed("the release has no migrations"))
+        };
     };
     let shelf = Shelf::of(&settings.folder, &context.order.app);
     Work { context, release: &release, django, shelf, settings: &settings, demand, always }.run().await
@@ -84,6 +88,15 @@ fn is_of(unit: &str, app: &str) -> bool {
             .filter_map(|what| rest.strip_prefix(what)?.strip_prefix("-r-"))
             .any(|order| order.split_once('-').is_some_and(|(rollout, sequence)| number(rollout) && number(sequence)))
     })
+}
+
+/// Whoever asks for a backup wants one.
+fn nothing_to_keep(why: &str) -> Failure {
+    Failure::new(
+        FailureKind::Unfit,
+        format!("no backup is made: {why}"),
+        "look whether the app's settings lead to the database that is meant",
+    )
 }
 
 fn not_needed(why: &str) -> StepDone {
@@ -153,6 +166,7 @@ impl Work<'_> {
             return Err(not_of_this_run("taking the backup"));
         }
         match outcome {
+            TakeOutcome::NotNeeded { why, .. } if self.always => Err(nothing_to_keep(&bounded(&why))),
             TakeOutcome::NotNeeded { why, .. } => Ok(not_needed(&bounded(&why))),
             TakeOutcome::Refused(refusal) => Err(refused(FailureKind::Unfit, &refusal)),
             TakeOutcome::Waiting { database, .. } => self.by_command(&name, taken_at, &database).await.map(made),
@@ -223,6 +237,7 @@ impl Work<'_> {
             seen,
             took,
             checked_in,
+            bad: String::new(),
         };
         let shelf = self.shelf.clone();
         disk(move || {
@@ -243,8 +258,8 @@ impl Work<'_> {
         if checked.name() != taken.name {
             return Err(not_of_this_run("checking the backup"));
         }
-        if let CheckOutcome::Refused(refusal) = &checked {
-            return Err(refused(FailureKind::Check, refusal));
+        if let Some(failure) = in_the_way(&checked) {
+            return Err(failure);
         }
         let seen = compare(taken, &checked).map_err(|differs| {
             let hint = "look at what it says below, at the backup's own tools and at the host's disk; nothing was migrated";
@@ -333,6 +348,7 @@ impl Work<'_> {
             },
             took: clock::whole_millis(began.elapsed()),
             checked_in: Millis(0),
+            bad: String::new(),
         };
         let (shelf, noted) = (self.shelf.clone(), backup.clone());
         disk(move || shelf.note(&noted)).await?;
@@ -423,6 +439,15 @@ fn tidy(shelf: &Shelf, fresh: &str, settings: &BackupSettings) -> Vec<String> {
 
 pub(super) fn refused(kind: FailureKind, refusal: &Refusal) -> Failure {
     Failure::new(kind, bounded(&refusal.what), bounded(&refusal.next)).with_detail(&refusal.detail)
+}
+
+/// Why a look at a backup came to nothing: it does not pass, or nobody could look.
+pub(super) fn in_the_way(checked: &CheckOutcome) -> Option<Failure> {
+    match checked {
+        CheckOutcome::Refused(refusal) => Some(refused(FailureKind::Check, refusal)),
+        CheckOutcome::Unable(refusal) => Some(refused(FailureKind::Unfit, refusal)),
+        CheckOutcome::Restored(_) | CheckOutcome::Listed { .. } => None,
+    }
 }
 
 pub(super) fn not_of_this_run(what: &str) -> Failure {

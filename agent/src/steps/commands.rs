@@ -44,11 +44,10 @@ pub(crate) async fn run(
     let unfit =
         |error: crate::host::argv::ArgvError| Failure::new(FailureKind::Unfit, error.to_string(), "correct roadstead.toml and build again");
     let argv = program(&release.bin(layout), words).map_err(unfit)?;
-    let fence = context.order.fence;
     let mut writable = release.writable(layout);
     writable.extend(task.writable.iter().cloned());
     let command = Command {
-        unit: format!("roadstead-{}-{}-{}-{}.service", context.order.app, task.name, fence.rollout, fence.sequence),
+        unit: unit(context, &task.name),
         description: format!("{} {} of {}", context.order.app, task.name, release.id),
         argv,
         user: Some(account.name),
@@ -71,6 +70,12 @@ pub(crate) async fn run(
         false => command::run(&context.host, &command, &context.cancelled, take).await,
     };
     finished.map_err(|error| error.failure())
+}
+
+/// The unit of a command of the order.
+pub(super) fn unit(context: &StepContext, name: &str) -> String {
+    let fence = context.order.fence;
+    format!("roadstead-{}-{name}-{}-{}.service", context.order.app, fence.rollout, fence.sequence)
 }
 
 /// Runs a command of `roadstead.toml`; it has to end well.

@@ -10,6 +10,7 @@ use super::StepContext;
 use super::commands::{self, Task, expect_success};
 use super::compatible;
 use super::credentials;
+use super::job;
 use super::release::{Release, below};
 use told::{Shown, Told};
 
@@ -34,6 +35,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         let hint = "upgrade the controller: one that knows of backups says with each order which one it demands";
         return Err(Failure::new(FailureKind::Unfit, "this host insists on a backup, and the order knows of none", hint));
     }
+    job::end_others(context, None).await?;
     compatible::look_before(context).await?;
     let release = context.release(release)?;
     credentials::during(context, &release, StepName::Migrate, with_hooks(context, &release)).await

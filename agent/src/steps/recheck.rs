@@ -13,6 +13,9 @@ use crate::backup::loss::line as bounded;
 use crate::backup::shelf::weigh;
 use crate::host::disk::free;
 
+/// How many times larger a database may be than its backup, where nobody knows.
+const UNPACKED: u64 = 8;
+
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
     let OrderKind::Recheck { backup, demand, .. } = &context.order.kind else { return Ok("nothing to do".to_owned().into()) };
@@ -25,13 +28,12 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
     match found {
         Ok(looked) => {
             note(&work, better(backup, &looked)).await?;
-            Ok(made(looked))
+            Ok(made(Backup { bad: better(backup, &looked).bad, ..looked }))
         }
         Err(failure) => {
             if failure.kind == FailureKind::Check {
-                // Nobody vouches for it any more, and it is no longer the last good one, which stays.
-                let seen = bounded(&format!("found bad: {}", failure.summary));
-                note(&work, Backup { check: BackupCheck::Taken, seen, ..backup.clone() }).await?;
+                // It is no longer the last good one, which stays, and whoever wants to restore it is told.
+                note(&work, Backup { bad: bounded(&failure.summary), ..backup.clone() }).await?;
             }
             Err(failure)
         }
@@ -73,8 +75,11 @@ async fn same_bytes(work: &Work<'_>) -> Result<(), Failure> {
 
 /// As much as a new backup has to have, where it is restored.
 fn room(work: &Work<'_>) -> Result<(), Failure> {
-    let (place, database) = (work.shelf.place(), work.backup.database_bytes);
-    let needed = database.saturating_add(database / 4);
+    let (place, backup) = (work.shelf.place(), &work.backup);
+    // Of one that was made before that was noted: what is packed in it takes a few times as much room.
+    let database = if backup.database_bytes > 0 { backup.database_bytes } else { backup.bytes.saturating_mul(UNPACKED) };
+    let parts = if work.taken.as_ref().is_some_and(|taken| taken.jobs > 1) { backup.bytes } else { 0 };
+    let needed = database.saturating_add(database / 4).saturating_add(parts);
     let space = free(&place).map_err(|error| io_failure("look at the disk of", &place, &error))?;
     if space.free_bytes >= needed {
         return Ok(());
@@ -83,9 +88,11 @@ fn room(work: &Work<'_>) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::Unfit, summary, "make room, or ask with --check listed, which only reads it back"))
 }
 
-/// A lighter look than the one before says nothing against it.
+/// A lighter look than the one before says nothing against it, and only one that restored it clears it of what another one found.
 fn better(known: &Backup, looked: &Backup) -> Backup {
-    if looked.check >= known.check { looked.clone() } else { known.clone() }
+    let bad = if looked.check == BackupCheck::Restored { String::new() } else { known.bad.clone() };
+    let best = if looked.check >= known.check { looked } else { known };
+    Backup { bad, ..best.clone() }
 }
 
 async fn note(work: &Work<'_>, evidence: Backup) -> Result<(), Failure> {
@@ -106,5 +113,14 @@ mod tests {
         assert_eq!(better(&weighed, &restored), restored);
         let again = Backup { seen: "3 tables".into(), ..restored.clone() };
         assert_eq!(better(&restored, &again), again, "the newest of the best looks");
+    }
+
+    #[test]
+    fn what_was_found_bad_stays_bad_until_it_was_restored() {
+        let bad = Backup { bad: "its digest differs".into(), ..samples::backup("erp-r-1-1") };
+        for check in [BackupCheck::Taken, BackupCheck::Listed] {
+            assert_eq!(better(&bad, &Backup { check, bad: String::new(), ..bad.clone() }), bad);
+        }
+        assert_eq!(better(&bad, &samples::backup("erp-r-1-1")).bad, "");
     }
 }

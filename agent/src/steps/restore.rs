@@ -16,12 +16,12 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::StepContext;
-use super::backup::{self, AGE, Progress, TAKE_AT, checker, look_at, not_of_this_run, refused, unit};
+use super::backup::{self, AGE, Progress, TAKE_AT, checker, in_the_way, look_at, not_of_this_run, refused, unit};
 use super::commands::{self, Task, expect_success};
 use super::release::{Release, below};
 use super::util::{disk, io_failure, on_disk};
 use crate::backup::RESTORE;
-use crate::backup::compare::{CheckOutcome, TakeOutcome, Taken, compare};
+use crate::backup::compare::{TakeOutcome, Taken, compare};
 use crate::backup::loss::{self, RestoreOutcome};
 use crate::backup::shelf::{Shelf, weigh};
 use crate::host::command::{self, Bind, Command};
@@ -273,8 +273,8 @@ impl<'a> Work<'a> {
         let unit = unit(self.context, "-check");
         let checked = look_at(self.context, &self.release, &self.shelf, check, unit, self.step).await?;
         let _ignored: std::io::Result<()> = fs::remove_file(self.shelf.taken());
-        if let CheckOutcome::Refused(refusal) = &checked {
-            return Err(refused(FailureKind::Check, refusal));
+        if let Some(failure) = in_the_way(&checked) {
+            return Err(failure);
         }
         compare(taken, &checked).map_err(|differs| {
             let summary = format!("{} does not hold what it should: {}", self.backup.name, differs.first().map_or("", String::as_str));

@@ -451,6 +451,7 @@ fn is_of_another_day(journal: &JournalFile, order: &Order) -> bool {
         | OrderKind::Activate { .. }
         | OrderKind::Backup { .. }
         | OrderKind::Recheck { .. }
+        | OrderKind::Job { .. }
         | OrderKind::Survey { .. }
         | OrderKind::Halt { .. }
         | OrderKind::Restore { .. }

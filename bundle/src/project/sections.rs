@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::cursor::{Reader, Table};
 use super::values::{duration, module, size};
-use super::{BuildSettings, Project, Ship, checks, services};
+use super::{BuildSettings, Project, Ship, checks, jobs, services};
 use crate::spec::{AppSpec, Collect, Django, Hooks, PythonVersion, RelativePath, Service, Statics, StepLimits, ValueType, Variable};
 
 /// Words of a command, and bytes of each.
@@ -30,10 +30,12 @@ pub(super) fn project<'a>(reader: &'a Reader, table: &'a Spanned<DeTable<'a>>) -
     let checks = checks::checks(&file, &services);
     let hooks = file.table("hooks").map(hooks).unwrap_or_default();
     let steps = file.table("steps").map(steps).unwrap_or_default();
+    let jobs = file.table("jobs").map(|table| jobs::jobs(&table)).unwrap_or_default();
     file.finish();
     let (name, python, root) = app?;
     let Files { shared, from_host, configured, include, exclude } = files;
-    let spec = AppSpec { name, python, root, django, variables, statics, shared, from_host, configured, services, checks, hooks, steps };
+    let spec =
+        AppSpec { name, python, root, django, variables, statics, shared, from_host, configured, services, checks, hooks, steps, jobs };
     let build = BuildSettings { include, exclude, collect_anywhere, ..merged(dependencies, built) };
     Some(Project { spec, build })
 }

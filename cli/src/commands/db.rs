@@ -4,7 +4,7 @@ mod restore;
 mod tend;
 
 use clap::Subcommand;
-use roadstead_proto::v1::{ListRolloutsRequest, Rollout};
+use roadstead_proto::v1::{FailureKind, ListRolloutsRequest, Rollout};
 
 use crate::failure::Result;
 use crate::output::{Output, table};
@@ -83,16 +83,25 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
 /// The newest look at the backup that a rollout made, behind the first one.
 fn rechecked<'a>(rollouts: &'a [Rollout], made: &Rollout) -> Option<&'a Rollout> {
     let (backup, _) = backup_view::made(made)?;
-    let same = |rollout: &&Rollout| rollout.kind == "recheck" && rollout.phase == "done" && rollout.backup == backup.name;
+    let told = |rollout: &Rollout| rollout.phase == "done" || found_bad(rollout).is_some();
+    let same = |rollout: &&Rollout| rollout.kind == "recheck" && rollout.backup == backup.name && told(rollout);
     rollouts.iter().filter(same).max_by_key(|rollout| rollout.ended_at_ms)
+}
+
+/// What a look at a backup found wrong with it.
+fn found_bad(look: &Rollout) -> Option<&str> {
+    let failure = look.failure.as_ref().filter(|failure| failure.kind() == FailureKind::Check)?;
+    Some(failure.summary.as_str())
 }
 
 fn row(rollout: &Rollout, again: Option<&Rollout>) -> Option<[String; 6]> {
     let (backup, host) = backup_view::made(rollout)?;
-    let check = match again.and_then(|again| Some((backup_view::looked_at(again)?, again))) {
-        Some((seen, again)) => format!("{}; again in r-{}, {}", backup_view::checked(seen), again.id, moment(again.ended_at_ms)),
-        None => backup_view::checked(backup),
-    };
+    let mut check = backup_view::checked(backup);
+    if let Some(again) = again {
+        let found = found_bad(again).map(|bad| format!("FOUND BAD: {bad}"));
+        let found = found.or_else(|| backup_view::looked_at(again).map(backup_view::checked)).unwrap_or_default();
+        check.push_str(&format!("; r-{}, {}: {found}", again.id, moment(again.ended_at_ms)));
+    }
     Some([backup.name.clone(), moment(backup.taken_at_ms), format!("r-{}", rollout.id), host.to_owned(), backup_view::kept(backup), check])
 }
 
@@ -100,9 +109,15 @@ fn json(rollout: &Rollout, again: Option<&Rollout>) -> serde_json::Value {
     let mut backup = backup_view::json(rollout);
     if let Some(fields) = backup.as_object_mut() {
         fields.insert("rollout".to_owned(), format!("r-{}", rollout.id).into());
-        let seen = again.and_then(|again| Some((again, backup_view::looked_at(again)?)));
-        let seen = seen.map(|(again, seen)| {
-            serde_json::json!({ "rollout": format!("r-{}", again.id), "at_ms": again.ended_at_ms, "check": seen.check, "seen": seen.seen })
+        let seen = again.map(|again| {
+            let seen = backup_view::looked_at(again);
+            serde_json::json!({
+                "rollout": format!("r-{}", again.id),
+                "at_ms": again.ended_at_ms,
+                "check": seen.map(|seen| &seen.check),
+                "seen": seen.map(|seen| &seen.seen),
+                "bad": found_bad(again),
+            })
         });
         fields.insert("rechecked".to_owned(), seen.into());
         fields.insert("release_before".to_owned(), rollout.previous.clone().into());

@@ -51,7 +51,8 @@ pub(crate) fn checked(backup: &Backup) -> String {
         roadstead_model::BackupDemand::None | roadstead_model::BackupDemand::RestoredUpTo(_) => "not checked",
     });
     let words = words.unwrap_or("checked in a way that this command does not know");
-    if backup.seen.is_empty() { words.to_owned() } else { format!("{words} ({})", backup.seen) }
+    let told = if backup.seen.is_empty() { words.to_owned() } else { format!("{words} ({})", backup.seen) };
+    if backup.bad.is_empty() { told } else { format!("{told}; FOUND BAD: {}", backup.bad) }
 }
 
 /// For programs.
@@ -72,6 +73,7 @@ pub(crate) fn json(rollout: &Rollout) -> serde_json::Value {
             "encrypted": backup.encrypted,
             "check": backup.check,
             "seen": backup.seen,
+            "bad": (!backup.bad.is_empty()).then_some(&backup.bad),
             "took_ms": backup.took_ms,
             "checked_in_ms": backup.checked_in_ms,
         }),

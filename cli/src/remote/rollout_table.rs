@@ -17,7 +17,7 @@ const GROUPS: [(&str, &[StepName]); 7] = [
     ("confirm", StepName::CONFIRM),
     ("restore", &[StepName::Survey, StepName::Halt, StepName::Restore, StepName::Exchange]),
     ("revert", StepName::REVERT),
-    ("backup", &[StepName::Backup, StepName::Recheck]),
+    ("work", &[StepName::Backup, StepName::Recheck, StepName::Job]),
 ];
 
 /// What is done where no release goes anywhere.
@@ -65,7 +65,7 @@ fn bar(done: u64, total: u64) -> String {
 
 /// A group is shown once a host has done something of it, and while the rollout is at it.
 fn is_shown(rollout: &Rollout, group: usize) -> bool {
-    let tends = matches!(rollout.kind.as_str(), "backup" | "recheck");
+    let tends = matches!(rollout.kind.as_str(), "backup" | "recheck" | "job");
     if tends || group == TEND {
         return tends && group == TEND;
     }

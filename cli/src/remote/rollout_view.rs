@@ -40,6 +40,7 @@ pub(crate) fn head(rollout: &Rollout, now_ms: u64) -> String {
     let on_hold = if rollout.on_hold { ", on hold," } else { "" };
     let what = match (kind.as_str(), rollout.backup.as_str()) {
         ("backup", _) => format!("backup of {app} in {environment}"),
+        ("job", _) => format!("job {} of {app} {release} in {environment}", rollout.job),
         ("recheck", backup) => format!("another look at {backup} of {app} in {environment}"),
         (_, "") => format!("{kind} of {app} {release} to {environment}"),
         (_, backup) => format!("restore of {backup} in {environment}, with {app} {release}"),

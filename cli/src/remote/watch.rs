@@ -199,6 +199,7 @@ pub(crate) fn summary(rollout: &Rollout) -> serde_json::Value {
     serde_json::json!({
         "rollout": format!("r-{}", rollout.id),
         "kind": rollout.kind,
+        "job": (!rollout.job.is_empty()).then_some(&rollout.job),
         "environment": rollout.environment,
         "app": rollout.app,
         "release": rollout.release,

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::configuration::{labels_of, told, unfit};
+use super::parked;
 use super::planning::{all_have, migrates};
 use super::sets::Sides;
 use super::traffic::behind;
@@ -149,7 +150,7 @@ impl Loop {
         let (mut obstacles, mut gives_way) = (Vec::new(), None);
         if let Some(running) = self.unfinished(&environment, &app) {
             match self.running.get(&running).map(|running| running.state().plan.kind) {
-                Some(RolloutKind::Level) => gives_way = Some(running),
+                Some(kind) if parked::gives_way(kind) => gives_way = Some(running),
                 _ => obstacles.push(Refused::Busy(running, app, environment)),
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId, Timestamp};
-use roadstead_rollout::{Candidate, Plan, RolloutKind, Stage, Standing, State};
+use roadstead_rollout::{Candidate, Event, Plan, RolloutKind, Stage, Standing, State};
 
 use super::configuration::{labels_of, told};
 use super::running::not_again;
@@ -21,6 +21,10 @@ impl Loop {
     /// away may fall behind and be brought level once more.
     pub(super) fn note_levels(&mut self, state: &State) {
         let plan = &state.plan;
+        if plan.kind == RolloutKind::Tend {
+            // It says nothing about whether a host can serve.
+            return;
+        }
         let now = self.parts.clock.steady();
         for (id, host) in &state.hosts {
             let goal = (id.clone(), plan.app.clone(), plan.release.id.clone());
@@ -43,15 +47,18 @@ impl Loop {
         for environment in self.parts.ledger.environments().await? {
             let (name, app) = (&environment.spec.name, &environment.spec.app);
             // A host obeys nothing that is older than what it heard last: what waits at the gates was asked for before this.
-            let idle = self.unfinished(name, app).is_none() && self.at_gates(name, app).is_none();
+            let busy = self.unfinished(name, app);
+            let tends = busy.filter(|busy| self.running.get(busy).is_some_and(|r| r.state().plan.kind == RolloutKind::Tend));
+            let idle = (busy.is_none() || tends.is_some()) && self.at_gates(name, app).is_none();
             if idle && environment.current.is_some() {
-                self.bring_environment_level(&environment).await?;
+                self.bring_environment_level(&environment, tends).await?;
             }
         }
         Ok(())
     }
 
-    async fn bring_environment_level(&mut self, environment: &EnvironmentRecord) -> Result<(), LedgerError> {
+    /// `tends`: what only tends the database meanwhile, which gives way to hosts that are behind.
+    async fn bring_environment_level(&mut self, environment: &EnvironmentRecord, tends: Option<RolloutId>) -> Result<(), LedgerError> {
         let Some(release) = self.current(environment).await?.filter(|current| current.release.bad.is_empty()) else { return Ok(()) };
         let (spec, target, now) = (&environment.spec, release.id(), self.parts.clock.steady());
         let mut hosts = self.candidates(spec).await?;
@@ -87,6 +94,10 @@ impl Loop {
         }
         self.leave_out_the_excluded(spec, &release, &mut behind).await?;
         if behind.is_empty() {
+            return Ok(());
+        }
+        if let Some(tends) = tends {
+            self.decide(tends, Event::GiveWay { by: "hosts that are behind".to_owned() });
             return Ok(());
         }
         let mut wanted = None;

@@ -66,6 +66,6 @@ fn wants_another(verb: &Verb) -> Option<(&EnvironmentName, &AppName, &str)> {
 }
 
 /// Whether whatever else an operator asks for comes first.
-const fn gives_way(kind: RolloutKind) -> bool {
+pub(super) const fn gives_way(kind: RolloutKind) -> bool {
     matches!(kind, RolloutKind::Level | RolloutKind::Tend)
 }

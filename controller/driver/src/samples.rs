@@ -110,6 +110,7 @@ pub fn manifest(version: &str) -> Manifest {
             services: BTreeMap::new(),
             checks: Checks::default(),
             hooks: Hooks::default(),
+            jobs: BTreeMap::new(),
             steps: StepLimits::default(),
         },
         code: empty.clone(),

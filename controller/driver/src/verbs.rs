@@ -431,6 +431,9 @@ impl Loop {
             (None, Some(Tending::Recheck { backup, .. })) => {
                 format!("{backup} of {app} in {} is looked at again: {}", plan.environment, wanted.reason)
             }
+            (None, Some(Tending::Job { job, .. })) => {
+                format!("the job {job} of {app} in {} ({release} serves): {}", plan.environment, wanted.reason)
+            }
             (Some(restore), _) => {
                 format!("{} of {app} in {} ({hosts} hosts, with {release}): {}", restore.backup, plan.environment, wanted.reason)
             }

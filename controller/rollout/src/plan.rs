@@ -1,8 +1,8 @@
 //! The plan: fixed when the rollout is created, it leaves no choices to execution.
 
 use roadstead_model::{
-    Analysis, AppName, BackupDemand, BackupName, Clash, Configuration, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, LabelKey,
-    Labels, Millis, OnFailure, Promotion, ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, Values, Weight, limits,
+    Analysis, AppName, BackupDemand, BackupName, Clash, Configuration, EnvironmentName, EnvironmentSpec, Gates, HostId, HostName, JobName,
+    LabelKey, Labels, Millis, OnFailure, Promotion, ReleaseRef, RolloutId, ServiceName, Timeouts, Traffic, Values, Weight, limits,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ pub enum RolloutKind {
     Level,
     /// A backup of the environment's database is restored, and the release that belongs to it serves again.
     Restore,
-    /// One host makes a backup of the environment's database, or looks at one again. Nothing changes for anybody.
+    /// One host works for the environment's database: it makes a backup, looks at one again, or runs a job. The release goes on serving.
     Tend,
 }
 
@@ -38,7 +38,7 @@ pub struct PlannedRestore {
     pub only_survey: bool,
 }
 
-/// What is done for the contents of a database while a release serves.
+/// What one host does for the contents of a database while a release serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tending {
@@ -50,6 +50,13 @@ pub enum Tending {
         backup: BackupName,
         /// How, as a new one would be.
         demand: BackupDemand,
+    },
+    /// A command of the release runs once.
+    Job {
+        /// Which.
+        job: JobName,
+        /// How long it may take.
+        within: Millis,
     },
 }
 

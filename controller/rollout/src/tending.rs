@@ -1,5 +1,6 @@
-//! Tending a database: its backup is made, or one is looked at again, by one host, while the release that serves goes on serving. Nothing that
-//! anybody uses is changed, so it ends as soon as it is done, fails or is called off, and gives way to whatever else is asked for.
+//! Tending a database: its backup is made, one is looked at again, or a job of the release runs, on one host, while the release goes on serving.
+//! No host moves, so it ends as soon as it is done, fails or is called off, and gives way to whatever else is asked for: nothing else works on
+//! the database while a deployment or a restore does.
 
 use roadstead_model::{Failure, FailureKind, HostId, Millis, OrderKind, Safeguard, Timestamp};
 
@@ -15,8 +16,17 @@ pub(crate) fn order(plan: &Plan) -> Option<(Verb, OrderKind, Millis)> {
     let kind = match plan.tending.clone()? {
         Tending::Backup(demand) => OrderKind::Backup { release, demand },
         Tending::Recheck { backup, demand } => OrderKind::Recheck { release, backup, demand },
+        Tending::Job { job, .. } => OrderKind::Job { release, job },
     };
-    Some((Verb::Tend, kind, plan.timeouts.migrate))
+    Some((Verb::Tend, kind, within(plan)))
+}
+
+/// How long its host may take.
+fn within(plan: &Plan) -> Millis {
+    match &plan.tending {
+        Some(Tending::Job { within, .. }) => *within,
+        _ => plan.timeouts.migrate,
+    }
 }
 
 /// The host has done it, as far as it says what it saw.
@@ -31,11 +41,12 @@ pub(crate) fn done(state: &mut State, id: &HostId, now: Timestamp, notes: &mut V
 /// Why what the host says is not enough.
 fn without_evidence(state: &State) -> Option<Failure> {
     let what = match (&state.plan.tending, &state.safeguard) {
-        (Some(Tending::Backup(_)), Some(Safeguard::NotNeeded { .. })) => return None,
+        (Some(Tending::Backup(_)), Some(Safeguard::NotNeeded { why })) => format!("no backup was made: {why}"),
         (Some(Tending::Backup(demand)), Some(Safeguard::Made(backup))) if demand.is_met_by(backup) => return None,
         (Some(Tending::Backup(demand)), Some(Safeguard::Made(backup))) => {
             format!("the backup was only {}, and one that was {demand} is wanted", backup.check.words())
         }
+        (Some(Tending::Job { .. }), _) => return None,
         (Some(Tending::Recheck { backup: name, .. }), Some(Safeguard::Made(backup))) if backup.name == name.as_str() => return None,
         _ => "the host said nothing of a backup".to_owned(),
     };
@@ -51,13 +62,18 @@ fn only(state: &State) -> Option<(&HostId, &Host)> {
 pub(crate) fn settle(state: &mut State, since: Timestamp, now: Timestamp, notes: &mut Vec<Note>) {
     if state.gives_way {
         let failure = Failure::new(FailureKind::Cancelled, "it gave way to another", "ask for it again after that");
+        if only(state).is_none_or(|(_, host)| host.away_since.is_some()) {
+            // Whatever it is told next calls it off.
+            state.failure.get_or_insert(failure);
+            return end(state, Outcome::Failed, now, notes);
+        }
         return go_back(state, failure, now, notes);
     }
     let Some((id, host)) = only(state) else { return end(state, Outcome::Failed, now, notes) };
     match host.stage {
         Stage::Tending if now < until(state, since) => {}
         Stage::Tending => {
-            let hint = "give the environment a longer timeouts.migrate, or look at the host";
+            let hint = "give the environment a longer timeouts.migrate, or the job a longer timeout, or look at the host";
             let failure = Failure::new(FailureKind::Deadline, "it was not done in time", hint);
             if let Some(host) = state.hosts.get_mut(&id.clone()) {
                 enter(host, Stage::Left, now);
@@ -76,7 +92,7 @@ pub(crate) fn settle(state: &mut State, since: Timestamp, now: Timestamp, notes:
 
 /// When its host is given up. It gives up by itself at its order's deadline, and has all of that again when it was off meanwhile.
 fn until(state: &State, since: Timestamp) -> Timestamp {
-    since.plus(state.plan.timeouts.migrate).plus(state.plan.timeouts.away)
+    since.plus(within(&state.plan)).plus(state.plan.timeouts.away)
 }
 
 /// Why something cannot be done with it now.
@@ -94,6 +110,7 @@ pub(crate) fn waiting(state: &State) -> Option<Waiting> {
     let what = match state.plan.tending.as_ref()? {
         Tending::Backup(_) => format!("{name} to back the database up"),
         Tending::Recheck { backup, .. } => format!("{name} to look at {backup} again"),
+        Tending::Job { job, .. } => format!("{name} to run the job {job}"),
     };
-    Some(Waiting { what, since, until: until(state, since), then: "it ends; nothing else was changed" })
+    Some(Waiting { what, since, until: until(state, since), then: "it ends" })
 }

@@ -6,6 +6,7 @@ mod databases;
 mod environments;
 mod events;
 mod hosts;
+mod jobs;
 mod locks;
 mod output;
 mod plans;
@@ -175,6 +176,16 @@ impl Operator for OperatorCalls {
     async fn restore_database(&self, request: Request<v1::RestoreDatabaseRequest>) -> Answer<v1::Rollout> {
         let admin = self.admin(&request)?;
         databases::restore(&self.0, &admin, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Answer<v1::ListJobsResponse> {
+        self.admin(&request)?;
+        jobs::list(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn run_job(&self, request: Request<v1::RunJobRequest>) -> Answer<v1::Rollout> {
+        let admin = self.admin(&request)?;
+        jobs::run(&self.0, &admin, request.into_inner()).await.map(Response::new)
     }
 
     async fn back_up_database(&self, request: Request<v1::BackUpDatabaseRequest>) -> Answer<v1::Rollout> {

@@ -66,3 +66,21 @@ async fn a_rollback_does_not_wait_for_a_backup() {
     assert_eq!(rig.current().await, Some(release("1.0").digest));
     rig.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_behind_does_not_wait_for_a_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let disks = Disks::default();
+    let (rig, _) = Rig::serving(folder.path(), &disks, &["1.0"]).await;
+    rig.sessions.cut(&host_id(0));
+    rig.connect(0, &disks, &Behaviour { deaf: vec!["backup"], ..Behaviour::default() }).await;
+    let made = back_up(&rig, None).await.unwrap();
+    rig.until(made, |state| matches!(state.phase, Phase::Tending { .. })).await;
+    rig.store.add_host(host_record(1)).await;
+    rig.connect(1, &disks, &Behaviour::default()).await;
+    assert_eq!(rig.end(made).await.state.phase.word(), "failed");
+    let level = RolloutId(made.0 + 1);
+    assert_eq!(rig.end(level).await.state.phase.word(), "done");
+    assert!(serving(&disks).iter().all(|current| *current == Some(release("1.0").id())));
+    rig.stop().await;
+}

@@ -45,6 +45,7 @@ impl From<Backup> for v1::Backup {
             took_ms: backup.took.0,
             checked_in_ms: backup.checked_in.0,
             database_bytes: backup.database_bytes,
+            bad: backup.bad,
         }
     }
 }
@@ -69,6 +70,7 @@ impl TryFrom<v1::Backup> for Backup {
             took: Millis(wire.took_ms),
             checked_in: Millis(wire.checked_in_ms),
             database_bytes: wire.database_bytes,
+            bad: line(wire.bad, "backup.bad")?,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Orders, fences, releases by reference.
 
 use roadstead_model::{
-    AppName, BackupName, Digest, EnvironmentName, Fence, Millis, Order, OrderKey, OrderKind, RelativePath, ReleaseId, ReleaseRef,
+    AppName, BackupName, Digest, EnvironmentName, Fence, JobName, Millis, Order, OrderKey, OrderKind, RelativePath, ReleaseId, ReleaseRef,
     RolloutId, SecretRef, ServiceName, VariableName, limits,
 };
 
@@ -107,6 +107,7 @@ impl From<OrderKind> for v1::order::Kind {
             OrderKind::Recheck { release, backup, demand } => {
                 Self::Recheck(v1::Recheck { release: Some(release.into()), backup: backup.to_string(), check: demand.to_string() })
             }
+            OrderKind::Job { release, job } => Self::Job(v1::Job { release: Some(release.into()), name: job.to_string() }),
             OrderKind::Survey { release, backup } => Self::Survey(v1::Survey { release: Some(release.into()), backup: backup.to_string() }),
             OrderKind::Halt { release } => Self::Halt(v1::Halt { release: Some(release.into()) }),
             OrderKind::Restore { release, backup } => {
@@ -154,6 +155,7 @@ impl TryFrom<v1::order::Kind> for OrderKind {
                 backup: backup(&again.backup)?,
                 demand: again.check.parse().field("backup.check")?,
             },
+            Kind::Job(job) => Self::Job { release: release(job.release)?, job: JobName::parse(&job.name).field("order.job")? },
             Kind::Survey(survey) => Self::Survey { release: release(survey.release)?, backup: backup(&survey.backup)? },
             Kind::Halt(halt) => Self::Halt { release: release(halt.release)? },
             Kind::Restore(restore) => Self::Restore { release: release(restore.release)?, backup: backup(&restore.backup)? },

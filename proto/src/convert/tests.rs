@@ -43,6 +43,7 @@ fn every_verb_round_trips() {
         OrderKind::Revert { from: release(), to: None, condemn: false },
         OrderKind::Abandon { release: release(), condemn: true },
         OrderKind::Backup { release: release(), demand: BackupDemand::RestoredUpTo(50_000_000_000) },
+        OrderKind::Job { release: release(), job: JobName::parse("backfill").unwrap() },
         OrderKind::Recheck {
             release: release(),
             backup: BackupName::parse("erp-r-12-1").unwrap(),
@@ -65,6 +66,7 @@ fn backup() -> Backup {
         database: "PostgreSQL 15.8, database erp on db-1:5432".into(),
         identity: "7431200000000000000/erp".into(),
         database_bytes: 123,
+        bad: "its digest differs".into(),
         place: "/var/lib/roadstead-backups/erp/erp-r12-20261127T113000Z.dump".into(),
         bytes: 1234,
         digest: "ab".repeat(32),

@@ -41,9 +41,13 @@ impl SimHands {
         let troubled = self.world.is_troubled();
         self.roll(|chance| match step {
             _ if troubled && chance.percent(1) => chance.millis(60_000, 3_600_000),
-            StepName::Fetch | StepName::Venv | StepName::Backup | StepName::Recheck | StepName::Migrate | StepName::Restore => {
-                chance.millis(100, 20_000)
-            }
+            StepName::Fetch
+            | StepName::Venv
+            | StepName::Backup
+            | StepName::Recheck
+            | StepName::Job
+            | StepName::Migrate
+            | StepName::Restore => chance.millis(100, 20_000),
             StepName::Candidate | StepName::Health => chance.millis(500, 5_000),
             _ => chance.millis(1, 500),
         })

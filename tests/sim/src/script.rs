@@ -3,8 +3,8 @@
 
 use roadstead_driver::{Event, LockRecord, Refused, RestoreRequest, StartRequest, TendRequest, Verb};
 use roadstead_model::{
-    Analysis, ApprovalRule, BackupDemand, BackupName, CanaryStep, Check, EnvironmentSpec, Gates, HostId, LeaseSpan, Millis, Number,
-    OnFailure, Promotion, Query, ReleaseId, RoleName, RolloutId, Safeguard, Selector, Share, StepName, Strategy, Weight, Window,
+    Analysis, ApprovalRule, BackupDemand, BackupName, CanaryStep, Check, EnvironmentSpec, Gates, HostId, JobName, LeaseSpan, Millis,
+    Number, OnFailure, Promotion, Query, ReleaseId, RoleName, RolloutId, Safeguard, Selector, Share, StepName, Strategy, Weight, Window,
 };
 use roadstead_rollout::{Host, Phase, Steer, Tending};
 use roadstead_worker::disk::Room;
@@ -167,8 +167,11 @@ fn restore(stage: &Stage, by: &str, chance: &mut Chance) -> Option<RestoreReques
 fn tend(stage: &Stage, by: &str, chance: &mut Chance) -> Option<TendRequest> {
     let (environment, app) = (stage.environment.name.clone(), stage.environment.app.clone());
     let demand = BackupDemand::default();
-    let (tending, host) = if chance.percent(60) {
+    let (tending, host) = if chance.percent(40) {
         (Tending::Backup(demand), None)
+    } else if chance.percent(50) {
+        let job = JobName::parse("backfill").ok()?;
+        (Tending::Job { job, within: Millis::from_secs(chance.number(60, 7_200)) }, None)
     } else {
         let (backup, _, host) = some_backup(stage, chance)?;
         (Tending::Recheck { backup, demand }, Some(host))

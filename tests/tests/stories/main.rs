@@ -30,6 +30,7 @@ mod forensics;
 mod host_away;
 mod identity;
 mod install_page;
+mod jobs;
 mod kill_matrix;
 mod lost_writes;
 mod manual_rollback;

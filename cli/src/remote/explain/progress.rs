@@ -20,6 +20,7 @@ pub(super) fn intent(rollout: &Rollout, moment: &dyn Fn(u64) -> String) -> Strin
         ),
         "backup" => format!("{was} to make a backup of the database of {app} in {environment}, while {release} serves"),
         "recheck" => format!("{was} to look at the backup {} of {app} in {environment} again", rollout.backup),
+        "job" => format!("{was} to run the job {} of {app} {release} in {environment}", rollout.job),
         "level" => format!("{was} to bring {hosts} level with {app} {release}, which {environment} runs"),
         _ => {
             let before = if previous.is_empty() || previous == release { String::new() } else { format!(", in place of {previous}") };
@@ -55,7 +56,7 @@ fn steps(rollout: &Rollout, events: &[Event]) -> Vec<String> {
     let total = rollout.hosts.len();
     let have = |step: StepName| rollout.hosts.iter().filter(|host| did(host, step)).map(|host| host.host_name.as_str()).collect::<Vec<_>>();
     let mut told = Vec::new();
-    if matches!(rollout.kind.as_str(), "backup" | "recheck") {
+    if matches!(rollout.kind.as_str(), "backup" | "recheck" | "job") {
         return told;
     }
     let prepared = have(StepName::Collectstatic);

@@ -50,7 +50,7 @@ fn meaning(rollout: &Rollout, state: &str) -> String {
         "waiting" => "has not heard of it yet".to_owned(),
         "preparing" => "fetches and lays out the release, and serves what it served before".to_owned(),
         "migrating" => "runs the migrations, and serves what it served before".to_owned(),
-        "tending" => "works on the backup, and serves what it serves".to_owned(),
+        "tending" => "works for the database, and serves what it serves".to_owned(),
         "surveying" => "looks what a restore would lose, and serves what it served before".to_owned(),
         "halting" => "stops everything of the app".to_owned(),
         "halted" => "runs nothing of the app: its database is being restored".to_owned(),

@@ -233,6 +233,7 @@ impl Fleet {
                     | OrderKind::Abandon { .. }
                     | OrderKind::Backup { .. }
                     | OrderKind::Recheck { .. }
+                    | OrderKind::Job { .. }
                     | OrderKind::Survey { .. }
                     | OrderKind::Restore { .. }
                     | OrderKind::Exchange { .. } => current,

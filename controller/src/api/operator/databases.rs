@@ -74,7 +74,7 @@ pub(super) async fn restore(context: &Context, admin: &Admin, request: v1::Resto
 }
 
 /// Why something is done, which the history keeps.
-fn why(text: &str, what: &str) -> Result<String, Status> {
+pub(super) fn why(text: &str, what: &str) -> Result<String, Status> {
     if text.trim().is_empty() {
         return Err(invalid(format!("the history keeps why {what}: give a reason")));
     }

@@ -171,14 +171,14 @@ async fn that_migrated(context: &Context, environment: &EnvironmentName, app: &A
     // What a restore has undone since: all from the rollout that made the backup on.
     let mut undone_from = RolloutId(u64::MAX);
     let removed = context.store.removed_up_to(environment, app).await.map_err(stored)?;
-    for record in context.store.rollouts(environment.as_str(), LOOKED_BACK).await.map_err(stored)? {
+    for record in context.store.asked_for(environment, LOOKED_BACK).await.map_err(stored)? {
         let plan = &record.state.plan;
         let migrated = record
             .state
             .hosts
             .values()
             .any(|host| host.times.iter().any(|(step, ..)| matches!(step, StepName::Backup | StepName::Migrate)));
-        let of_place = plan.app == *app && plan.rollout > removed && plan.kind != RolloutKind::Tend;
+        let of_place = plan.app == *app && plan.rollout > removed;
         let is_undone = plan.rollout >= undone_from;
         if let (true, Some(from)) = (of_place, restored_from(&record.state)) {
             undone_from = undone_from.min(from);

@@ -70,6 +70,8 @@ macro_rules! operator_calls {
             lock_environment(v1::LockEnvironmentRequest::default()),
             unlock_environment(v1::UnlockEnvironmentRequest::default()),
             restore_database(v1::RestoreDatabaseRequest::default()),
+            list_jobs(v1::ListJobsRequest::default()),
+            run_job(v1::RunJobRequest::default()),
             back_up_database(v1::BackUpDatabaseRequest::default()),
             recheck_backup(v1::RecheckBackupRequest::default()),
             rollback(v1::RollbackRequest::default()),

@@ -23,8 +23,8 @@ impl Ground {
             (Scenario::Deploy, Some(0)) => (End::Same, self.new_version(Scenario::Deploy)),
             // What went back from a restore serves what it served before, and that is the new one.
             (Scenario::Restore, Some(1)) => (End::WentBack, self.new_version(Scenario::Deploy)),
-            (Scenario::Recheck, Some(0)) => (End::Same, self.new_version(Scenario::Deploy)),
-            (Scenario::Recheck, Some(1)) => (End::WentBack, self.new_version(Scenario::Deploy)),
+            (Scenario::Recheck | Scenario::Job, Some(0)) => (End::Same, self.new_version(Scenario::Deploy)),
+            (Scenario::Recheck | Scenario::Job, Some(1)) => (End::WentBack, self.new_version(Scenario::Deploy)),
             (Scenario::Rollback | Scenario::Restore, Some(0)) => (End::Same, OLD.to_owned()),
             (Scenario::Broken | Scenario::Abort, Some(1)) => (End::Same, OLD.to_owned()),
             (Scenario::Deploy, Some(1)) => (End::WentBack, OLD.to_owned()),
@@ -49,7 +49,10 @@ impl Ground {
         let rollout = self.journals.newest_rollout().unwrap();
         let shown = self.fleet.rollout(&rollout).unwrap();
         let phase = shown["phase"].as_str().unwrap_or_default();
-        let good = matches!((scenario, end), (Scenario::Deploy | Scenario::Rollback | Scenario::Restore | Scenario::Recheck, End::Same));
+        let good = matches!(
+            (scenario, end),
+            (Scenario::Deploy | Scenario::Rollback | Scenario::Restore | Scenario::Recheck | Scenario::Job, End::Same)
+        );
         let phases: &[&str] = if good { &["done"] } else { &["rolled-back", "failed"] };
         if !phases.contains(&phase) || !shown["waiting"].is_null() {
             return Err(format!("{rollout} is {phase}: {shown:#}"));

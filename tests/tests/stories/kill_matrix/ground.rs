@@ -57,6 +57,8 @@ impl Ground {
         let (good, broken) = (series("1.1.0", 2), series("1.2.1", 3));
         // packages of its own, so that there is an environment to be made
         good.project.edit("requirements.txt", "redis==5.2.1", "redis==5.2.1\nsix==1.17.0").unwrap();
+        let job = "[jobs.recount]\ncommand = [\"python\", \"-c\", \"import time; time.sleep(2)\"]\n\n[static]";
+        good.project.edit("roadstead.toml", "[static]", job).unwrap();
         let (journals, stopper) = (Journals::of(&host), Stopper::install(&host).unwrap());
         fleet.wait_for_all().unwrap();
         let (good_files, old_files) = (String::new(), String::new());
@@ -70,7 +72,9 @@ impl Ground {
     /// The version that a scenario deploys.
     pub(super) fn new_version(&self, scenario: Scenario) -> String {
         match scenario {
-            Scenario::Deploy | Scenario::Rollback | Scenario::Abort | Scenario::Restore | Scenario::Recheck => self.good.version(),
+            Scenario::Deploy | Scenario::Rollback | Scenario::Abort | Scenario::Restore | Scenario::Recheck | Scenario::Job => {
+                self.good.version()
+            }
             Scenario::Broken => self.broken.version(),
         }
     }
@@ -114,6 +118,10 @@ impl Ground {
             Scenario::Broken => words(&["deploy", "staging", &self.next_broken()]),
             Scenario::Restore => words(&["db", "restore", &self.deployed_with_a_backup(), "--yes-lose-data", "--reason", "a kill"]),
             Scenario::Recheck => words(&["db", "verify", &self.deployed_with_a_backup(), "--reason", "a kill"]),
+            Scenario::Job => {
+                self.roadstead(&["deploy", "staging", &self.good.version()]);
+                words(&["job", "run", "staging", "recount", "--reason", "a kill"])
+            }
             Scenario::Rollback => {
                 self.roadstead(&["deploy", "staging", &self.good.version()]);
                 words(&["rollback", "staging", "--reason", "a kill"])

@@ -2,7 +2,7 @@
 //! not compile here.
 
 use roadstead_deployment::{Reversibility, reversibility, steps_of};
-use roadstead_model::{BackupDemand, BackupName, Digest, Millis, OrderKind, ReleaseId, ReleaseRef, StepName};
+use roadstead_model::{BackupDemand, BackupName, Digest, JobName, Millis, OrderKind, ReleaseId, ReleaseRef, StepName};
 use std::collections::BTreeMap;
 
 /// What an operator does so that a step comes by. Each begins with the old release on every host, and nothing of the new one.
@@ -20,6 +20,8 @@ pub(super) enum Scenario {
     Restore,
     /// Deploys it, and has the backup of before looked at again.
     Recheck,
+    /// Deploys it, and has a job of it run.
+    Job,
 }
 
 /// The process that works for a step, beside the agent.
@@ -64,6 +66,7 @@ pub(super) const fn running(step: StepName) -> Row {
         StepName::Health => row(Scenario::Deploy, Helper::New("worker")),
         StepName::Confirm => row(Scenario::Deploy, Helper::Old("web")),
         StepName::Recheck => row(Scenario::Recheck, Helper::Command("backup-check")),
+        StepName::Job => row(Scenario::Job, Helper::Command("job-recount")),
         StepName::Survey => row(Scenario::Restore, Helper::Command("backup")),
         StepName::Halt => row(Scenario::Restore, Helper::New("web")),
         StepName::Restore | StepName::Exchange => row(Scenario::Restore, Helper::Command("backup")),
@@ -96,7 +99,7 @@ const _: () = {
 /// What fails in a scenario, so that something is undone.
 pub(super) const fn failing(scenario: Scenario) -> Option<StepName> {
     match scenario {
-        Scenario::Deploy | Scenario::Rollback | Scenario::Restore | Scenario::Recheck => None,
+        Scenario::Deploy | Scenario::Rollback | Scenario::Restore | Scenario::Recheck | Scenario::Job => None,
         Scenario::Broken => Some(StepName::Candidate),
         Scenario::Abort => Some(StepName::Health),
     }
@@ -115,7 +118,7 @@ pub(super) fn before(step: StepName) -> (&'static str, String) {
 }
 
 /// One order of each verb, for their steps.
-fn orders() -> [OrderKind; 11] {
+fn orders() -> [OrderKind; 12] {
     let release = ReleaseRef { id: ReleaseId::parse("1.0.0-0123456789ab").unwrap(), manifest: Digest::of(b"any") };
     let backup = BackupName::parse("erp-r-1-1").unwrap();
     [
@@ -132,6 +135,7 @@ fn orders() -> [OrderKind; 11] {
         OrderKind::Confirm { release: release.clone() },
         OrderKind::Backup { release: release.clone(), demand: BackupDemand::default() },
         OrderKind::Recheck { release: release.clone(), backup: backup.clone(), demand: BackupDemand::default() },
+        OrderKind::Job { release: release.clone(), job: JobName::parse("recount").unwrap() },
         OrderKind::Survey { release: release.clone(), backup: backup.clone() },
         OrderKind::Halt { release: release.clone() },
         OrderKind::Restore { release: release.clone(), backup: backup.clone() },
