@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::address::Place;
 use crate::body::{Part, Sent, Sums};
 use crate::fault::{BucketError, Fault, told};
-use crate::sign::{EMPTY, Keys, Moment, Signed, authorization, hex, query};
+use crate::sign::{EMPTY, Keys, Moment, Signed, authorization, date, hex, query};
 use crate::xml;
 
 /// A connection on which nothing comes or goes for so long has ended.
@@ -46,6 +46,18 @@ pub struct Object {
     pub bytes: u64,
     /// When it came, by the server's clock, such as `2026-11-27T19:00:00.000Z`.
     pub modified: String,
+}
+
+impl Object {
+    /// Whether it came before a moment, in seconds since 1970 began; not, where its server does not say when that was.
+    #[must_use]
+    pub fn is_before(&self, seconds: u64) -> bool {
+        let (year, month, day) = date(seconds / 86_400);
+        let rest = seconds % 86_400;
+        let moment = format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+        let same = |(byte, other): (u8, u8)| byte == other || (byte.is_ascii_digit() && other.is_ascii_digit());
+        self.modified.get(..moment.len()).is_some_and(|come| come.bytes().zip(moment.bytes()).all(same) && come < moment.as_str())
+    }
 }
 
 /// What is asked of a bucket.
@@ -142,6 +154,15 @@ impl Bucket {
             Err(fault) => Err(fault),
         }
         .map_err(|fault| self.error("look at", key, fault))
+    }
+
+    /// Writes a small object.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn write(&self, key: &str, text: String) -> Result<(), BucketError> {
+        let written = self.text(&Ask { content: Content::Text(text), ..Ask::new("PUT", key) }).await;
+        written.map(drop).map_err(|fault| self.error("put", key, fault))
     }
 
     /// Removes an object; that there is none is as good.
