@@ -13,6 +13,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use crate::idle::{Idle, is_idle};
 
@@ -144,7 +145,11 @@ where
     Sent: Body<Data = Bytes> + Send + 'static,
     Sent::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let stream = Idle::new(connect(url).await?, idle);
+    let stream = match idle {
+        Some(most) => timeout(most, connect(url)).await.unwrap_or(Err(Fault::Idle(most)))?,
+        None => connect(url).await?,
+    };
+    let stream = Idle::new(stream, idle);
     if !url.tls {
         return over(stream, request, idle).await;
     }

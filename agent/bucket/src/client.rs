@@ -286,9 +286,12 @@ impl Bucket {
         let authorization = authorization(&signed, &self.keys, &self.place.region, &at);
         let target = if query.is_empty() { path } else { format!("{path}?{query}") };
         let mut builder = Request::builder().method(ask.method).uri(target);
-        let own = [("content-length", length.to_string()), ("user-agent", "roadstead-agent".to_owned()), ("authorization", authorization)];
-        for (name, value) in headers.into_iter().chain(own.map(|(name, value)| (name.to_owned(), value))) {
+        for (name, value) in headers {
             builder = builder.header(name, value);
+        }
+        builder = builder.header("user-agent", "roadstead-agent").header("authorization", authorization);
+        if matches!(ask.method, "PUT" | "POST") {
+            builder = builder.header("content-length", length);
         }
         // What it says of a key that no header can hold would show it.
         builder.body(sent).map_err(|_| Fault::Unfit("a key or a name holds what no request can hold".to_owned()))

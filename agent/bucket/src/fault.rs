@@ -75,8 +75,8 @@ fn said(code: &str, message: &str) -> String {
 
 /// What a server said, as far as it is told: it may be anybody's.
 pub(crate) fn told(text: &str) -> String {
-    let plain = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut told: String = plain.chars().filter(|c| !c.is_control()).take(TOLD_CHARACTERS).collect();
+    let plain = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "");
+    let mut told: String = plain.chars().take(TOLD_CHARACTERS).collect();
     if told.len() < plain.len() {
         told.push('…');
     }
@@ -91,7 +91,7 @@ impl Fault {
             Self::Connection(fault) => fault.is_transient(),
             Self::TooLong(_) => true,
             Self::Refused { status, code, .. } => {
-                *status >= 500
+                (*status >= 500 && !matches!(status, 501 | 507))
                     || *status == 429
                     || matches!(code.as_str(), "RequestTimeout" | "SlowDown" | "InternalError" | "OperationAborted")
             }

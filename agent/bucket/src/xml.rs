@@ -80,6 +80,16 @@ mod tests {
         assert_eq!(text(list, "IsTruncated").unwrap(), "false");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_too_strange(text in ".*", name in "[A-Z][a-z]{0,3}") {
+            all(&text, &name).for_each(drop);
+            let _whatever_it_is = super::text(&text, &name);
+            let trimmed = text.trim();
+            proptest::prop_assert_eq!(super::text(&format!("<{name}>{}</{name}>", escaped(trimmed)), &name).unwrap(), trimmed);
+        }
+    }
+
     #[test]
     fn whatever_else_comes_is_none() {
         for bad in ["", "<", "<Key", "<Key>", "<Key>a&b</Key>", "<Key>&#xffffffff;</Key>", "<Keys>a</Keys>", "</Key><Key>", "<Key/"] {

@@ -79,15 +79,13 @@ pub(crate) fn believed(settings: &BucketSettings, name: &str, evidence: &[u8], f
     }
 }
 
-/// Removes files of backups from this host that lie in a bucket, too, unless they are to stay.
+/// Removes files of backups from this host that lie in the bucket, too, unless they are to stay. What lies elsewhere was brought by somebody.
 ///
 /// # Errors
 /// [`Failure`].
 pub(crate) fn let_go(shelf: &Shelf, settings: &BackupSettings, backups: &[Backup]) -> Result<(), Failure> {
-    if settings.bucket.as_ref().is_some_and(|bucket| bucket.keep_here) {
-        return Ok(());
-    }
-    for file in backups.iter().filter(|backup| is_in_one(backup)).filter_map(|backup| shelf.kept(backup)) {
+    let Some(bucket) = settings.bucket.as_ref().filter(|bucket| !bucket.keep_here) else { return Ok(()) };
+    for file in backups.iter().filter(|backup| key_of(bucket, backup).is_some()).filter_map(|backup| shelf.kept(backup)) {
         links::remove(&file).map_err(|error| io_failure("remove", &file, &error))?;
     }
     Ok(())
@@ -139,6 +137,24 @@ mod tests {
             assert_eq!(keys_of(&settings(), &Backup { place: place.into(), ..ours.clone() }), None, "{place}");
         }
         assert!(!is_in_one(&Backup { digest: String::new(), ..ours }), "what a command says of its own is its own");
+    }
+
+    #[test]
+    fn what_lies_in_the_bucket_need_not_lie_here() {
+        let root = tempfile::tempdir().unwrap();
+        let shelf = Shelf::of(root.path(), &AppName::parse("erp").unwrap());
+        let (there, elsewhere) = (backup("erp-r-1-5"), Backup { place: "s3://other/erp/erp-r-2-5.dump.age".into(), ..backup("erp-r-2-5") });
+        let here = Backup { place: root.path().join("erp/erp-r-3-5.dump.age").display().to_string(), ..backup("erp-r-3-5") };
+        let all = [there, elsewhere, here];
+        std::fs::create_dir(root.path().join("erp")).unwrap();
+        let files = all.each_ref().map(|backup| shelf.kept(backup).unwrap());
+        files.iter().for_each(|file| std::fs::write(file, "age").unwrap());
+        let of = |bucket| BackupSettings { bucket, ..BackupSettings::default() };
+        let_go(&shelf, &of(None), &all).unwrap();
+        let_go(&shelf, &of(Some(BucketSettings { keep_here: true, ..settings() })), &all).unwrap();
+        assert!(files.iter().all(|file| file.exists()));
+        let_go(&shelf, &of(Some(settings())), &all).unwrap();
+        assert_eq!(files.map(|file| file.exists()), [false, true, true]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod agent_killed;
 mod agent_upgrade;
 mod analysis;
 mod backups;
+mod backups_in_a_bucket;
 mod bad_health;
 mod bad_hosts;
 mod bad_units;

@@ -35,7 +35,7 @@ fn program() -> PathBuf {
 fn run(folder: &Path, port: u16) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
     let child = Command::new(program())
-        .args(["--host", "localhost", "--port", &port.to_string(), "--domain", &format!("localhost:{port}")])
+        .args(["--host", "localhost", "--port", &port.to_string()])
         .args(["--access-key", "AKIATEST", "--secret-key", SECRET])
         .arg(folder.join("root"))
         .stdin(Stdio::null())
