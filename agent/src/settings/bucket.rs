@@ -227,7 +227,7 @@ mod tests {
             ("prefix", "erp/../shop", "a prefix is"),
             ("prefix", "erp?x", "a prefix is"),
             ("region", "eu central", "a region is"),
-            ("style", "dns", "`path`"),
+            ("style", "dns", "known are path, host"),
             ("ca", "ca.pem", "no absolute path"),
             ("access-key", "AKIACANARYCANARY", "make a new one"),
             ("secret-key", "canary/canary/canary/canary", "make a new one"),

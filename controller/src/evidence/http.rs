@@ -1,6 +1,6 @@
 //! One request and its answer, bounded in bytes. How long it may take is for whoever asks: dropped, it is over.
 
-use roadstead_http::{Bytes, Full, Method, Outgoing, OutsideTls, Request, send};
+use roadstead_http::{Bytes, Fault, Full, Method, Outgoing, OutsideTls, Request, send};
 use roadstead_model::HttpUrl;
 
 /// What came.
@@ -34,8 +34,13 @@ pub(super) async fn exchange(
     request: Outgoing,
     body_max: usize,
 ) -> Result<Reply, String> {
-    let answer = send(tls.map_err(String::as_str), url, request, None).await.map_err(|fault| fault.to_string())?;
+    let told = |fault: Fault| match fault {
+        // Who reads it sits at another machine.
+        Fault::Name { name, why } => format!("the controller's machine does not know the name {name}: {why}"),
+        other => other.to_string(),
+    };
+    let answer = send(tls.map_err(String::as_str), url, request, None).await.map_err(told)?;
     let status = answer.status();
-    let (body, cut) = answer.beginning(body_max).await.map_err(|fault| fault.to_string())?;
+    let (body, cut) = answer.beginning(body_max).await.map_err(told)?;
     Ok(Reply { status, body, cut })
 }
