@@ -88,7 +88,7 @@ pub(crate) fn authorization(request: &Signed<'_>, keys: &Keys, region: &str, at:
     for part in [region, "s3", "aws4_request"] {
         key = keyed(&key, part);
     }
-    let signature = hex(&*keyed(&key, &told));
+    let signature = hex(&keyed(&key, &told));
     format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}", keys.access.as_str())
 }
 

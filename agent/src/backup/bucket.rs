@@ -172,7 +172,7 @@ mod tests {
             ("erp-r-4-8.dump.age", young),
             ("erp-r-5-9.dump.age", ""),
             ("theirs.dump.age", old),
-            ("erp-r-6-9.tar", old),
+            ("erp-r-6-9.zip", old),
             ("blog-r-6-9.dump.age", old),
         ]
         .map(object);
