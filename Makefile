@@ -44,7 +44,7 @@ image: ## make the disk image of lab hosts anew (as root)
 	tests/lab/setup --fresh
 
 test: machine check deny setup ## everything, real systemd hosts included (as root)
-	cargo test --workspace --test openbao --test programs --test seeds --test lab --test load
+	cargo test --workspace --test openbao --test s3 --test programs --test seeds --test lab --test load
 	cargo test --workspace --test stories -- --test-threads=3
 
 sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the whole story

@@ -4,6 +4,7 @@
 //! own, led by small scripts that run in units of their own: `take.py` and `restore.py` as the app's user, over the connection of its settings
 //! (`own_connection.py`), `check.py` as a user that owns nothing.
 
+pub(crate) mod bucket;
 pub(crate) mod command;
 pub(crate) mod compare;
 pub(crate) mod loss;

@@ -58,6 +58,8 @@ pub(crate) async fn look_at_all(layout: &Layout, config: &Path, tell: &mut dyn F
             tell(finding);
         }
         settings.migrations.iter().for_each(|(app, own)| tell(secrets::migrations(app, own, &settings.secrets)));
+        let buckets = settings.backups.iter().filter_map(|(app, own)| Some((app, own.bucket.as_ref()?)));
+        buckets.for_each(|(app, own)| tell(secrets::bucket(app, own, &settings.secrets)));
     }
 }
 

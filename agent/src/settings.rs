@@ -1,6 +1,7 @@
 //! The operator's settings of a host: `/etc/roadstead/agent.toml`. Absent means all defaults.
 
 mod backup;
+mod bucket;
 mod migrations;
 mod secrets;
 mod traffic;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 pub(crate) use backup::BackupSettings;
+pub(crate) use bucket::BucketSettings;
 pub(crate) use migrations::MigrationSettings;
 pub(crate) use traffic::{CommandSettings, HaProxySettings, NginxSettings, TrafficSettings};
 
@@ -130,16 +132,16 @@ pub(crate) fn parse(text: &str) -> Result<Settings, String> {
         let settings = section.into_inner().check(&app, at).map_err(|(at, message)| mistake::located(text, at, &message))?;
         traffic.insert(app, settings);
     }
-    let mut backups = BTreeMap::new();
-    for (app, section) in fragment.backup {
-        let settings = section.check().map_err(|(at, message)| mistake::located(text, at, &message))?;
-        backups.insert(app, settings);
-    }
     let mut secrets = BTreeMap::new();
     for (name, section) in fragment.secrets {
         let at = section.span().start;
         let settings = section.into_inner().check(at).map_err(|(at, message)| mistake::located(text, at, &message))?;
         secrets.insert(name, settings);
+    }
+    let mut backups = BTreeMap::new();
+    for (app, section) in fragment.backup {
+        let settings = section.check(&app, &secrets).map_err(|(at, message)| mistake::located(text, at, &message))?;
+        backups.insert(app, settings);
     }
     let mut migrations = BTreeMap::new();
     for (app, section) in fragment.migrations {
@@ -239,6 +241,7 @@ mod tests {
             ("apps.APP.", "[apps.erp]\nzzzzzz = 1"),
             ("traffic.APP.", "[traffic.erp]\nprovider = \"nginx\"\nzzzzzz = 1"),
             ("backup.APP.", "[backup.erp]\nzzzzzz = 1"),
+            ("backup.APP.bucket.", "[backup.erp.bucket]\nzzzzzz = 1"),
             ("migrations.APP.", "[migrations.erp]\nenv = {}\nzzzzzz = 1"),
             ("secrets.NAME.", "[secrets.vault]\nkind = \"vault\"\nzzzzzz = 1"),
         ];

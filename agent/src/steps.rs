@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 mod backup;
+mod bucket;
 mod candidate;
 mod collectstatic;
 mod commands;

@@ -8,11 +8,9 @@ mod prometheus;
 mod tests;
 
 use async_trait::async_trait;
-use hyper::body::Bytes;
-use hyper::{Method, Request};
 use roadstead_driver::Measure;
+use roadstead_http::{Bytes, Method, OutsideTls};
 use roadstead_model::{HttpUrl, limits};
-use roadstead_pki::OutsideTls;
 use roadstead_rollout::{Answer, Question};
 
 use http::{Reply, exchange};
@@ -87,5 +85,3 @@ fn beginning(body: &Bytes) -> String {
     let told: String = words.join(" ").chars().filter(|c| !c.is_control()).take(TOLD_CHARACTERS).collect();
     if told.is_empty() { String::new() } else { format!(": {told}") }
 }
-
-type Outgoing = Request<http_body_util::Full<Bytes>>;

@@ -24,10 +24,15 @@ fn arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("roadstead-rollout", model.clone()),
         ("roadstead-deployment", model.clone()),
         ("roadstead-worker", model.into_iter().chain(["roadstead-deployment"]).collect()),
-        ("roadstead-secrets", ["roadstead-model", "roadstead-pki"].into()),
+        ("roadstead-http", ["roadstead-model", "roadstead-pki"].into()),
+        ("roadstead-bucket", ["roadstead-model", "roadstead-http"].into()),
+        ("roadstead-secrets", ["roadstead-model", "roadstead-pki", "roadstead-http"].into()),
         ("roadstead-driver", ["roadstead-model", "roadstead-bundle", "roadstead-rollout"].into()),
-        ("roadstead-controller", with("roadstead-rollout").into_iter().chain(["roadstead-driver"]).collect()),
-        ("roadstead-agent", with("roadstead-deployment").into_iter().chain(["roadstead-worker", "roadstead-secrets"]).collect()),
+        ("roadstead-controller", with("roadstead-rollout").into_iter().chain(["roadstead-driver", "roadstead-http"]).collect()),
+        (
+            "roadstead-agent",
+            with("roadstead-deployment").into_iter().chain(["roadstead-worker", "roadstead-secrets", "roadstead-bucket"]).collect(),
+        ),
         ("roadstead", all.into()),
         ("roadstead-sim", ["roadstead-model", "roadstead-rollout", "roadstead-driver", "roadstead-worker"].into()),
         ("roadstead-properties", with("roadstead-deployment").into_iter().chain(["roadstead-worker"]).collect()),
@@ -178,7 +183,7 @@ fn a_library_is_named_in_one_place() {
     ];
     let root = root();
     let mut files = Vec::new();
-    for folder in ["model", "proto", "bundle", "pki", "controller", "agent", "cli"] {
+    for folder in ["model", "proto", "bundle", "pki", "http", "controller", "agent", "cli"] {
         sources(&root.join(folder), &mut files);
     }
     for file in files {

@@ -21,8 +21,8 @@ use crate::host::user::{Account, own};
 use crate::steps::util::{io_failure, on_disk};
 
 /// What a script tells of a database; that of one with ten thousand tables is no larger, and the agent has little memory.
-const FACTS_BYTES_MAX: u64 = 9 * 1024 * 1024;
-const EVIDENCE_BYTES_MAX: u64 = 16 * 1024;
+pub(crate) const FACTS_BYTES_MAX: u64 = 9 * 1024 * 1024;
+pub(crate) const EVIDENCE_BYTES_MAX: u64 = 16 * 1024;
 
 /// The backups of one app on this host.
 #[derive(Debug, Clone)]
@@ -155,11 +155,21 @@ impl Shelf {
 
     /// Puts a backup on the shelf: first what is kept, then its evidence.
     pub(crate) fn put(&self, from: &Path, backup: &Backup) -> Result<(), Failure> {
-        let to = Path::new(&backup.place);
+        self.keep(from, backup)?;
+        self.record(backup)
+    }
+
+    /// Puts the file of a backup where it lies.
+    pub(crate) fn keep(&self, from: &Path, backup: &Backup) -> Result<(), Failure> {
+        let to = &self.kept(backup).ok_or_else(|| senseless(Path::new(&backup.place), "it is not called as backups are"))?;
         let file = open_regular(from)?;
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(|e| io_failure("protect", from, &e))?;
         file.sync_all().map_err(|e| io_failure("sync", from, &e))?;
-        fs::rename(from, to).map_err(|e| io_failure("keep", to, &e))?;
+        fs::rename(from, to).map_err(|e| io_failure("keep", to, &e))
+    }
+
+    /// Writes what is known of a backup: what the database held, then its evidence.
+    pub(crate) fn record(&self, backup: &Backup) -> Result<(), Failure> {
         let facts = self.facts(&backup.name);
         if let Ok(taken) = read_bounded(&self.taken(), FACTS_BYTES_MAX) {
             write_atomically(&facts, &taken, 0o600).map_err(|error| on_disk(&error))?;
@@ -186,6 +196,13 @@ impl Shelf {
         Ok(())
     }
 
+    /// Takes over what is known of a backup that another host made.
+    pub(crate) fn adopt(&self, backup: &Backup, facts: &[u8]) -> Result<(), Failure> {
+        create_private_folder(&self.folder).map_err(|error| on_disk(&error))?;
+        write_atomically(&self.facts(&backup.name), facts, 0o600).map_err(|error| on_disk(&error))?;
+        self.note(backup)
+    }
+
     /// Removes files of ours that no evidence speaks of: a crash came between the two. How many those were. What is named otherwise is
     /// somebody else's, and evidence that cannot be read is evidence all the same.
     pub(crate) fn sweep(&self) -> usize {
@@ -195,7 +212,7 @@ impl Shelf {
     }
 
     /// The name of the backup that a file is, if it is called as ours are: `APP-r-ROLLOUT-SECONDS` and an ending.
-    fn name_of(&self, path: &Path) -> Option<String> {
+    pub(crate) fn name_of(&self, path: &Path) -> Option<String> {
         let (name, ending) = path.file_name()?.to_str()?.split_once('.')?;
         let app = self.folder.file_name()?.to_str()?;
         let (rollout, seconds) = name.strip_prefix(app)?.strip_prefix("-r-")?.split_once('-')?;
@@ -243,9 +260,13 @@ pub(crate) fn weigh(path: &Path) -> Result<(u64, String), Failure> {
 }
 
 fn read_evidence(path: &Path) -> Option<Backup> {
-    let backup: Backup = serde_json::from_slice(&read_bounded(path, EVIDENCE_BYTES_MAX).ok()?).ok()?;
-    let named = path.file_stem().is_some_and(|stem| stem == backup.name.as_str());
-    (named && backup.name.len() <= limits::BACKUP_TEXT_BYTES_MAX).then_some(backup)
+    evidence_of(path.file_stem()?.to_str()?, &read_bounded(path, EVIDENCE_BYTES_MAX).ok()?)
+}
+
+/// The evidence of a backup of this name, as it is written.
+pub(crate) fn evidence_of(name: &str, bytes: &[u8]) -> Option<Backup> {
+    let backup: Backup = serde_json::from_slice(bytes).ok()?;
+    (backup.name == name && name.len() <= limits::BACKUP_TEXT_BYTES_MAX).then_some(backup)
 }
 
 /// A plain file, and no link to another one.

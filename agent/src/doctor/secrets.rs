@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::program::program_of_root;
+use crate::backup::bucket;
 use crate::identity;
 use crate::layout::Layout;
-use crate::settings::MigrationSettings;
+use crate::settings::{BucketSettings, MigrationSettings};
 
 const CHECK: &str = "secrets";
 /// How long a provider may take; a host has several servers to ask.
@@ -32,12 +33,7 @@ pub(super) fn migrations(app: &AppName, own: &MigrationSettings, providers: &BTr
     let names: Vec<&str> = own.variables.keys().map(VariableName::as_str).collect();
     let says = format!("{app}: {} for the steps that change its database", names.join(", "));
     let references = own.variables.values().flat_map(|template| template.references());
-    let given_anyway = |reference: &&SecretRef| {
-        let provider = providers.get(&reference.provider);
-        // What is issued for a time is given to no release.
-        provider.is_some_and(|provider| provider.allows(app, &reference.path) && !provider.issues(&reference.path))
-    };
-    match references.into_iter().find(given_anyway) {
+    match references.into_iter().find(|reference| given_anyway(app, reference, providers)) {
         None => Finding::ok("migrations", says),
         Some(reference) => {
             let says = format!("{says}; but `allow` of [secrets.{}] lets the app's own configuration have {reference}", reference.provider);
@@ -45,6 +41,26 @@ pub(super) fn migrations(app: &AppName, own: &MigrationSettings, providers: &BTr
             Finding::warning("migrations", says, hint)
         }
     }
+}
+
+/// What root says of the bucket of an app's backups. Nothing is asked of it: that would take its keys.
+pub(super) fn bucket(app: &AppName, own: &BucketSettings, providers: &BTreeMap<ProviderName, ProviderSettings>) -> Finding {
+    let says = format!("{app}: backups go to {}", bucket::place(own, ""));
+    let references = [Some(&own.access_key), Some(&own.secret_key), own.session_token.as_ref()];
+    match references.into_iter().flatten().find(|reference| given_anyway(app, reference, providers)) {
+        None => Finding::ok("backup", says),
+        Some(reference) => {
+            let says = format!("{says}; but `allow` of [secrets.{}] lets the app's own configuration have {reference}", reference.provider);
+            let hint = "keep it where `allow` does not reach: with this key the app could remove its backups";
+            Finding::warning("backup", says, hint)
+        }
+    }
+}
+
+/// Whether the app's own configuration could name what is not meant for the app. What is issued for a time is given to no release.
+fn given_anyway(app: &AppName, reference: &SecretRef, providers: &BTreeMap<ProviderName, ProviderSettings>) -> bool {
+    let provider = providers.get(&reference.provider);
+    provider.is_some_and(|provider| provider.allows(app, &reference.path) && !provider.issues(&reference.path))
 }
 
 async fn look(name: &ProviderName, settings: &ProviderSettings, providers: &Providers) -> Finding {
@@ -81,6 +97,23 @@ mod tests {
     use roadstead_secrets::{AgeSettings, CredentialSettings, Engine, Format, HostFile, SecretPath, VaultSettings};
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_key_of_the_bucket_that_the_app_may_have_anyway_is_told() {
+        let of = |secret: &str| {
+            let text = format!(
+                "[secrets.keys]\nkind = \"credential\"\n[backup.erp]\nrecipients = [\"age1{}\"]\n[backup.erp.bucket]\nendpoint = \"https://s3\"\n\
+                 bucket = \"backups\"\naccess-key = \"keys:bucket-access\"\nsecret-key = \"{secret}\"\n",
+                "q".repeat(58)
+            );
+            let settings = crate::settings::parse(&text).unwrap();
+            let app = AppName::parse("erp").unwrap();
+            super::bucket(&app, settings.backups[&app].bucket.as_ref().unwrap(), &settings.secrets)
+        };
+        let (good, bad) = (of("keys:bucket-secret"), of("keys:erp.secret"));
+        assert!(good.verdict == Verdict::Ok && good.says.contains("s3://backups/erp/"), "{good:?}");
+        assert!(bad.verdict == Verdict::Warning && bad.says.contains("keys:erp.secret"), "{bad:?}");
+    }
 
     #[test]
     fn a_password_that_the_app_may_have_anyway_is_told() {

@@ -1,11 +1,14 @@
 //! `[backup.APP]`: where this host keeps backups of an app's database, who can read them, and what it insists upon whatever it is told.
 
-use roadstead_model::BackupDemand;
+use roadstead_model::{AppName, BackupDemand, ProviderName};
+use roadstead_secrets::ProviderSettings;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 
+use super::bucket::{self, BucketSettings};
 use super::traffic::{CommandSettings, Mistake, list, path, placed, user, word};
 
 /// The folder where nothing else is said, as its package makes it.
@@ -38,6 +41,8 @@ pub(crate) struct BackupSettings {
     pub(crate) command: Option<CommandSettings>,
     /// Where the secret key lies while an encrypted one is restored; nowhere else than where nothing is said.
     pub(crate) identity: Option<PathBuf>,
+    /// Where they go when they are made, if they do not stay on the host.
+    pub(crate) bucket: Option<BucketSettings>,
 }
 
 impl Default for BackupSettings {
@@ -51,6 +56,7 @@ impl Default for BackupSettings {
             at_least: BackupDemand::None,
             command: None,
             identity: None,
+            bucket: None,
         }
     }
 }
@@ -68,11 +74,16 @@ pub(super) struct Section {
     command: Option<Spanned<Vec<Spanned<String>>>>,
     user: Option<Spanned<String>>,
     identity: Option<Spanned<PathBuf>>,
+    bucket: Option<Spanned<bucket::Section>>,
 }
 
 impl Section {
-    /// The settings that it makes.
-    pub(super) fn check(self) -> Result<BackupSettings, Mistake> {
+    /// The settings that it makes, for an app.
+    pub(super) fn check(self, app: &AppName, providers: &BTreeMap<ProviderName, ProviderSettings>) -> Result<BackupSettings, Mistake> {
+        if let Some(bucket) = &self.bucket {
+            leaves(bucket.span().start, self.recipients.as_ref().is_some_and(|keys| !keys.get_ref().is_empty()), self.command.is_some())?;
+        }
+        let bucket = self.bucket.map(|bucket| bucket.into_inner().check(app, providers)).transpose()?;
         let default = BackupSettings::default();
         let or = |value: Option<Spanned<PathBuf>>, default| value.map_or(Ok(default), |value| placed(value, |p| folder(&p).map(|()| p)));
         let as_user = self.user.map(|text| placed(text, |text| user(&text).map(|()| text))).transpose()?;
@@ -96,8 +107,22 @@ impl Section {
             at_least: self.at_least.map_or(Ok(default.at_least), |text| placed(text, |text| text.parse().map_err(text_of)))?,
             command,
             identity: self.identity.map(|value| placed(value, |p| path(&p).map(|()| p))).transpose()?,
+            bucket,
         })
     }
+}
+
+/// Whether what is made here may go to a bucket.
+fn leaves(at: usize, encrypted: bool, by_command: bool) -> Result<(), Mistake> {
+    if by_command {
+        return Err((at, "`command` says itself where its backups are: take it out, or `bucket`".to_owned()));
+    }
+    if !encrypted {
+        let why = "a backup that leaves this host has to be encrypted: whoever reads the bucket would read the database. Add `recipients`, \
+                   public keys of age, to the section above";
+        return Err((at, why.to_owned()));
+    }
+    Ok(())
 }
 
 fn text_of(error: roadstead_model::InvalidDemand) -> String {
@@ -153,7 +178,7 @@ mod tests {
 
     fn of(text: &str) -> Result<BackupSettings, String> {
         let section: Section = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-        section.check().map_err(|(_, message)| message)
+        section.check(&AppName::parse("erp").unwrap(), &BTreeMap::new()).map_err(|(_, message)| message)
     }
 
     #[test]

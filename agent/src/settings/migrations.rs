@@ -58,7 +58,8 @@ fn variable(name: &str) -> Result<VariableName, String> {
     }
 }
 
-fn known(app: &AppName, provider: &ProviderName, providers: &BTreeMap<ProviderName, ProviderSettings>) -> Result<(), String> {
+/// Whether a provider is there for an app.
+pub(super) fn known(app: &AppName, provider: &ProviderName, providers: &BTreeMap<ProviderName, ProviderSettings>) -> Result<(), String> {
     match providers.get(provider) {
         None => Err(format!("there is no section [secrets.{provider}] in this file")),
         Some(settings) if !settings.serves(app) => Err(format!("`apps` of [secrets.{provider}] does not name {app}")),

@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::StepContext;
+use super::bucket::{self, Remote};
 use super::commands::{self, PROGRESS, Task, expect_success};
 use super::credentials;
 use super::release::{Release, below};
@@ -152,7 +153,8 @@ impl Work<'_> {
         cleared?;
         if let Some(Safeguard::Made(backup)) = &done.safeguard {
             let (shelf, fresh, settings) = (self.shelf.clone(), backup.name.clone(), self.settings.clone());
-            let notes = disk(move || Ok(tidy(&shelf, &fresh, &settings))).await?;
+            let (mut notes, gone) = disk(move || Ok(tidy(&shelf, &fresh, &settings))).await?;
+            notes.extend(bucket::tidy(self.context, self.release, self.settings, &self.shelf, &gone).await);
             notes.iter().for_each(|note| self.context.say(STEP, note));
         }
         Ok(done)
@@ -211,6 +213,8 @@ impl Work<'_> {
     async fn built_in(&self, name: &str, taken_at: Timestamp, took: Millis, taken: &Taken) -> Result<Backup, Failure> {
         let shelf = self.shelf.clone();
         disk(move || shelf.take_over()).await?;
+        // That it cannot go where it has to is known before it is looked at, which takes long.
+        let remote = Remote::open(self.context, self.release, STEP, self.settings, &self.shelf).await?;
         let began = Instant::now();
         // Who demands nothing comes not here.
         let check = self.demand.of(taken.bytes).unwrap_or(BackupCheck::Restored);
@@ -222,14 +226,18 @@ impl Work<'_> {
             _ if taken.jobs > 1 => "tar",
             _ => "dump",
         };
-        let place = self.shelf.finished(name, if encrypted { format!("{kind}.age") } else { kind.to_owned() }.as_str());
+        let ending = if encrypted { format!("{kind}.age") } else { kind.to_owned() };
+        let place = match &remote {
+            None => self.shelf.finished(name, &ending).display().to_string(),
+            Some(remote) => remote.place(&format!("{name}.{ending}")),
+        };
         let mut backup = Backup {
             name: name.to_owned(),
             taken_at,
             database: bounded(&taken.database),
             identity: bounded(&taken.identity),
             database_bytes: taken.bytes,
-            place: place.display().to_string(),
+            place,
             bytes: 0,
             digest: String::new(),
             encrypted,
@@ -239,10 +247,18 @@ impl Work<'_> {
             checked_in,
             bad: String::new(),
         };
-        let shelf = self.shelf.clone();
+        let file = from.clone();
+        (backup.bytes, backup.digest) = disk(move || weigh(&file)).await?;
+        if let Some(remote) = &remote {
+            remote.send(&backup, &from).await?;
+        }
+        let (shelf, keeps) = (self.shelf.clone(), remote.is_none_or(|remote| remote.keeps_here()));
         disk(move || {
-            (backup.bytes, backup.digest) = weigh(&from)?;
-            shelf.put(&from, &backup)?;
+            if keeps {
+                shelf.put(&from, &backup)?
+            } else {
+                shelf.record(&backup)?
+            }
             Ok(backup)
         })
         .await
@@ -419,12 +435,15 @@ pub(super) fn checker() -> Result<Account, Failure> {
     user::find(CHECKER).ok().flatten().ok_or_else(missing)
 }
 
-/// Removes backups that need not stay, and files that belong to none. What cannot be removed is no reason not to deploy.
-fn tidy(shelf: &Shelf, fresh: &str, settings: &BackupSettings) -> Vec<String> {
+/// Removes backups that need not stay, and files that belong to none. What cannot be removed is no reason not to deploy. Also those that have
+/// had their time and lie in a bucket.
+fn tidy(shelf: &Shelf, fresh: &str, settings: &BackupSettings) -> (Vec<String>, Vec<Backup>) {
     let all = shelf.all();
     let expired = retention::expired(&all, fresh, settings.keep, settings.keep_for, clock::now());
-    let gone = all.iter().filter(|backup| expired.contains(&backup.name));
+    let (away, gone): (Vec<Backup>, Vec<Backup>) =
+        all.into_iter().filter(|backup| expired.contains(&backup.name)).partition(crate::backup::bucket::is_in_one);
     let mut notes: Vec<String> = gone
+        .iter()
         .map(|backup| match shelf.remove(backup) {
             Ok(()) => format!("the backup {} has had its time and is removed", backup.name),
             Err(failure) => format!("the backup {} has had its time and stays: {failure}", backup.name),
@@ -434,7 +453,7 @@ fn tidy(shelf: &Shelf, fresh: &str, settings: &BackupSettings) -> Vec<String> {
     if strays > 0 {
         notes.push(format!("{strays} files that no evidence speaks of are removed"));
     }
-    notes
+    (notes, away)
 }
 
 pub(super) fn refused(kind: FailureKind, refusal: &Refusal) -> Failure {
@@ -474,7 +493,13 @@ impl<'a> Progress<'a> {
     }
 
     pub(super) fn read(&mut self, line: &str) {
-        let Some((done, total, what)) = progress(line) else { return };
+        if let Some((done, total, what)) = progress(line) {
+            self.tell(done, total, what);
+        }
+    }
+
+    /// What is done now, and how far it is.
+    pub(super) fn tell(&mut self, done: u64, total: u64, what: &str) {
         self.context.progress.report(done, total);
         self.context.progress.say(&self.context.secrets.hide(&noted(done, total, what, self.began.elapsed())));
     }

@@ -23,6 +23,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
     let demand = (*demand).max(context.settings.backup(&context.order.app).at_least);
     let check = demand.of(work.backup.database_bytes).unwrap_or(BackupCheck::Restored);
     let found = look(&work, check).await;
+    work.let_go().await?;
     work.end().await?;
     let backup = &work.backup;
     match found {
@@ -69,6 +70,7 @@ async fn look(work: &Work<'_>, wanted: BackupCheck) -> Result<Backup, Failure> {
 
 /// What is kept is what was kept.
 async fn same_bytes(work: &Work<'_>) -> Result<(), Failure> {
+    work.fetch().await?;
     let (kept, expected) = (work.kept()?, work.backup.digest.clone());
     disk(move || weigh(&kept).and_then(|(_, digest)| same(&kept, &digest, &expected))).await
 }

@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use super::StepContext;
 use super::backup::{self, AGE, Progress, TAKE_AT, checker, in_the_way, look_at, not_of_this_run, refused, unit};
+use super::bucket;
 use super::commands::{self, Task, expect_success};
 use super::release::{Release, below};
 use super::util::{disk, io_failure, on_disk};
@@ -44,6 +45,9 @@ pub(crate) async fn survey(context: &StepContext) -> Result<StepDone, Failure> {
     let OrderKind::Survey { backup, .. } = &context.order.kind else { return Ok("nothing to do".to_owned().into()) };
     let work = Work::begin(context, backup, StepName::Survey).await?;
     let loss = work.survey().await;
+    if loss.is_err() {
+        work.let_go().await?;
+    }
     work.end().await?;
     loss.map(told)
 }
@@ -53,6 +57,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Restore { backup, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     let work = Work::begin(context, backup, StepName::Restore).await?;
     let restored = work.restore().await;
+    work.let_go().await?;
     work.end().await?;
     restored
 }
@@ -98,7 +103,11 @@ impl<'a> Work<'a> {
             return Err(Failure::new(FailureKind::Unfit, summary, "docs/recovery.md says how to restore a backup by hand"));
         };
         let shelf = Shelf::of(&settings.folder, app);
-        let backup = shelf.find(name.as_str()).ok_or_else(|| {
+        let found = match shelf.find(name.as_str()) {
+            None => bucket::adopt(context, &release, step, &settings, &shelf, name).await?,
+            found => found,
+        };
+        let backup = found.ok_or_else(|| {
             let summary = format!("{name} is not among the backups of this host, in {}", settings.folder.join(app.as_str()).display());
             let hint = "its files are called NAME.json, NAME.facts and NAME.dump: bring them back, or say with --on which host has them";
             Failure::new(FailureKind::Unfit, summary, hint)
@@ -117,6 +126,12 @@ impl<'a> Work<'a> {
     pub(super) async fn end(&self) -> Result<(), Failure> {
         let shelf = self.shelf.clone();
         disk(move || shelf.clear()).await
+    }
+
+    /// What was brought from a bucket for this is there no longer.
+    pub(super) async fn let_go(&self) -> Result<(), Failure> {
+        let (shelf, settings, backup) = (self.shelf.clone(), self.settings.clone(), self.backup.clone());
+        disk(move || crate::backup::bucket::let_go(&shelf, &settings, &[backup])).await
     }
 
     async fn survey(&self) -> Result<Loss, Failure> {
@@ -200,8 +215,14 @@ impl<'a> Work<'a> {
         !self.backup.encrypted || self.identity().is_ok()
     }
 
+    /// What lies in a bucket comes to its place on this host.
+    pub(super) async fn fetch(&self) -> Result<(), Failure> {
+        bucket::bring(self.context, &self.release, self.step, &self.settings, &self.shelf, &self.backup).await
+    }
+
     /// The very bytes that are restored, as they were when the backup was made, where the scripts can read them.
     pub(super) async fn bring(&self) -> Result<(), Failure> {
+        self.fetch().await?;
         let (kept, backup) = (self.kept()?, &self.backup);
         let (from, to, expected) = (kept.clone(), self.shelf.unfinished(), backup.digest.clone());
         if !backup.encrypted {

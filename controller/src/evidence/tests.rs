@@ -76,7 +76,7 @@ async fn a_metrics_server_that_fails_gives_no_number() {
     );
     let moved = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
     assert!(queried(moved).await.unwrap_err().contains("answers 302 with something"), "nobody is followed");
-    assert!(queried("not HTTP at all\r\n\r\n").await.unwrap_err().contains("not HTTP"));
+    assert!(queried("not HTTP at all\r\n\r\n").await.unwrap_err().contains("no HTTP"));
     assert!(queried("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"status\"").await.unwrap_err().contains("breaks off"));
     let huge = answer("200 OK", &format!("{{\"status\":\"{}\"}}", "a".repeat(limits::QUERY_ANSWER_BYTES_MAX)));
     assert!(queried(huge).await.unwrap_err().contains("larger than 256 KiB"));

@@ -6,6 +6,7 @@ mod agent_killed;
 mod agent_upgrade;
 mod analysis;
 mod backups;
+mod backups_in_a_bucket;
 mod backups_on_demand;
 mod bad_health;
 mod bad_hosts;

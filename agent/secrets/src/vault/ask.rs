@@ -1,9 +1,7 @@
 //! One question to a cluster: its servers are tried in turn, again and again with growing pauses, until one answers or time is up.
 
-use http_body_util::Full;
-use hyper::body::Bytes;
-use hyper::header::HeaderValue;
-use hyper::{Method, Request};
+use roadstead_http::header::HeaderValue;
+use roadstead_http::{Bytes, Full, Method, Outgoing, Request};
 use roadstead_model::{HttpUrl, SecretPath};
 use serde::Serialize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use zeroize::Zeroizing;
 
 use super::answer::{self, is_unknown_lease, refusal};
-use super::http::{Outgoing, Reply, Tls, exchange};
+use super::http::{Reply, Tls, exchange};
 use crate::fault::{Fault, shown};
 use crate::value::Value;
 
