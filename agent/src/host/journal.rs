@@ -1,6 +1,7 @@
 //! What a unit wrote, read from the journal by `journalctl`, bounded at every point.
 
 use serde::Deserialize;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,6 +18,8 @@ const ENTRY_BYTES_MAX: usize = 512 * 1024;
 const PROCESS_ENDED: &str = "MESSAGE_ID=98e322203f7a4ed290d09fe03c09fe15";
 /// How long the journal may take to write down what a unit that ended has said.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many times more lines are read than are wanted of one run.
+const LINES_OF_OTHERS: usize = 10;
 /// How long reading what is left may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -32,14 +35,39 @@ pub(crate) struct Follower {
     // Killed when the follower is dropped.
     child: Child,
     entries: Entries<ChildStdout>,
-    matches: Vec<String>,
+    run: Run,
     cursor: Option<String>,
+}
+
+/// A run of a unit; any where no invocation is named.
+#[derive(Debug, Clone)]
+struct Run {
+    unit: String,
+    invocation: String,
+}
+
+impl Run {
+    fn of(unit: &str, invocation: &str) -> Self {
+        Self { unit: unit.to_owned(), invocation: invocation.to_owned() }
+    }
+
+    fn matches(&self) -> Vec<String> {
+        vec![format!("_SYSTEMD_UNIT={}", self.unit)]
+    }
+
+    /// Whether it may have written that. On a busy host the journal comes to the last words of a process when that is gone, and its run with it:
+    /// it still knows the unit then, and not the run. So nothing that is of no run is left out.
+    fn may_have_written(&self, entry: &Entry) -> bool {
+        self.invocation.is_empty() || entry.invocation.as_ref().is_none_or(|invocation| *invocation == self.invocation)
+    }
 }
 
 #[derive(Deserialize)]
 struct Entry {
     #[serde(rename = "__CURSOR", default)]
     cursor: String,
+    #[serde(rename = "_SYSTEMD_INVOCATION_ID", default)]
+    invocation: Option<String>,
     #[serde(rename = "MESSAGE", default)]
     message: Option<Message>,
 }
@@ -61,7 +89,7 @@ impl Journal {
 
     fn command(&self, arguments: &[&str], matches: &[String]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(["--no-pager", "--quiet", "--all", "--output=json", "--output-fields=MESSAGE"]);
+        command.args(["--no-pager", "--quiet", "--all", "--output=json", "--output-fields=MESSAGE,_SYSTEMD_INVOCATION_ID"]);
         command.args(arguments).args(matches);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         command
@@ -69,21 +97,29 @@ impl Journal {
 
     /// Follows one run of a unit from its beginning.
     pub(crate) fn follow(&self, unit: &str, invocation: &str) -> std::io::Result<Follower> {
-        let matches = matches(unit, invocation);
+        let run = Run::of(unit, invocation);
         // Whoever follows sees the boot that /proc names, and in a container the agent's sandbox shows that of the machine: nothing would
         // ever come. One that merges sees all boots; the run of a unit has an identity of its own.
-        let mut child = self.command(&["--follow", "--no-tail", "--merge"], &matches).spawn()?;
+        let mut child = self.command(&["--follow", "--no-tail", "--merge"], &run.matches()).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| std::io::Error::other("journalctl has no output"))?;
-        Ok(Follower { child, entries: Entries::new(stdout), matches, cursor: None })
+        Ok(Follower { child, entries: Entries::new(stdout), run, cursor: None })
     }
 
     /// The last lines of a run of a unit: what it said before it died.
     pub(crate) async fn tail(&self, unit: &str, invocation: &str, lines: usize) -> String {
         self.sync().await;
-        let count = format!("--lines={lines}");
-        let mut tail = Vec::new();
-        let _ended = self.read(&[&count], &matches(unit, invocation), |line| tail.push(line.to_owned())).await;
-        tail.join("\n")
+        let run = Run::of(unit, invocation);
+        // Others may have written behind it.
+        let count = format!("--lines={}", lines.saturating_mul(LINES_OF_OTHERS));
+        let mut tail = VecDeque::new();
+        let keep = |line: &str| {
+            tail.push_back(line.to_owned());
+            if tail.len() > lines {
+                tail.pop_front();
+            }
+        };
+        let _ended = self.read(&[&count], &run.matches(), &run, keep).await;
+        Vec::from(tail).join("\n")
     }
 
     /// The last lines of all runs of a unit that systemd started again, and how each of them ended, in systemd's words: of a run that
@@ -92,32 +128,35 @@ impl Journal {
         self.sync().await;
         let (count, unit_of) = (format!("--lines={lines}"), format!("UNIT={unit}"));
         let ends = ["+".to_owned(), "_PID=1".to_owned(), unit_of, PROCESS_ENDED.to_owned()];
-        let matches: Vec<String> = matches(unit, "").into_iter().chain(ends).collect();
+        let run = Run::of(unit, "");
+        let matches: Vec<String> = run.matches().into_iter().chain(ends).collect();
         let mut tail = Vec::new();
-        let _ended = self.read(&[&count], &matches, |line| tail.push(line.to_owned())).await;
+        let _ended = self.read(&[&count], &matches, &run, |line| tail.push(line.to_owned())).await;
         tail.join("\n")
     }
 
     /// Reads what is left after a run ended, line by line.
     pub(crate) async fn finish(&self, follower: Follower, mut line: impl FnMut(&str)) {
-        let Follower { mut child, matches, cursor, .. } = follower;
+        let Follower { mut child, run, cursor, .. } = follower;
         if let Err(error) = child.start_kill() {
             tracing::debug!(%error, "journalctl had ended");
         }
         self.sync().await;
         let after = cursor.map(|cursor| format!("--after-cursor={cursor}"));
         let arguments: Vec<&str> = after.as_deref().into_iter().collect();
-        let _ended = self.read(&arguments, &matches, &mut line).await;
+        let _ended = self.read(&arguments, &run.matches(), &run, &mut line).await;
         let _ended = child.wait().await;
     }
 
-    async fn read(&self, arguments: &[&str], matches: &[String], mut line: impl FnMut(&str)) -> std::io::Result<()> {
+    async fn read(&self, arguments: &[&str], matches: &[String], run: &Run, mut line: impl FnMut(&str)) -> std::io::Result<()> {
         let mut child = self.command(arguments, matches).spawn()?;
         let stdout = child.stdout.take().ok_or_else(|| std::io::Error::other("journalctl has no output"))?;
         let mut entries = Entries::new(stdout);
         let read = async {
             while let Some(entry) = entries.next().await {
-                text_lines(entry, &mut line);
+                if run.may_have_written(&entry) {
+                    text_lines(entry, &mut line);
+                }
             }
         };
         if timeout(READ_TIMEOUT, read).await.is_err() {
@@ -145,17 +184,11 @@ impl Follower {
         if !entry.cursor.is_empty() {
             self.cursor = Some(entry.cursor.clone());
         }
-        text_lines(entry, line);
+        if self.run.may_have_written(&entry) {
+            text_lines(entry, line);
+        }
         Some(())
     }
-}
-
-fn matches(unit: &str, invocation: &str) -> Vec<String> {
-    let mut matches = vec![format!("_SYSTEMD_UNIT={unit}")];
-    if !invocation.is_empty() {
-        matches.push(format!("_SYSTEMD_INVOCATION_ID={invocation}"));
-    }
-    matches
 }
 
 fn text_lines(entry: Entry, mut line: impl FnMut(&str)) {
@@ -242,6 +275,16 @@ mod tests {
             text_lines(entry, |line| lines.push(line.to_owned()));
         }
         assert_eq!(lines, ["one", "two", "hi\u{fffd}", "end"]);
+    }
+
+    #[test]
+    fn the_last_words_of_a_process_that_was_gone_are_not_lost() {
+        let of = |text: &str| serde_json::from_str::<Entry>(text).unwrap();
+        let run = Run::of("web.service", "17");
+        assert!(run.may_have_written(&of(r#"{"_SYSTEMD_INVOCATION_ID":"17","MESSAGE":"it is up"}"#)));
+        assert!(run.may_have_written(&of(r#"{"MESSAGE":"no module named x"}"#)), "the journal came to it too late to know the run");
+        assert!(!run.may_have_written(&of(r#"{"_SYSTEMD_INVOCATION_ID":"16","MESSAGE":"of the run before"}"#)));
+        assert!(Run::of("web.service", "").may_have_written(&of(r#"{"_SYSTEMD_INVOCATION_ID":"16","MESSAGE":"any"}"#)));
     }
 
     #[test]
