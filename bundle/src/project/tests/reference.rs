@@ -10,13 +10,14 @@ fn examples() -> Vec<&'static str> {
     PAGE.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// A table as the page calls it: services have one name there, variables none.
+/// A table as the page calls it: services and jobs have one name there, variables none.
 fn table(name: &str) -> String {
     let service = |rest: &str| format!("[services.NAME{rest}]");
     match name.split_once(" of ") {
         Some((_, "[env]")) => "[env]".to_owned(),
         Some((inner, _)) => service(&format!(".{inner}")),
         None if name.starts_with("[services.") => service(""),
+        None if name.starts_with("[jobs.") => "[jobs.NAME]".to_owned(),
         None => name.to_owned(),
     }
 }

@@ -8,12 +8,21 @@ fn told(lines: &str) -> String {
 }
 
 #[test]
+fn jobs() {
+    assert!(told("[jobs.backfill]\n").contains("[jobs.backfill] has no command: command = [\"python\", \"manage.py\", \"backfill\"]"));
+    assert!(told("[jobs.Backfill]\ncommand = [\"python\"]\n").contains("lower-case letters"));
+    assert!(told("[jobs.backfill]\ncommand = [\"/bin/sh\"]\n").contains("not with a path"));
+    assert!(told("[jobs.backfill]\ncommand = [\"python\"]\ntimeout = \"25h\"\n").contains("between 1ms and 24h"));
+    assert!(told("[jobs.backfill]\ncommand = [\"python\"]\nhost = \"web-1\"\n").contains("unknown key \"host\""));
+}
+
+#[test]
 fn keys_and_tables_that_nobody_knows() {
     assert_eq!(told("worker = 4\n"), "roadstead.toml:11:1: unknown key \"worker\" in [services.web]; did you mean \"workers\"?");
     assert_eq!(told("[service.api]\n"), "roadstead.toml:11:2: unknown key \"service\" in the file; did you mean \"services\"?");
     assert_eq!(
         told("[deploy]\n"),
-        "roadstead.toml:11:2: unknown key \"deploy\" in the file; it knows app, django, dependencies, build, env, static, files, services, checks, hooks, steps"
+        "roadstead.toml:11:2: unknown key \"deploy\" in the file; it knows app, django, dependencies, build, env, static, files, services, checks, hooks, steps, jobs"
     );
     assert_eq!(told("[files]\nshare = []\n"), "roadstead.toml:12:1: unknown key \"share\" in [files]; did you mean \"shared\"?");
     assert_eq!(
