@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: bench check crash-image crash-images deb demo deny docs fuzz help image kill-matrix lab-down lab-status lab-up lint mutants
-.PHONY: machine returns setup sim test
+.PHONY: large-backup machine returns setup sim test
 
 lab := cargo run --quiet --bin roadstead-lab --
 N ?= 3
@@ -17,6 +17,7 @@ SEED ?=
 KILLS ?= all
 OUT ?= crash-image
 OUTAGE ?= 300
+MB ?= 1000
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +59,9 @@ crash-images: setup ## cut a real host's power at IMAGES moments (default 200) o
 
 crash-image: ## the disk of one of those power cuts again: RECORDING, POSITION and SEED as it was told, to the file OUT
 	cargo run --quiet --bin roadstead-crash -- image $(RECORDING) $(POSITION) $(SEED) $(OUT)
+
+large-backup: setup ## back up, look at and restore a database of MB megabytes (default 1000; as root)
+	ROADSTEAD_DATABASE_MB=$(MB) cargo test --workspace --test stories backups_on_demand -- --nocapture
 
 kill-matrix: setup ## kill and cut off everybody around each step and in each state (as root; an hour or more; KILLS=revert,draining: a part)
 	ROADSTEAD_KILLS="$(KILLS)" cargo test --workspace --test stories kill_matrix::every -- --nocapture

@@ -8,6 +8,8 @@ use serde_json::Value;
 use crate::SOON;
 
 const DUMP: &str = "/usr/lib/postgresql/15/bin/pg_dump";
+/// What a row of `fill` takes with its place in the index.
+const ROW_BYTES: u64 = 230;
 const SHELF: &str = "/var/lib/roadstead-backups/erp";
 
 #[test]
@@ -28,12 +30,30 @@ fn backups_are_made_and_looked_at_whenever_somebody_wants() {
     let plain = made(&fleet, &[]);
     assert_eq!((plain["check"].as_str(), plain["encrypted"].as_bool()), (Some("restored"), Some(false)), "{plain:#}");
     assert!(plain["database_bytes"].as_u64().unwrap() > 1_000_000, "{plain:#}");
+    fill(&fleet);
     by_jobs(&fleet, web);
     large(&fleet);
     damaged(&fleet, web, plain["name"].as_str().unwrap());
     encrypted(&fleet, web);
     called_off(&fleet, web);
     assert_eq!(fleet.serving().unwrap(), ["1.0.0"]);
+}
+
+/// Rows that do not pack well: a few megabytes of them, or as many as `ROADSTEAD_DATABASE_MB` says.
+fn fill(fleet: &Fleet) {
+    let megabytes: u64 = std::env::var("ROADSTEAD_DATABASE_MB").map_or(8, |text| text.parse().unwrap());
+    let rows = megabytes * 1_000_000 / ROW_BYTES;
+    for table in ["story_a", "story_b", "story_c"] {
+        let made = format!("CREATE TABLE {table} (id bigint PRIMARY KEY, text text NOT NULL)");
+        let filled = format!(
+            "INSERT INTO {table} SELECT n, md5(n::text) || md5((n * 7)::text) || md5((n * 13)::text) || md5((n * 17)::text) || \
+             md5((n * 19)::text) FROM generate_series(1, {}) n",
+            rows / 3
+        );
+        let owned = format!("ALTER TABLE {table} OWNER TO erp; ANALYZE {table}");
+        [made, filled, owned].iter().for_each(|sql| drop(fleet.data.sql("erp", sql).unwrap()));
+    }
+    println!("the database has {}", fleet.data.sql("erp", "SELECT pg_size_pretty(pg_database_size('erp'))").unwrap());
 }
 
 fn db(fleet: &Fleet, words: &[&str]) -> Execution {
