@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use crate::layout::Layout;
 use roadstead_worker::worker::Event;
 
-/// How often the folder is looked at.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often the folder is looked at: whoever writes there and then deploys is not to be told what was lacking before.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// The files of a folder, by name, with what changes when they are written.
 type Seen = BTreeMap<String, (i64, i64, u64)>;

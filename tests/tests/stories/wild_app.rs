@@ -2,7 +2,9 @@
 //! its current directory at import, wants a module that git does not hold, collects static files into its source tree, makes files
 //! before and after that, ships a configuration that binds all interfaces, runs a loop of its own, and stops half-way in `migrate`.
 
+use crate::SOON;
 use roadstead_tests::fleet::PlainFleet;
+use roadstead_tests::lab::wait_until;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -232,8 +234,13 @@ fn an_application_with_the_habits_of_large_ones() {
         "SECRET_KEY=only-in-the-lab\nMUST_EXIST=\nFLAG=True\nPEM=\"-----BEGIN-----\nab\ncd\n-----END-----\n\"\n",
     )
     .unwrap();
-    let said = refused("1.0");
-    assert!(said.contains("needs the file src/wild/local.py from this host"), "{said}");
+    // That the host has them now is heard a moment later.
+    let mut said = String::new();
+    let told = |said: &mut String| {
+        *said = refused("1.0");
+        said.contains("needs the file src/wild/local.py from this host")
+    };
+    wait_until("what the host lacks besides to be told", SOON, || told(&mut said)).unwrap();
     host.sh("test ! -e /srv/roadstead/wild/releases").unwrap();
     host.sh("echo \"MODE = 'from the host'\" | install -D -m 600 /dev/stdin /etc/roadstead/apps/wild/src/wild/local.py").unwrap();
     fleet.desk.roadstead(&["deploy", "wild", "1.0"]).unwrap();
