@@ -16,7 +16,24 @@ pub(super) struct Backup {
     /// The app, where the environment has several.
     #[arg(long, default_value = "", hide_default_value = true)]
     app: String,
-    /// The host that makes it; the first that serves what the environment runs when nothing is said.
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// What `roadstead db verify` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The backup, as `roadstead db list` names it.
+    backup: String,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Who does it, how, and why.
+#[derive(Debug, clap::Args)]
+struct Asked {
+    /// The host that does it; of a backup that is there, the one that made it, else the first that serves what the environment runs, when nothing
+    /// is said.
     #[arg(long = "on", value_name = "HOST", default_value = "", hide_default_value = true)]
     host: String,
     /// How it is checked: "restored", "restored up to 50 GB", "listed" or "taken"; as the environment demands it when nothing is said.
@@ -29,27 +46,9 @@ pub(super) struct Backup {
     wait: Wait,
 }
 
-/// What `roadstead db verify` takes.
-#[derive(Debug, clap::Args)]
-pub(super) struct Verify {
-    /// The backup, as `roadstead db list` names it.
-    backup: String,
-    /// The host that has it; the one that made it when nothing is said.
-    #[arg(long = "on", value_name = "HOST", default_value = "", hide_default_value = true)]
-    host: String,
-    /// How it is looked at: "restored", "restored up to 50 GB", "listed" or "taken"; as the environment demands it of new ones when nothing is said.
-    #[arg(long, default_value = "", hide_default_value = true)]
-    check: String,
-    /// Why, for the history.
-    #[arg(long)]
-    reason: String,
-    #[command(flatten)]
-    wait: Wait,
-}
-
 /// Has a backup made.
 pub(super) fn back_up(arguments: &Backup, output: &Output) -> Result<()> {
-    let Backup { environment, app, host, check, reason, wait } = arguments;
+    let Backup { environment, app, asked: Asked { host, check, reason, wait } } = arguments;
     let request = BackUpDatabaseRequest {
         environment: environment.clone(),
         app: app.clone(),
@@ -64,7 +63,7 @@ pub(super) fn back_up(arguments: &Backup, output: &Output) -> Result<()> {
 
 /// Has a backup looked at again.
 pub(super) fn verify(arguments: &Verify, output: &Output) -> Result<()> {
-    let Verify { backup, host, check, reason, wait } = arguments;
+    let Verify { backup, asked: Asked { host, check, reason, wait } } = arguments;
     let request = RecheckBackupRequest { backup: backup.clone(), host: host.clone(), check: check.clone(), reason: reason.clone() };
     let controller = Controller::of_user()?;
     let begun = controller.call(async |mut client| Ok(client.recheck_backup(request).await?.into_inner()))?;
