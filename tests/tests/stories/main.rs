@@ -24,6 +24,7 @@ mod drills;
 mod enrollment;
 mod every_kind;
 mod everybody_returns;
+mod failover;
 mod first_deployment;
 mod foreign_projects;
 mod forensics;
