@@ -52,7 +52,7 @@ impl Host {
         let settings = format!(
             "[databases]\n{database} = host=127.0.0.1 port=5432\n[pgbouncer]\nlisten_addr = *\nlisten_port = 6432\nauth_type = scram-sha-256\n\
              auth_file = /etc/pgbouncer/userlist.txt\npool_mode = {pool_mode}\nlogfile = /var/log/postgresql/pgbouncer.log\n\
-             pidfile = /var/run/postgresql/pgbouncer.pid\nunix_socket_dir = /var/run/postgresql\n"
+             pidfile = /var/run/postgresql/pgbouncer.pid\nignore_startup_parameters = extra_float_digits,options\nunix_socket_dir = /var/run/postgresql\n"
         );
         self.write("/etc/pgbouncer/userlist.txt", format!("\"{database}\" \"{password}\"\n"))?;
         self.write("/etc/pgbouncer/pgbouncer.ini", settings)?;

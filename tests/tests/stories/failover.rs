@@ -16,11 +16,7 @@ fn a_failover_leaves_every_migration_done_once() {
     let fleet = Fleet::new("failover", &FleetOptions::default().policy(POLICY)).unwrap();
     let mut pair = Pair::of(&fleet.data).unwrap();
     let project = Project::of_erp(&fleet, "1.1.0").unwrap();
-    // the web service alone: what it does not have need not start
-    let services = std::fs::read_to_string(project.repository().join("roadstead.toml")).unwrap();
-    let (before, rest) = services.split_once("[services.worker]").unwrap();
-    let (_, behind) = rest.split_once("[[checks.health]]").unwrap();
-    project.write("roadstead.toml", &format!("{before}[[checks.health]]{behind}")).unwrap();
+    project.web_alone().unwrap();
     project.release(&fleet, "2.0.0").unwrap();
     well(&deploy(&fleet, "2.0.0"));
 
