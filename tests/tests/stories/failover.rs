@@ -32,8 +32,8 @@ fn during_the_backup(fleet: &Fleet, project: &Project, pair: &mut Pair) {
     release(fleet, project, "2.1.0", "0004_once", "0003_customer_loyalty_tier");
     let holder = holding(pair, "BEGIN; LOCK TABLE catalog_product;");
     let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
-    let dumps = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'roadstead-backup' AND wait_event_type = 'Lock'";
-    pair.wait_until("the dump to be under way", dumps).unwrap();
+    let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'erp' AND wait_event_type = 'Lock' AND query LIKE '%pg_class%'";
+    pair.wait_until("the backup to be under way", waits).unwrap();
     pair.fail_over().unwrap();
     let watched = fleet.watch(&rollout).unwrap();
     let said = said(&watched);
