@@ -70,7 +70,7 @@ fn without_a_command(fleet: &Fleet) {
     let refused = deploy(fleet, "2.1.0");
     println!("{}", said(&refused));
     assert_eq!(refused.code, Some(1), "{}", said(&refused));
-    assert!(words(&refused).contains("backups of mysql are not built in"), "{}", said(&refused));
+    assert!(words(&refused).contains("backup: backups of mysql are not built in"), "{}", said(&refused));
     assert!(words(&refused).contains("name a `command` under [backup.APP] in agent.toml"), "{}", said(&refused));
     assert_eq!(applied(fleet), "");
     assert_eq!(fleet.serving().unwrap(), ["2.0.0"]);

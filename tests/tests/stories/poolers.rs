@@ -56,7 +56,7 @@ fn by_transactions(fleet: &Fleet, project: &Project) {
     let refused = deploy(fleet, "2.2.0");
     println!("{}", said(&refused));
     assert_eq!(refused.code, Some(1), "{}", said(&refused));
-    let shares = "the database is reached through a pooler that shares sessions";
+    let shares = "(web-1): the database is reached through a pooler that shares sessions";
     assert!(words(&refused).contains(shares) && words(&refused).contains("pool_mode = session"), "{}", said(&refused));
     assert_eq!(applied(fleet), ["0004_first"]);
     assert_eq!(fleet.serving().unwrap(), ["2.1.0"]);
