@@ -34,9 +34,26 @@ def postgresql(connection):
     try:
         return of_postgresql(connection)
     except Error as error:
-        raise Refused(f"the database does not let it be backed up: {str(error).strip().splitlines()[0]}",
+        said = str(error).strip().splitlines()[0]
+        if is_gone(connection.connection):
+            raise gone(said)
+        raise Refused(f"the database does not let it be backed up: {said}",
                       "let the app's role read all of the database (GRANT USAGE ON SCHEMA, SELECT ON ALL TABLES, ALL SEQUENCES), or name a "
                       "`command` under [backup.APP] in agent.toml")
+
+
+def is_gone(raw):
+    """Whether the session is lost, and not only its transaction."""
+    try:
+        raw.cursor().execute("ROLLBACK")
+    except Exception as error:
+        print(f"the session of the backup: {error}", flush=True)
+    return bool(raw.closed)
+
+
+def gone(said, *output):
+    return Refused(f"the database went away while it was backed up: {said}",
+                   "deploy again when the right server answers; nothing was migrated", *output)
 
 
 def of_postgresql(connection):
@@ -101,7 +118,7 @@ class Dump:
     """pg_dump at work. What it says is read all the time; how far it is shows from the tables that it has begun with."""
 
     def __init__(self, connection, raw, tools, snapshot, sizes):
-        self.file = os.path.join(FOLDER, "backup")
+        self.raw, self.file = raw, os.path.join(FOLDER, "backup")
         kind = ["--format=custom", f"--file={self.file}"]
         if JOBS > 1:
             self.folder = self.file + ".parts"
@@ -130,6 +147,8 @@ class Dump:
     def finish(self):
         code = self.child.wait()
         self.reader.join()
+        if code != 0 and is_gone(self.raw):
+            raise gone(f"pg_dump ended with exit status {code}", "\n".join(self.kept))
         if code != 0:
             raise Refused(f"pg_dump ended with exit status {code}", "see its last output; nothing was migrated", "\n".join(self.kept))
         if JOBS > 1:
@@ -169,13 +188,13 @@ def take():
     connection.ensure_connection()
     if not ALWAYS and not unapplied(connection):
         return write("not-needed", why="no migration is to be applied")
+    if connection.vendor not in ways and not connection.introspection.table_names():
+        return write("not-needed", why="the database has no tables yet")
     if LOOKS:
         settings = connection.settings_dict
         where = f" on {settings['HOST']}" if settings.get("HOST") else ""
         return write("waiting", database=f"{connection.display_name}, database {settings['NAME']}{where}")
     if connection.vendor not in ways:
-        if not connection.introspection.table_names():
-            return write("not-needed", why="the database has no tables yet")
         raise Refused(f"backups of {connection.vendor} are not built in",
                       "name a `command` under [backup.APP] in agent.toml that makes them")
     taken = ways[connection.vendor](connection)

@@ -459,7 +459,8 @@ fn order_ended(
 }
 
 fn at_step(step: StepName, mut failure: Failure) -> Failure {
-    if !failure.summary.starts_with(step.as_str()) {
+    // A sentence may begin with the step's word and name no step.
+    if !failure.summary.strip_prefix(step.as_str()).is_some_and(|rest| rest.starts_with(':')) {
         failure.summary = format!("{step}: {}", failure.summary);
     }
     failure

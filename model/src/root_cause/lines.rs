@@ -95,11 +95,15 @@ pub(super) fn is_servers_own(exception: &str) -> bool {
     SERVERS_OWN.contains(&last)
 }
 
-/// The last line that calls itself an error, without the prefix of its log.
+/// Why Roadstead's own runner of migrations ended; behind that it says what helps.
+const RUNNERS_OWN: &str = "roadstead failed: ";
+
+/// The last line that calls itself an error, without the prefix of its log; the runner's own word comes first.
 pub(super) fn telling(text: &str) -> Option<&str> {
     const WORDS: [&str; 7] = ["ERROR", "CRITICAL", "FATAL", "fatal:", "error:", "Error:", "Error "];
     let is_error = |line: &&str| WORDS.iter().any(|word| line.contains(word));
-    text.lines().rev().find(is_error).map(unprefixed).filter(|line| !line.is_empty())
+    let own = text.lines().rev().find_map(|line| line.trim().strip_prefix(RUNNERS_OWN));
+    own.or_else(|| text.lines().rev().find(is_error).map(unprefixed)).filter(|line| !line.is_empty())
 }
 
 /// What systemd said of how a unit's main process ended, the last time: `Main process exited, code=killed, status=9/KILL`.

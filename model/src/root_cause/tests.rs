@@ -225,6 +225,15 @@ fn exceptions_of_every_name_end_a_traceback() {
 }
 
 #[test]
+fn what_the_runner_of_migrations_says_comes_before_what_helps() {
+    let detail = "Running migrations:\nroadstead failed: the database is reached through a pooler that shares sessions\n\
+                  roadstead next: let the migration's settings name the database itself\n";
+    let failure = Failure::new(FailureKind::Command, "'migrate' ended with exit status 1", "see its last output").with_detail(detail);
+    let cause = RootCause::of(&failure).unwrap();
+    assert_eq!(cause.to_string(), "the database is reached through a pooler that shares sessions");
+}
+
+#[test]
 fn groups_of_exceptions_are_read_through_their_frame() {
     let output = r#"  + Exception Group Traceback (most recent call last):
   |   File "R/erp/asgi.py", line 9, in startup

@@ -40,6 +40,16 @@ impl Project {
         Ok(project)
     }
 
+    /// Leaves the ERP its web service alone: what a story does not look at need not start.
+    pub fn web_alone(&self) -> Result<()> {
+        let path = self.repository().join("roadstead.toml");
+        let text = fs::read_to_string(&path).map_err(LabError::io("read", &path))?;
+        let no_text = |text: &str| LabError::NoText { path: path.clone(), text: text.to_owned() };
+        let (before, rest) = text.split_once("[services.worker]").ok_or_else(|| no_text("[services.worker]"))?;
+        let (_, behind) = rest.split_once("[[checks.health]]").ok_or_else(|| no_text("[[checks.health]]"))?;
+        self.write("roadstead.toml", &format!("{before}[[checks.health]]{behind}"))
+    }
+
     fn empty(name: &str) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(LabError::io("make", "a folder for a repository"))?;
         let project = Self { name: name.to_owned(), folder };

@@ -27,6 +27,40 @@ impl Host {
         Ok(self.execute(&words, DEADLINE, sql.as_bytes())?.checked(self.name(), sql)?.trim_end().to_owned())
     }
 
+    /// Starts MariaDB for the whole lab and makes a database with a user of the same name, who logs in by `password` and may make further
+    /// databases whose names begin with that one's.
+    pub fn start_mariadb(&self, database: &str, password: &str) -> Result<()> {
+        let settings = "[mysqld]\nbind-address = 0.0.0.0\nskip-name-resolve\ninnodb_flush_log_at_trx_commit = 0\n";
+        self.write("/etc/mysql/mariadb.conf.d/99-lab.cnf", settings)?;
+        self.systemctl(&["enable", "--now", "mariadb"])?;
+        let sql = format!(
+            "CREATE DATABASE `{database}` CHARACTER SET utf8mb4; CREATE USER '{database}'@'%' IDENTIFIED BY '{password}'; \
+             GRANT ALL ON `{database}`.* TO '{database}'@'%'; GRANT ALL ON `{database}\\_%`.* TO '{database}'@'%'"
+        );
+        self.mariadb("mysql", &sql).map(drop)
+    }
+
+    /// Runs SQL in a database of MariaDB as its administrator and returns the rows, columns parted by tabs.
+    pub fn mariadb(&self, database: &str, sql: &str) -> Result<String> {
+        let words = ["mariadb", "--batch", "--skip-column-names", database];
+        Ok(self.execute(&words, DEADLINE, sql.as_bytes())?.checked(self.name(), sql)?.trim_end().to_owned())
+    }
+
+    /// Starts PgBouncer for the whole lab on port 6432, in front of this host's PostgreSQL, or lets the running one go on in another
+    /// `pool_mode`. The database's owner logs in by `password`.
+    pub fn start_pgbouncer(&self, database: &str, password: &str, pool_mode: &str) -> Result<()> {
+        let settings = format!(
+            "[databases]\n{database} = host=127.0.0.1 port=5432\n[pgbouncer]\nlisten_addr = *\nlisten_port = 6432\nauth_type = scram-sha-256\n\
+             auth_file = /etc/pgbouncer/userlist.txt\npool_mode = {pool_mode}\nlogfile = /var/log/postgresql/pgbouncer.log\n\
+             pidfile = /var/run/postgresql/pgbouncer.pid\nignore_startup_parameters = extra_float_digits,options\nunix_socket_dir = /var/run/postgresql\n"
+        );
+        self.write("/etc/pgbouncer/userlist.txt", format!("\"{database}\" \"{password}\"\n"))?;
+        self.write("/etc/pgbouncer/pgbouncer.ini", settings)?;
+        self.systemctl(&["enable", "pgbouncer"])?;
+        self.systemctl(&["restart", "pgbouncer"])?;
+        self.wait_until("PgBouncer", DEADLINE, |host| host.try_sh("pg_isready -q -h 127.0.0.1 -p 6432").is_ok_and(|done| done.success()))
+    }
+
     /// Starts Redis for the whole lab.
     pub fn start_redis(&self) -> Result<()> {
         self.sh("sed -i -e 's/^bind .*/bind 0.0.0.0/' -e 's/^protected-mode .*/protected-mode no/' /etc/redis/redis.conf")?;

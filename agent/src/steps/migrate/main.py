@@ -100,6 +100,8 @@ def on_mysql(connection, orders):
     """MySQL and MariaDB: their lock is the session's, too, and one for the whole server."""
     from django.db.backends.signals import connection_created
 
+    state = {"has_begun": False}
+
     def lock(connection=connection, **_):
         waited = False
         while True:
@@ -114,6 +116,7 @@ def on_mysql(connection, orders):
                 told.waits("for another migration on this database server")
             waited = True
             time.sleep(1)
+        state["has_begun"] = True
         told.goes_on("the other migration is over")
 
     def opened(connection, **_):
@@ -128,6 +131,8 @@ def on_mysql(connection, orders):
         connection.ensure_connection()
         yield
     except CalledOff:
+        if not state["has_begun"]:
+            stop("called off before it had the database's migration lock: nothing was changed", "deploy again")
         stop("called off; this database takes back no change of a table", "look what the last migration has done before you deploy again")
     finally:
         connection_created.disconnect(opened)

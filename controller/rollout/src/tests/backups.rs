@@ -1,7 +1,8 @@
 //! What is demanded before a database is migrated, and what is said of it.
 
 use roadstead_model::{
-    Backup, BackupCheck, BackupDemand, Millis, OrderKey, OrderOutcome, Report, Safeguard, Share, StepName, StepReport, StepState, samples,
+    Backup, BackupCheck, BackupDemand, Failure, FailureKind, Millis, OrderKey, OrderOutcome, Report, Safeguard, Share, StepName,
+    StepReport, StepState, samples,
 };
 
 use super::fleet::{Fleet, environment, host_id, plan};
@@ -75,4 +76,18 @@ fn evidence_that_comes_with_the_next_hello_counts() {
     fleet.event(Event::HostGone { host: host_id(0) });
     fleet.event(Event::HostSeen { host: host_id(0), current, outcomes, steps });
     assert!(matches!(fleet.state.phase, Phase::Moving { .. }), "{:?}", fleet.state.phase);
+}
+
+#[test]
+fn a_failure_names_its_step_whatever_it_begins_with() {
+    for (summary, told) in [
+        ("backups of mysql are not built in", "backup: backups of mysql are not built in"),
+        ("backup: it was called off", "backup: it was called off"),
+    ] {
+        let (mut fleet, key) = migrating(BackupDemand::default());
+        let failure = Failure::new(FailureKind::Unfit, summary, "name a command");
+        let outcome = OrderOutcome::Failed { step: StepName::Backup, failure, current: fleet.serves[&host_id(0)].clone() };
+        fleet.event(Event::Report { host: host_id(0), report: Report::Order { key, outcome } });
+        assert_eq!(fleet.state.failure.as_ref().map(|failure| failure.summary.as_str()), Some(told));
+    }
 }
