@@ -46,7 +46,7 @@ fn a_backup_is_one_order_of_one_host() {
     let mut fleet = backing_up();
     assert!(!fleet.state.plan.migrate && fleet.state.plan.traffic.is_none());
     assert!(matches!(order(&fleet).kind, OrderKind::Backup { .. }));
-    assert_eq!(waiting(&fleet.state).unwrap().what, "host-0 to back the database up");
+    assert_eq!(waiting(&fleet.state).unwrap().what, "web-0 to back the database up");
     said(&mut fleet, StepName::Backup, backup(BackupCheck::Restored));
     done(&mut fleet);
     assert_eq!((fleet.state.outcome(), &fleet.state.failure), (Some(Outcome::Done), &None));
