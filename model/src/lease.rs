@@ -74,6 +74,8 @@ pub struct LeaseAsk {
     pub needs: bool,
     /// Whether it keeps to its lease from now on, whatever becomes of its agent: it needs it, and what ends the services is armed.
     pub keeps: bool,
+    /// How long what it has armed may let the services run from now on, at most; `None` where it keeps to none, or does not say.
+    pub lasts: Option<Millis>,
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub struct Lease {
     until: Millis,
     /// Orders that were given before the newest table, and may bring what it does not name.
     stale: BTreeSet<OrderKey>,
+    /// When the last of what was armed, or is being armed, ends.
+    lasts: Millis,
     /// The end that the host has seen to itself.
     ended: Millis,
     /// Something is being armed.
@@ -82,7 +84,33 @@ impl Lease {
         self.asked = (self.asked.0 + 1, now);
         let keeps = needs && matches!(self.armed, Some(Hold::Until(..)));
         let turn = self.table.as_ref().map_or(0, |table| table.turn);
-        LeaseAsk { app: app.clone(), number: self.asked.0, turn, needs, keeps }
+        let lasts = keeps.then(|| Millis(self.lasts.0.saturating_sub(now.0)));
+        LeaseAsk { app: app.clone(), number: self.asked.0, turn, needs, keeps, lasts }
+    }
+
+    /// This is being armed. Whether it was, and when, is not known before that is done.
+    pub(crate) fn arming(&mut self, hold: &Hold) {
+        self.is_arming = true;
+        if let Hold::Until(_, until) = hold {
+            self.lasts = self.lasts.max(*until);
+        }
+    }
+
+    /// It is armed, in the place of what was before.
+    pub(crate) fn was_armed(&mut self, hold: Hold) {
+        self.is_arming = false;
+        if let Hold::Until(_, until) = hold {
+            self.lasts = until;
+        }
+        self.armed = Some(hold);
+    }
+
+    /// It may be armed or not. What held before may hold no longer, where that was to end by itself.
+    pub(crate) fn was_not_armed(&mut self, hold: &Hold) {
+        self.is_arming = false;
+        if matches!(hold, Hold::Free(_)) {
+            self.armed = None;
+        }
     }
 
     /// When to ask again; never where nothing runs by it, and what is written down is as the table says.
@@ -197,6 +225,23 @@ mod tests {
         assert!(lease.due(false).is_some(), "it could not be written down, and is tried again");
         assert!(lease.hear(LeaseTable { lasts: None, ..table(8, &["beat"], 0) }));
         assert_eq!((lease.is_needed(), lease.wanted().unwrap().at(Millis(u64::MAX)).len()), (Some(false), 1));
+    }
+
+    #[test]
+    fn a_longer_lease_of_before_is_told_until_a_shorter_one_is_armed() {
+        let mut lease = Lease::default();
+        let until = |at| Hold::Until(table(7, &["beat"], 0).services, Millis(at));
+        lease.arming(&until(900_000));
+        assert_eq!(ask(&mut lease, 0).lasts, None, "nobody keeps to what is not armed");
+        lease.was_armed(until(900_000));
+        lease.arming(&until(70_000));
+        assert_eq!(ask(&mut lease, 10_000).lasts, Some(Millis(890_000)), "the shorter one is only on its way");
+        lease.was_not_armed(&until(70_000));
+        assert_eq!(ask(&mut lease, 20_000).lasts, Some(Millis(880_000)), "and did not come");
+        lease.was_armed(until(70_000));
+        assert_eq!(ask(&mut lease, 30_000).lasts, Some(Millis(40_000)));
+        lease.arming(&until(130_000));
+        assert_eq!(ask(&mut lease, 40_000).lasts, Some(Millis(90_000)), "a longer one counts before it is armed");
     }
 
     proptest! {

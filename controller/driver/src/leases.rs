@@ -2,7 +2,8 @@
 //!
 //! Every host of such an environment is told what it may run, and asks for it again and again; whoever keeps to its lease says so, which is
 //! written down. Such a host has stopped the services once a span, the time that they may take to stop, and a margin have passed since
-//! its last answer. Leases that were given by an earlier start of the controller are unknown to this one: they last as long as any may.
+//! its last answer, and once what it has armed is over, which it tells when it asks: a span that was made shorter counts from when it is armed.
+//! Leases that were given by an earlier start of the controller, and of which no host has told yet, last as long as any may.
 
 use roadstead_model::{
     AppName, EnvironmentName, EnvironmentSpec, HostId, LEASE_MAX, LeaseAsk, LeaseSpan, LeaseTable, Millis, ServiceName, Timestamp,
@@ -177,9 +178,14 @@ impl Loop {
         let (environment, answer) = (environment.clone(), LeaseTable { answers: ask.number, ..table.clone() });
         match table.lasts {
             Some(lasts) => {
-                let until = self.parts.clock.steady().plus(lasts.get());
-                let known = self.leases.until.get(&key).copied();
-                self.leases.until.insert(key.clone(), known.map_or(until, |known| known.max(until)));
+                let now = self.parts.clock.steady();
+                let answered = now.plus(lasts.get());
+                let before = match ask.lasts {
+                    // A longer lease of before, where a shorter one is not armed yet.
+                    Some(lasts) => now.plus(lasts.min(LEASE_MAX)),
+                    None => self.leases.until.get(&key).copied().unwrap_or_else(|| self.leases.started.plus(LEASE_MAX)),
+                };
+                self.leases.until.insert(key.clone(), answered.max(before));
                 // An agent that has started anew arms nothing before it was answered; what runs is ended by what was armed before.
                 self.note_holder(&key, &environment, Some(ask.keeps || (ask.needs && keeps)));
                 self.work.leases.push((host.clone(), epoch, answer));

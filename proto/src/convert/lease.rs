@@ -39,7 +39,14 @@ pub(super) fn services(wire: &[String]) -> Result<BTreeSet<ServiceName>, Invalid
 
 impl From<LeaseAsk> for v1::LeaseAsk {
     fn from(ask: LeaseAsk) -> Self {
-        Self { app: ask.app.to_string(), number: ask.number, turn: ask.turn, needs: ask.needs, keeps: ask.keeps }
+        Self {
+            app: ask.app.to_string(),
+            number: ask.number,
+            turn: ask.turn,
+            needs: ask.needs,
+            keeps: ask.keeps,
+            lasts_ms: ask.lasts.map(|lasts| lasts.0),
+        }
     }
 }
 
@@ -47,6 +54,6 @@ impl TryFrom<v1::LeaseAsk> for LeaseAsk {
     type Error = Invalid;
     fn try_from(wire: v1::LeaseAsk) -> Result<Self, Invalid> {
         let app = AppName::parse(&wire.app).field("lease.app")?;
-        Ok(Self { app, number: wire.number, turn: wire.turn, needs: wire.needs, keeps: wire.keeps })
+        Ok(Self { app, number: wire.number, turn: wire.turn, needs: wire.needs, keeps: wire.keeps, lasts: wire.lasts_ms.map(Millis) })
     }
 }

@@ -822,6 +822,9 @@ pub struct LeaseAsk {
     /// Whether it keeps to its lease from now on, whatever becomes of its agent.
     #[prost(bool, tag = "5")]
     pub keeps: bool,
+    /// How long what it has armed may let the services run from now on, at most. Absent: it does not say.
+    #[prost(uint64, optional, tag = "6")]
+    pub lasts_ms: ::core::option::Option<u64>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

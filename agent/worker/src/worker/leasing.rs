@@ -28,7 +28,7 @@ impl Worker {
             self.apps.iter_mut().filter_map(|(name, app)| Some((name.clone(), app.lease.lapse(now)?))).collect();
         for (name, hold) in over {
             tracing::warn!(app = %name, "the controller is silent: what runs only once ends here, and may run elsewhere");
-            self.app(&name).lease.is_arming = true;
+            self.app(&name).lease.arming(&hold);
             self.have_armed(name, hold);
         }
         let due: Vec<AppName> = self.apps.iter().filter(|(_, app)| due(app)).map(|(name, _)| name.clone()).collect();
@@ -98,7 +98,7 @@ impl Worker {
             // Not written down, so nothing changes: it is tried again.
             return;
         }
-        app.lease.is_arming = true;
+        app.lease.arming(&hold);
         self.have_armed(name.clone(), hold);
     }
 
@@ -122,12 +122,12 @@ impl Worker {
     /// What ends the services is armed: they may run that long.
     pub(super) async fn armed(&mut self, name: AppName, hold: Hold, armed: Result<bool, Failure>) {
         let lease = &mut self.app(&name).lease;
-        lease.is_arming = false;
         match armed {
             Ok(is_stopped) => {
                 let is_free = |hold: &Hold| matches!(hold, Hold::Free(_));
                 let is_new = lease.armed.as_ref().is_none_or(|armed| is_free(armed) != is_free(&hold));
-                (lease.armed, lease.is_stopped) = (Some(hold), lease.is_stopped || is_stopped);
+                lease.is_stopped |= is_stopped;
+                lease.was_armed(hold);
                 self.use_lease(&name);
                 if is_new {
                     // Only from now on the host keeps to it by itself, which the controller wants to know.
@@ -137,6 +137,7 @@ impl Worker {
                 self.arm(&name).await;
             }
             Err(failure) => {
+                lease.was_not_armed(&hold);
                 tracing::warn!(app = %name, %failure, "what runs only once cannot be held to its lease: it ends with the one before")
             }
         }
