@@ -260,6 +260,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 2000,
     },
     Mutant {
+        name: "a span that was made shorter counts before it is armed",
+        file: LEASES,
+        from: "Some(lasts) => now.plus(lasts.min(LEASE_MAX)),",
+        to: "Some(_) => now,",
+        within: 2000,
+    },
+    Mutant {
         name: "what needs a lease is started after a restart without one",
         file: "agent/worker/src/worker.rs",
         from: "if needs_lease && self.means.leases.of(name).is_none()",

@@ -110,3 +110,17 @@ fn broken(simulator: &Path, count: u64, from: u64) -> Result<Option<(u64, String
     let promise = promise.split_once(": ").map_or(promise, |(promise, _)| promise);
     Ok(Some((seed.parse()?, promise.to_owned())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_still_has_its_place() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for mutant in MUTANTS {
+            let sound = std::fs::read_to_string(root.join(mutant.file)).unwrap();
+            assert_ne!(made(mutant, &sound).unwrap(), sound, "{}", mutant.name);
+        }
+    }
+}
