@@ -146,6 +146,18 @@ impl Shelf {
         fs::rename(self.fresh(), &to).map_err(|e| io_failure("take over", &to, &e))
     }
 
+    /// Those that this host has made: what becomes of the others is not its business.
+    pub(crate) fn own(&self) -> Vec<Backup> {
+        let mut all = self.all();
+        all.retain(|backup| !self.adopted(&backup.name).exists());
+        all
+    }
+
+    /// There where the evidence of a backup is another host's.
+    fn adopted(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.adopted"))
+    }
+
     /// All finished backups.
     pub(crate) fn all(&self) -> Vec<Backup> {
         let Ok(entries) = fs::read_dir(&self.folder) else { return Vec::new() };
@@ -199,6 +211,8 @@ impl Shelf {
     /// Takes over what is known of a backup that another host made.
     pub(crate) fn adopt(&self, backup: &Backup, facts: &[u8]) -> Result<(), Failure> {
         create_private_folder(&self.folder).map_err(|error| on_disk(&error))?;
+        // Before the evidence: what is not known to be another host's could be removed as this one's.
+        write_atomically(&self.adopted(&backup.name), b"", 0o600).map_err(|error| on_disk(&error))?;
         write_atomically(&self.facts(&backup.name), facts, 0o600).map_err(|error| on_disk(&error))?;
         self.note(backup)
     }
@@ -319,6 +333,16 @@ mod tests {
         assert_eq!(shelf.all().len(), 1, "evidence is that of the backup that it names");
         shelf.remove(&backup).unwrap();
         assert!(shelf.all().is_empty() && !Path::new(&backup.place).exists());
+    }
+
+    #[test]
+    fn what_another_host_made_is_not_ours_to_remove() {
+        let (_root, shelf) = shelf();
+        let (ours, theirs) = (sample("erp-r-1-5", 5, BackupCheck::Restored), sample("erp-r-2-5", 5, BackupCheck::Restored));
+        shelf.note(&ours).unwrap();
+        shelf.adopt(&theirs, b"{}").unwrap();
+        assert_eq!((shelf.all().len(), shelf.own()), (2, vec![ours]));
+        assert_eq!(shelf.find("erp-r-2-5"), Some(theirs));
     }
 
     #[test]

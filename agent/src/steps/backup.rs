@@ -8,12 +8,13 @@ use roadstead_worker::clock;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::StepContext;
 use super::bucket::{self, Remote};
 use super::commands::{self, PROGRESS, Task, expect_success};
 use super::credentials;
+use super::job;
 use super::release::{Release, below};
 use super::util::{disk, io_failure};
 use crate::backup::compare::{CheckOutcome, Refusal, TakeOutcome, Taken, compare};
@@ -32,6 +33,8 @@ pub(super) const TAKE_AT: &str = "/run/roadstead-backup";
 /// Where a unit that looks at a backup sees all that it needs.
 const CHECK_AT: &str = "/run/roadstead-check";
 const CHECK_MEMORY: u64 = 1 << 30;
+/// How long backups in a bucket may take to be removed.
+const TIDY_AT_MOST: Duration = Duration::from_secs(120);
 /// Lines of an operator's command that count.
 const COMMAND_LINES_MAX: usize = 100;
 pub(super) const AGE: &str = "/usr/bin/age";
@@ -65,6 +68,8 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
 /// Ends whatever still works on a backup of the app: an agent before this one may have begun it, for an order that was called off since. What it
 /// did is looked at by nobody any more.
 pub(super) async fn end_all(context: &StepContext) -> Result<(), Failure> {
+    // Nor does anything else work on the database then.
+    job::end_others(context, None).await?;
     let app = &context.order.app;
     let units = context.host.systemd.units(&format!("roadstead-{app}-backup*.service")).await.map_err(|error| error.failure())?;
     for unit in units.iter().filter(|unit| is_of(unit, app.as_str())) {
@@ -154,7 +159,12 @@ impl Work<'_> {
         if let Some(Safeguard::Made(backup)) = &done.safeguard {
             let (shelf, fresh, settings) = (self.shelf.clone(), backup.name.clone(), self.settings.clone());
             let (mut notes, gone) = disk(move || Ok(tidy(&shelf, &fresh, &settings))).await?;
-            notes.extend(bucket::tidy(self.context, self.release, self.settings, &self.shelf, &gone).await);
+            // It is no reason not to deploy, so it does not take long either.
+            let tidied = timeout(TIDY_AT_MOST, bucket::tidy(self.context, self.release, self.settings, &self.shelf, &gone)).await;
+            notes
+                .extend(tidied.unwrap_or_else(|_| {
+                    vec!["the bucket of backups answers too slowly to be tidied: the next backup tries it".to_owned()]
+                }));
             notes.iter().for_each(|note| self.context.say(STEP, note));
         }
         Ok(done)
@@ -249,6 +259,11 @@ impl Work<'_> {
         };
         let file = from.clone();
         (backup.bytes, backup.digest) = disk(move || weigh(&file)).await?;
+        // Its keys may have been for an hour, and what came before took longer.
+        let remote = match remote {
+            Some(_) => Remote::open(self.context, self.release, STEP, self.settings, &self.shelf).await?,
+            None => None,
+        };
         if let Some(remote) = &remote {
             remote.send(&backup, &from).await?;
         }
@@ -438,7 +453,7 @@ pub(super) fn checker() -> Result<Account, Failure> {
 /// Removes backups that need not stay, and files that belong to none. What cannot be removed is no reason not to deploy. Also those that have
 /// had their time and lie in a bucket.
 fn tidy(shelf: &Shelf, fresh: &str, settings: &BackupSettings) -> (Vec<String>, Vec<Backup>) {
-    let all = shelf.all();
+    let all = shelf.own();
     let expired = retention::expired(&all, fresh, settings.keep, settings.keep_for, clock::now());
     let (away, gone): (Vec<Backup>, Vec<Backup>) =
         all.into_iter().filter(|backup| expired.contains(&backup.name)).partition(crate::backup::bucket::is_in_one);

@@ -171,7 +171,14 @@ pub(super) async fn bring(
     let mut told = |bytes| {
         progress.tell(bytes, backup.bytes, &format!("bringing {}, {} of {}", backup.place, size(bytes), size(backup.bytes)));
     };
-    remote.bucket.get(&kept, &to, backup.bytes, &mut told).await.map_err(|error| remote.failure(&error))?;
+    let got = remote.bucket.get(&kept, &to, backup.bytes, &mut told).await;
+    got.map_err(|error| match &error.fault {
+        // It is not there, or not what was sent: that says something about the backup, and not about the way to it.
+        fault if fault.is_missing() || matches!(fault, Fault::Size { .. }) => {
+            Failure { kind: FailureKind::Check, ..remote.failure(&error) }
+        }
+        _ => remote.failure(&error),
+    })?;
     let (shelf, backup) = (shelf.clone(), backup.clone());
     disk(move || shelf.keep(&to, &backup)).await
 }
@@ -209,6 +216,10 @@ pub(super) async fn adopt(
         let summary = format!("{} is in the bucket, and cannot be used: {why}", remote.place(name.as_str()));
         Failure::new(FailureKind::Untrusted, summary, "look at who may write there; nothing was changed")
     })?;
+    if shelf.kept(&backup).is_none() {
+        let summary = format!("{} is in the bucket, and is no backup of {}", remote.place(name.as_str()), context.order.app);
+        return Err(Failure::new(FailureKind::Unfit, summary, "see `roadstead db list`; give each app a prefix of its own"));
+    }
     context.say(step, &format!("roadstead: {name} is not of this host: what its evidence says is taken from {}", remote.place("")));
     let (shelf, adopted) = (shelf.clone(), backup.clone());
     disk(move || shelf.adopt(&adopted, &facts)).await?;

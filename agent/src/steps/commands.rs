@@ -17,7 +17,8 @@ pub(super) const PROGRESS: &str = "roadstead-progress ";
 pub(crate) struct Task {
     /// The step that it belongs to.
     pub(crate) step: StepName,
-    /// A word for it within the step; with the order's number it names the unit.
+    /// A word for it within the step; with the order's number it names the unit. One that begins with a dot is set apart from all that could be
+    /// another app's.
     pub(crate) name: String,
     /// How long it may take.
     pub(crate) within: Millis,
@@ -48,7 +49,7 @@ pub(crate) async fn run(
     writable.extend(task.writable.iter().cloned());
     let command = Command {
         unit: unit(context, &task.name),
-        description: format!("{} {} of {}", context.order.app, task.name, release.id),
+        description: format!("{} {} of {}", context.order.app, task.name.trim_start_matches('.'), release.id),
         argv,
         user: Some(account.name),
         working_directory: below(&release.root(layout), &release.manifest.spec.steps.working_directory),
@@ -75,7 +76,8 @@ pub(crate) async fn run(
 /// The unit of a command of the order.
 pub(super) fn unit(context: &StepContext, name: &str) -> String {
     let fence = context.order.fence;
-    format!("roadstead-{}-{name}-{}-{}.service", context.order.app, fence.rollout, fence.sequence)
+    let between = if name.starts_with('.') { "" } else { "-" };
+    format!("roadstead-{}{between}{name}-{}-{}.service", context.order.app, fence.rollout, fence.sequence)
 }
 
 /// Runs a command of `roadstead.toml`; it has to end well.

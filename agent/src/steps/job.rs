@@ -9,8 +9,8 @@ use super::backup::Progress;
 use super::commands::{self, Task, expect_success};
 use crate::host::command;
 
-/// What stands before a job's name in the names of units: services of the app have none like it.
-const UNIT: &str = "job-";
+/// What stands before a job's name in the names of units. No app's name holds a dot: so no unit of another app is taken for one.
+const UNIT: &str = ".job.";
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
@@ -43,7 +43,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
 
 /// Ends jobs of the app that an agent before this one began, and that nobody waits for any more: nothing else works on its database meanwhile.
 pub(super) async fn end_others(context: &StepContext, but: Option<&str>) -> Result<(), Failure> {
-    let pattern = format!("roadstead-{}-{UNIT}*.service", context.order.app);
+    let pattern = format!("roadstead-{}{UNIT}*.service", context.order.app);
     let units = context.host.systemd.units(&pattern).await.map_err(|error| error.failure())?;
     for unit in units.iter().filter(|unit| Some(unit.as_str()) != but) {
         command::clear(&context.host, unit).await.map_err(|error| error.failure())?;

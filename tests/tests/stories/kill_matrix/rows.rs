@@ -66,7 +66,7 @@ pub(super) const fn running(step: StepName) -> Row {
         StepName::Health => row(Scenario::Deploy, Helper::New("worker")),
         StepName::Confirm => row(Scenario::Deploy, Helper::Old("web")),
         StepName::Recheck => row(Scenario::Recheck, Helper::Command("backup-check")),
-        StepName::Job => row(Scenario::Job, Helper::Command("job-recount")),
+        StepName::Job => row(Scenario::Job, Helper::Command(".job.recount")),
         StepName::Survey => row(Scenario::Restore, Helper::Command("backup")),
         StepName::Halt => row(Scenario::Restore, Helper::New("web")),
         StepName::Restore | StepName::Exchange => row(Scenario::Restore, Helper::Command("backup")),

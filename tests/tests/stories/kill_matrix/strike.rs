@@ -130,7 +130,7 @@ impl Ground {
     fn kill_helper(&self, cell: Cell, underway: &mut Underway) -> bool {
         let unit = match cell.row().helper {
             Helper::None => return false,
-            Helper::Command(name) => format!("roadstead-erp-{name}-*.service"),
+            Helper::Command(name) => format!("roadstead-erp{}{name}-*.service", if name.starts_with('.') { "" } else { "-" }),
             Helper::New(service) => format!("erp-{service}@{}-*.service", self.new_version(cell.scenario())),
             Helper::Old(service) => format!("erp-{service}@{OLD}-*.service"),
         };
