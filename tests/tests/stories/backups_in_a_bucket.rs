@@ -65,7 +65,12 @@ fn a_backup_leaves_its_host_and_comes_back() {
     println!("{restored}");
     assert_eq!(migrated(&fleet), "0003_customer_loyalty_tier");
     assert_eq!(fleet.serving().unwrap(), ["1.1.0"]);
-    assert_eq!(web.sh(&format!("ls -A {SHELF}")).unwrap().trim(), format!("{name}.facts\n{name}.json"), "what was brought is gone");
+    let left = web.sh(&format!("ls -A {SHELF}")).unwrap();
+    assert_eq!(
+        left.trim(),
+        format!("{name}.adopted\n{name}.facts\n{name}.json"),
+        "what was brought is gone, and it is known to be another's"
+    );
 
     nobody_sees_the_keys(&fleet, web, &[said, restored]);
 }
