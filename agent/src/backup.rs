@@ -11,32 +11,18 @@ pub(crate) mod loss;
 pub(crate) mod retention;
 pub(crate) mod shelf;
 
+/// One program of several files, each one idea.
+macro_rules! program {
+    ($($file:literal),+) => { concat!($(include_str!(concat!("backup/", $file)), "\n"),+) };
+}
+
 /// Takes a backup: the words after `python`.
-pub(crate) const TAKE: &str = concat!(
-    include_str!("backup/database_facts.py"),
-    "\n",
-    include_str!("backup/parts.py"),
-    "\n",
-    include_str!("backup/own_connection.py"),
-    "\n",
-    include_str!("backup/take.py")
-);
+pub(crate) const TAKE: &str = program!("database_facts.py", "parts.py", "own_connection.py", "take.py");
 
 /// Looks at a backup.
-pub(crate) const CHECK: &str =
-    concat!(include_str!("backup/database_facts.py"), "\n", include_str!("backup/parts.py"), "\n", include_str!("backup/check.py"));
+pub(crate) const CHECK: &str = program!("database_facts.py", "parts.py", "check.py");
 
 /// Surveys, restores, discards or exchanges: the words after `python`.
-pub(crate) const RESTORE: &str = concat!(
-    include_str!("backup/database_facts.py"),
-    "\n",
-    include_str!("backup/parts.py"),
-    "\n",
-    include_str!("backup/own_connection.py"),
-    "\n",
-    include_str!("backup/loss.py"),
-    "\n",
-    include_str!("backup/restore.py")
-);
+pub(crate) const RESTORE: &str = program!("database_facts.py", "parts.py", "own_connection.py", "loss.py", "restore.py");
 // Linux takes no longer word of a command line than 128 KiB.
 const _: () = assert!(TAKE.len() < 100 * 1024 && RESTORE.len() < 100 * 1024, "each is one word of a command line");

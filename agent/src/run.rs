@@ -101,9 +101,12 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
     let means = Means { hands, journals: remembered::journals(&layout), states, leases, outbox, contact, tasks: tasks.clone() };
     let (mut worker, events) = Worker::new(means);
     let own = layout.clone();
-    let on_disk = blocking(move || facts::apps_on_disk(&layout)).await;
-    let on_disk_too = on_disk.clone();
-    blocking(move || clear_unfinished(&backups, &on_disk_too)).await;
+    let on_disk = blocking(move || {
+        let apps = facts::apps_on_disk(&layout);
+        clear_unfinished(&backups, &apps);
+        apps
+    });
+    let on_disk = on_disk.await;
     worker.start(on_disk).await;
     if let Some(every) = every {
         tasks.spawn("drift", Watcher::new(watch, eyes, every, events.clone()).run());

@@ -260,10 +260,7 @@ impl Work<'_> {
         let file = from.clone();
         (backup.bytes, backup.digest) = disk(move || weigh(&file)).await?;
         // Its keys may have been for an hour, and what came before took longer.
-        let remote = match remote {
-            Some(_) => Remote::open(self.context, self.release, STEP, self.settings, &self.shelf).await?,
-            None => None,
-        };
+        let remote = Remote::open(self.context, self.release, STEP, self.settings, &self.shelf).await?;
         if let Some(remote) = &remote {
             remote.send(&backup, &from).await?;
         }

@@ -28,8 +28,10 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
     let backup = &work.backup;
     match found {
         Ok(looked) => {
-            note(&work, better(backup, &looked)).await?;
-            Ok(made(Backup { bad: better(backup, &looked).bad, ..looked }))
+            let known = better(backup, &looked);
+            let told = Backup { bad: known.bad.clone(), ..looked };
+            note(&work, known).await?;
+            Ok(made(told))
         }
         Err(failure) => {
             if failure.kind == FailureKind::Check {

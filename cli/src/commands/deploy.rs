@@ -62,9 +62,5 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
         rollout.environment,
         count(rollout.hosts.len(), "host")
     ));
-    if !arguments.wait.is_wanted() {
-        output.result(&watch::summary(&rollout), || format!("r-{}", rollout.id));
-        return Ok(());
-    }
-    watch::follow(&controller, rollout, Wanted::Done, output)
+    watch::begun(&controller, rollout, arguments.wait, Wanted::Done, output)
 }

@@ -79,11 +79,7 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
                 reason: reason.clone(),
             };
             let begun = controller.call(async |mut client| Ok(client.run_job(request).await?.into_inner()))?;
-            if !wait.is_wanted() {
-                output.result(&watch::summary(&begun), || format!("r-{}", begun.id));
-                return Ok(());
-            }
-            watch::follow(&controller, begun, Wanted::Done, output)
+            watch::begun(&controller, begun, *wait, Wanted::Done, output)
         }
     }
 }

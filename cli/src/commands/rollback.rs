@@ -46,12 +46,8 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     };
     let rollout = controller.call(async |mut client| Ok(client.rollback(request).await?.into_inner()))?;
     output.note(&format!("r-{}: {} goes back to {} in {}", rollout.id, rollout.app, back_to(&rollout), rollout.environment));
-    if !arguments.wait.is_wanted() {
-        output.result(&watch::summary(&rollout), || format!("r-{}", rollout.id));
-        return Ok(());
-    }
     let wanted = if is_ended_early(&rollout) { Wanted::Back } else { Wanted::Done };
-    watch::follow(&controller, rollout, wanted, output)
+    watch::begun(&controller, rollout, arguments.wait, wanted, output)
 }
 
 /// The release that will serve: that of a rollout of its own, or the one before where a rollout that was under way is ended.

@@ -63,9 +63,14 @@ fn bar(done: u64, total: u64) -> String {
     format!("[{}{}]", "#".repeat(full), "-".repeat(BAR_CELLS - full))
 }
 
+/// Whether it brings no release anywhere, and only works for the database.
+pub(super) fn only_tends(rollout: &Rollout) -> bool {
+    matches!(rollout.kind.as_str(), "backup" | "recheck" | "job")
+}
+
 /// A group is shown once a host has done something of it, and while the rollout is at it.
 fn is_shown(rollout: &Rollout, group: usize) -> bool {
-    let tends = matches!(rollout.kind.as_str(), "backup" | "recheck" | "job");
+    let tends = only_tends(rollout);
     if tends || group == TEND {
         return tends && group == TEND;
     }

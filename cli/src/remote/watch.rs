@@ -13,6 +13,7 @@ use super::Controller;
 use super::causes::causes;
 use super::rollout_lines::changes;
 use super::rollout_view::picture;
+use crate::args::Wait;
 use crate::failure::{Failure, Kind, Result};
 use crate::output::{Output, count};
 
@@ -29,6 +30,18 @@ pub(crate) enum Wanted {
     Done,
     /// The release before serves again: what an abort and a rollback ask for.
     Back,
+}
+
+/// Follows a rollout that has begun, or only says which it is where nobody waits.
+///
+/// # Errors
+/// As [`follow`].
+pub(crate) fn begun(controller: &Controller, rollout: Rollout, wait: Wait, wanted: Wanted, output: &Output) -> Result<()> {
+    if wait.is_wanted() {
+        return follow(controller, rollout, wanted, output);
+    }
+    output.result(&summary(&rollout), || format!("r-{}", rollout.id));
+    Ok(())
 }
 
 /// Follows a rollout until it has ended; its end decides whether this is a failure.

@@ -139,11 +139,7 @@ fn change(place: &Place, set: BTreeMap<String, String>, unset: Vec<String>, outp
     };
     let rollout = controller.call(async |mut client| Ok(client.start_rollout(request).await?.into_inner()))?;
     output.note(&format!("r-{}: {} {} goes to {}", rollout.id, rollout.app, rollout.release, rollout.environment));
-    if !wait.is_wanted() {
-        output.result(&watch::summary(&rollout), || format!("r-{}", rollout.id));
-        return Ok(());
-    }
-    watch::follow(&controller, rollout, Wanted::Done, output)
+    watch::begun(&controller, rollout, *wait, Wanted::Done, output)
 }
 
 fn json(made: &v1::Configuration) -> serde_json::Value {

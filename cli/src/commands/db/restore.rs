@@ -55,11 +55,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     }
     output.note(loss_view::survey(&looked).unwrap_or_default().trim_end());
     let accepted = if looked.accepted_by.is_empty() { accept(&controller, arguments, &looked, output)? } else { looked };
-    if !arguments.wait.is_wanted() {
-        output.result(&watch::summary(&accepted), || format!("r-{}", accepted.id));
-        return Ok(());
-    }
-    watch::follow(&controller, accepted, Wanted::Done, output)
+    watch::begun(&controller, accepted, arguments.wait, Wanted::Done, output)
 }
 
 /// Whether there is nothing to decide yet, or not any more: it looks, or it ends.

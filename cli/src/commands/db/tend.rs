@@ -1,6 +1,6 @@
 //! `roadstead db backup` and `roadstead db verify`: a backup is made now, or one is looked at again.
 
-use roadstead_proto::v1::{BackUpDatabaseRequest, RecheckBackupRequest, Rollout};
+use roadstead_proto::v1::{BackUpDatabaseRequest, RecheckBackupRequest};
 
 use crate::args::Wait;
 use crate::failure::Result;
@@ -58,7 +58,7 @@ pub(super) fn back_up(arguments: &Backup, output: &Output) -> Result<()> {
     };
     let controller = Controller::of_user()?;
     let begun = controller.call(async |mut client| Ok(client.back_up_database(request).await?.into_inner()))?;
-    follow(&controller, begun, wait, output)
+    watch::begun(&controller, begun, *wait, Wanted::Done, output)
 }
 
 /// Has a backup looked at again.
@@ -67,13 +67,5 @@ pub(super) fn verify(arguments: &Verify, output: &Output) -> Result<()> {
     let request = RecheckBackupRequest { backup: backup.clone(), host: host.clone(), check: check.clone(), reason: reason.clone() };
     let controller = Controller::of_user()?;
     let begun = controller.call(async |mut client| Ok(client.recheck_backup(request).await?.into_inner()))?;
-    follow(&controller, begun, wait, output)
-}
-
-fn follow(controller: &Controller, begun: Rollout, wait: &Wait, output: &Output) -> Result<()> {
-    if !wait.is_wanted() {
-        output.result(&watch::summary(&begun), || format!("r-{}", begun.id));
-        return Ok(());
-    }
-    watch::follow(controller, begun, Wanted::Done, output)
+    watch::begun(&controller, begun, *wait, Wanted::Done, output)
 }

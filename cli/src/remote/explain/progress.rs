@@ -5,6 +5,7 @@ use roadstead_proto::v1::{Event, Rollout, RolloutHost};
 
 use super::{has_ended, names, person, went_well};
 use crate::output::count;
+use crate::remote::rollout_table::only_tends;
 use crate::remote::rollout_view::span;
 
 /// What it was to do, who wanted that, and why.
@@ -56,7 +57,7 @@ fn steps(rollout: &Rollout, events: &[Event]) -> Vec<String> {
     let total = rollout.hosts.len();
     let have = |step: StepName| rollout.hosts.iter().filter(|host| did(host, step)).map(|host| host.host_name.as_str()).collect::<Vec<_>>();
     let mut told = Vec::new();
-    if matches!(rollout.kind.as_str(), "backup" | "recheck" | "job") {
+    if only_tends(rollout) {
         return told;
     }
     let prepared = have(StepName::Collectstatic);
