@@ -1,10 +1,12 @@
 //! Credentials of the steps that migrate: asked for when such a step begins, in force while it runs, ended when it ends, however that is.
 //!
-//! What is issued is written down before it is used, and the values lie below `/run` alone. A step that an agent before this one began and
-//! that is carried on goes on with what it has; what nobody carries on is ended by the next step, or by [`sweep`].
+//! What is issued is written down before it is used, and the values lie below `/run` alone. What runs with them keeps them, whoever began
+//! it: a step that is carried on goes on with what it has, and what nobody follows any more is renewed by [`sweep`] until it has ended.
+//! Everything else is ended by the next step, or by [`sweep`].
 
 mod files;
 mod keeping;
+mod runs;
 pub(crate) mod sweep;
 pub(crate) mod template;
 #[cfg(test)]
@@ -17,10 +19,11 @@ use roadstead_worker::failure::{called_off, chain};
 use roadstead_worker::tasks::blocking;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex as Turns, OwnedMutexGuard};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::layout::Layout;
@@ -28,9 +31,12 @@ use crate::settings::MigrationSettings;
 use crate::steps::util::disk;
 use files::{Hidden, Record};
 use keeping::Due;
+pub(crate) use runs::Runs;
 
 /// How long all providers together may take to issue them.
 const WITHIN: Duration = Duration::from_secs(60);
+/// How long the answer that a provider is about to give is waited for when the step is called off: what it issues has to be ended.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// How long ending one may take: a step that was called off has half a minute for all that it clears up.
 const END_WITHIN: Duration = Duration::from_secs(8);
 
@@ -44,6 +50,7 @@ pub(crate) fn hidden(layout: &Layout, app: &AppName) -> Vec<(VariableName, Strin
 pub(crate) struct Credentials {
     layout: Layout,
     providers: Arc<Providers>,
+    runs: Arc<dyn Runs>,
     turns: Mutex<BTreeMap<AppName, Arc<Turns<()>>>>,
 }
 
@@ -79,8 +86,8 @@ pub(crate) struct Turn {
 
 impl Credentials {
     /// Nothing is asked for yet.
-    pub(crate) fn new(layout: Layout, providers: Arc<Providers>) -> Self {
-        Self { layout, providers, turns: Mutex::default() }
+    pub(crate) fn new(layout: Layout, providers: Arc<Providers>, runs: Arc<dyn Runs>) -> Self {
+        Self { layout, providers, runs, turns: Mutex::default() }
     }
 
     /// Asks for them, writes them for systemd to read.
@@ -97,17 +104,18 @@ impl Credentials {
             is_over: Arc::default(),
             _turn: turn,
         };
-        if begun.takes_over().await? {
+        if begun.takes_over(&*self.runs).await? {
             return Ok(begun);
         }
         begun.record.older = self.clear(wanted.app).await?;
-        let secrets = self.ask(&wanted, cancelled).await?;
-        for lease in secrets.iter().filter_map(|(_, secret)| secret.lease.as_ref()) {
-            if !begun.record.leases.contains(lease) {
-                begun.record.leases.push(lease.clone());
-            }
-        }
-        match begun.put(wanted.settings, &secrets).await {
+        let asked = self.ask(&wanted, cancelled, &mut begun.record.leases).await;
+        begun.record.until = until(begun.record.leases.iter().chain(&begun.record.older));
+        let put = match asked {
+            Err(failure) if begun.record.leases.is_empty() => return Err(failure),
+            Err(failure) => Err(failure),
+            Ok(secrets) => begun.put(wanted.settings, &secrets).await,
+        };
+        match put {
             Ok(()) => Ok(begun),
             Err(failure) => {
                 begun.end().await;
@@ -116,13 +124,33 @@ impl Credentials {
         }
     }
 
-    async fn ask<'a>(&self, wanted: &Wanted<'a>, cancelled: &CancellationToken) -> Result<Vec<(&'a SecretRef, Secret)>, Failure> {
+    /// Whether a command of the order runs; that it does is believed where nobody can tell.
+    pub(crate) async fn are_used(&self, app: &AppName, order: OrderKey) -> bool {
+        let has = self.runs.has(app, order).await;
+        has.inspect_err(|failure| tracing::warn!(%app, %failure, "whether a command still runs is not known")).unwrap_or(true)
+    }
+
+    /// What is issued is put into `issued`, whatever comes of the rest.
+    async fn ask<'a>(
+        &self,
+        wanted: &Wanted<'a>,
+        cancelled: &CancellationToken,
+        issued: &mut Vec<Lease>,
+    ) -> Result<Vec<(&'a SecretRef, Secret)>, Failure> {
+        if cancelled.is_cancelled() {
+            return Err(called_off());
+        }
         let asker = Asker { app: wanted.app, tree: Some(wanted.tree), by_operator: true };
         let references: Vec<&SecretRef> = wanted.settings.variables.values().flat_map(template::Template::references).collect();
         let all: Vec<SecretRef> = references.iter().copied().cloned().collect();
+        let mut asked = pin!(self.providers.resolve_all(asker, &all, Instant::now() + WITHIN, issued));
         let secrets = tokio::select! {
-            () = cancelled.cancelled() => return Err(called_off()),
-            secrets = self.providers.resolve_all(asker, &all, Instant::now() + WITHIN) => secrets,
+            biased;
+            secrets = &mut asked => secrets,
+            () = cancelled.cancelled() => {
+                timeout(LAST_ANSWER, asked).await.ok();
+                return Err(called_off());
+            }
         };
         let failed = |error: SecretError| {
             let summary = format!("the credentials for migrations of {}, [migrations.{0}] of agent.toml: {}", wanted.app, chain(&error));
@@ -165,23 +193,19 @@ impl Turn {
         }
     }
 
-    /// Whether the step is one that an agent before this one began, whose credentials still hold: what it began may run with them.
-    async fn takes_over(&mut self) -> Result<bool, Failure> {
+    /// Whether a command that an agent before this one began for the step is there: it goes on with what it has, and so does the step.
+    async fn takes_over(&mut self, runs: &dyn Runs) -> Result<bool, Failure> {
         let (layout, app) = (self.layout.clone(), self.app.clone());
         let (left, are_there) = disk(move || Ok((Record::read(&layout, &app), files::are_there(&layout, &app)))).await?;
-        let is_same = |left: &Record| left.order == self.record.order && left.step == self.record.step && !left.leases.is_empty();
-        let holds = |left: &Record| left.until > clock::now();
+        let is_same = |left: &Record| left.order == self.record.order && left.step == self.record.step;
         // Of a backup, what an agent before this one left is ended before it is begun anew.
-        let Some(left) = left.filter(|left| are_there && left.step == StepName::Migrate && is_same(left) && holds(left)) else {
-            return Ok(false);
-        };
-        self.record = left;
-        self.due = Due::at_once(&self.record.leases);
-        if !self.renew_all().await {
-            self.record.leases.clear();
-            self.due.clear();
+        let Some(left) = left.filter(|left| are_there && left.step == StepName::Migrate && is_same(left)) else { return Ok(false) };
+        if !runs.has(&self.app, left.order).await? {
             return Ok(false);
         }
+        self.record = left;
+        // Whatever of it has ended meanwhile is told then.
+        self.due = Due::at_once(&self.record.leases);
         let (layout, app) = (self.layout.clone(), self.app.clone());
         self.hidden = disk(move || Ok(files::hidden(&layout, &app))).await?;
         self.is_taken_over = true;
@@ -192,7 +216,6 @@ impl Turn {
     async fn put(&mut self, settings: &MigrationSettings, secrets: &[(&SecretRef, Secret)]) -> Result<(), Failure> {
         let now = Instant::now();
         self.due = self.record.leases.iter().filter_map(|lease| Due::of(lease, now)).collect();
-        self.record.until = until(self.record.leases.iter().chain(&self.record.older));
         self.write().await?;
         let (values, hidden) = values(settings, secrets)?;
         self.hidden.clone_from(&hidden);

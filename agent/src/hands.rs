@@ -196,7 +196,7 @@ mod tests {
         let (layout, releases) = (Layout::new(root.path()), Arc::<Counting>::default());
         let hands = RealHands {
             providers: Arc::default(),
-            credentials: Arc::new(Credentials::new(layout.clone(), Arc::default())),
+            credentials: Arc::new(Credentials::new(layout.clone(), Arc::default(), Arc::new(Host::new()))),
             host: Arc::new(Host::new()),
             releases: releases.clone(),
             settings: Arc::default(),

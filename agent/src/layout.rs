@@ -131,6 +131,12 @@ impl Layout {
         self.root.join("run/roadstead/.credentials")
     }
 
+    /// The host's logins at providers of secrets, so that they outlast the agent: in memory alone.
+    pub(crate) fn logins(&self) -> PathBuf {
+        // No app has such a name.
+        self.root.join("run/roadstead/.logins")
+    }
+
     /// The credentials of an app's migrations, for systemd to read.
     pub(crate) fn credentials_file(&self, app: &AppName) -> PathBuf {
         self.credentials().join(app.as_str()).join("env")

@@ -81,8 +81,8 @@ pub(crate) async fn run(layout: Layout, config: &Path) -> Result<(), RunError> {
         journals: remembered::journals(&layout),
         stopping: tasks.stopping().clone(),
     };
-    let secrets = Arc::new(SecretProviders::from_settings(&settings.secrets, &identity::files(&layout)));
-    let credentials = Arc::new(Credentials::new(layout.clone(), Arc::clone(&secrets)));
+    let secrets = Arc::new(SecretProviders::from_settings(&settings.secrets, &identity::files(&layout), Some(&layout.logins())));
+    let credentials = Arc::new(Credentials::new(layout.clone(), Arc::clone(&secrets), Arc::<Host>::clone(&host)));
     let backups = settings.clone();
     let hands: Arc<dyn Hands> = Arc::new(RealHands {
         layout: layout.clone(),

@@ -3,6 +3,7 @@
 use roadstead_model::{AppName, ProviderName, SecretPath, SecretRef};
 use roadstead_pki::ClientFiles;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -80,12 +81,13 @@ pub struct Providers(BTreeMap<ProviderName, Entry>);
 
 impl Providers {
     /// Makes them by the settings. Nothing is asked or opened yet. `own` is what this host shows where a login by certificate names no
-    /// files: the agent's own identity.
+    /// files: the agent's own identity. `logins` is a folder in memory, of root's alone, where logins outlast the agent; without one they end
+    /// with it.
     #[must_use]
-    pub fn from_settings(settings: &BTreeMap<ProviderName, ProviderSettings>, own: &ClientFiles) -> Self {
+    pub fn from_settings(settings: &BTreeMap<ProviderName, ProviderSettings>, own: &ClientFiles, logins: Option<&Path>) -> Self {
         let make = |(name, settings): (&ProviderName, &ProviderSettings)| {
             let provider: Arc<dyn Provider> = match &settings.kind {
-                KindSettings::Vault(vault) => Arc::new(Vault::new(name.clone(), (**vault).clone(), own)),
+                KindSettings::Vault(vault) => Arc::new(Vault::new(name.clone(), (**vault).clone(), own, logins)),
                 KindSettings::Credential(credential) => Arc::new(Credentials::new(credential.clone())),
                 KindSettings::Age(age) => Arc::new(Age(age.clone())),
                 KindSettings::Command(command) => Arc::new(CommandProvider(command.clone())),
@@ -121,9 +123,18 @@ impl Providers {
     /// Resolves references together, in their order: each place is read once, so that a user and a password that are issued together
     /// belong together, and values of one version to one another. All are allowed before the first is asked for.
     ///
+    /// What is issued on the way is put into `issued` as it comes, each lease once: whatever comes of the rest, also when this is called
+    /// off, it is for the caller to end.
+    ///
     /// # Errors
-    /// [`SecretError`] of the first that cannot be had. What was issued by then is ended again.
-    pub async fn resolve_all(&self, asker: Asker<'_>, references: &[SecretRef], until: Instant) -> Result<Vec<Secret>, SecretError> {
+    /// [`SecretError`] of the first that cannot be had.
+    pub async fn resolve_all(
+        &self,
+        asker: Asker<'_>,
+        references: &[SecretRef],
+        until: Instant,
+        issued: &mut Vec<Lease>,
+    ) -> Result<Vec<Secret>, SecretError> {
         let failed = |reference: &SecretRef| {
             let of = Asked::Secret(reference.clone());
             move |fault| SecretError { of, fault }
@@ -135,29 +146,16 @@ impl Providers {
             return Err(failed(reference)(Fault::TooMany { max: REFERENCES_MAX }));
         }
         let mut read: BTreeMap<SecretRef, Document> = BTreeMap::new();
-        let (mut secrets, mut fault) = (Vec::with_capacity(references.len()), None);
+        let mut secrets = Vec::with_capacity(references.len());
         for reference in references {
-            match self.one_of_all(asker, reference, &mut read, until).await {
-                Ok(secret) => secrets.push(secret),
-                Err(why) => {
-                    fault = Some(failed(reference)(why));
-                    break;
-                }
-            }
+            secrets.push(self.one_of_all(asker, reference, &mut read, until, issued).await.map_err(failed(reference))?);
         }
-        let Some(error) = fault else { return Ok(secrets) };
-        self.end_in_vain(read.values().filter_map(|document| document.lease.as_ref())).await;
-        Err(error)
+        Ok(secrets)
     }
 
-    /// Ends what was issued and is of no use, as far as that can be done now; each lease once.
-    pub async fn end_in_vain<'a>(&self, leases: impl Iterator<Item = &'a Lease> + Send) {
-        let mut ended: Vec<&Lease> = Vec::new();
+    /// Ends what was issued and is of no use, as far as that can be done now.
+    pub async fn end_in_vain(&self, leases: &[Lease]) {
         for lease in leases {
-            if ended.contains(&lease) {
-                continue;
-            }
-            ended.push(lease);
             if let Err(error) = self.revoke(lease, Instant::now() + CLEARING_UP).await {
                 tracing::warn!(provider = %lease.provider, error = %error.fault, "what was issued in vain is not ended: it ends by itself");
             }
@@ -170,12 +168,17 @@ impl Providers {
         reference: &SecretRef,
         read: &mut BTreeMap<SecretRef, Document>,
         until: Instant,
+        issued: &mut Vec<Lease>,
     ) -> Result<Secret, Fault> {
         let by_key = self.entry(asker, reference)?.provider.reads_by_key();
         let place = SecretRef { key: reference.key.clone().filter(|_| by_key), ..reference.clone() };
         let document = match read.entry(place) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::btree_map::Entry::Vacant(new) => new.insert(self.document(asker, reference, until).await?),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                let document = self.document(asker, reference, until).await?;
+                issued.extend(document.lease.clone());
+                new.insert(document)
+            }
         };
         document.secret(reference.key.as_ref())
     }

@@ -37,7 +37,7 @@ fn patterns(texts: &[&str]) -> Vec<Pattern> {
 
 fn of(name: ProviderName, settings: ProviderSettings) -> Providers {
     let nothing = ClientFiles { certificate: "/nonexistent".into(), key: "/nonexistent".into() };
-    Providers::from_settings(&BTreeMap::from([(name, settings)]), &nothing)
+    Providers::from_settings(&BTreeMap::from([(name, settings)]), &nothing, None)
 }
 
 fn soon() -> Instant {
@@ -96,16 +96,22 @@ async fn what_is_issued_together_belongs_together_and_ends_when_it_is_of_no_use(
     let erp = app("erp");
     let asker = Asker { app: &erp, tree: None, by_operator: false };
     let references = |texts: &[&str]| texts.iter().map(|text| SecretRef::parse(text).unwrap()).collect::<Vec<_>>();
-    let all = providers.resolve_all(asker, &references(&["db:erp#password", "db:erp/b#user", "db:erp#user"]), soon()).await.unwrap();
+    let mut issued = Vec::new();
+    let three = references(&["db:erp#password", "db:erp/b#user", "db:erp#user"]);
+    let all = providers.resolve_all(asker, &three, soon(), &mut issued).await.unwrap();
     assert_eq!(all.iter().map(text).collect::<Vec<_>>(), ["password-0", "user-1", "user-0"]);
-    let failed = providers.resolve_all(asker, &references(&["db:erp#user", "db:erp/missing#user"]), soon()).await.unwrap_err();
+    assert_eq!(issued.iter().map(Lease::id).collect::<Vec<_>>(), ["db/0", "db/1"]);
+    // Of what fails, and of what is called off, it is known what was issued by then.
+    let mut issued = Vec::new();
+    let failed = providers.resolve_all(asker, &references(&["db:erp#user", "db:erp/missing#user"]), soon(), &mut issued).await.unwrap_err();
     assert!(told(&failed).contains("db:erp/missing#user cannot be had"));
+    providers.end_in_vain(&issued).await;
     assert_eq!(*issuer.ended.lock().unwrap(), ["db/2"]);
     // What is not allowed is known before anything is issued.
-    providers.resolve_all(asker, &references(&["db:erp#user", "db:shop#user"]), soon()).await.unwrap_err();
+    providers.resolve_all(asker, &references(&["db:erp#user", "db:shop#user"]), soon(), &mut issued).await.unwrap_err();
     assert_eq!(issuer.issued.load(Ordering::Relaxed), 3);
     let many = references(&vec!["db:erp#user"; crate::REFERENCES_MAX + 1]);
-    assert!(matches!(providers.resolve_all(asker, &many, soon()).await.unwrap_err().fault, Fault::TooMany { .. }));
+    assert!(matches!(providers.resolve_all(asker, &many, soon(), &mut issued).await.unwrap_err().fault, Fault::TooMany { .. }));
 }
 
 #[tokio::test]

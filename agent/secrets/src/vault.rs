@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 mod http;
+mod kept;
 mod session;
 mod settings;
 
@@ -10,6 +11,7 @@ use async_trait::async_trait;
 use roadstead_model::{ProviderName, SecretPath};
 use roadstead_pki::ClientFiles;
 use serde::Serialize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,6 +22,7 @@ use crate::secret::{Content, Document, Lease};
 use crate::value::Value;
 use answer::Issued;
 use ask::{Ask, Cluster};
+use kept::Kept;
 use session::{Session, Sessions};
 
 pub use settings::{Engine, Login, VaultSettings};
@@ -46,9 +49,10 @@ struct OfLease<'a> {
 }
 
 impl Vault {
-    pub(crate) fn new(name: ProviderName, settings: VaultSettings, own: &ClientFiles) -> Self {
+    /// `logins` is the folder where its login outlasts the agent, if it is to.
+    pub(crate) fn new(name: ProviderName, settings: VaultSettings, own: &ClientFiles, logins: Option<&Path>) -> Self {
         let cluster = Cluster::new(settings.addresses.clone(), settings.namespace.clone());
-        let sessions = Sessions::new(&settings, own.clone());
+        let sessions = Sessions::new(&settings, own.clone(), logins.map(|folder| Kept::new(folder, name.as_str())));
         Self { name, settings, sessions, cluster }
     }
 
@@ -59,7 +63,7 @@ impl Vault {
         let began = Instant::now();
         let session = self.sessions.open(&self.cluster, until).await?;
         match self.cluster.ask(ask.with_token(&session.token), &session.tls, until).await {
-            Err(Fault::Denied { .. }) if session.began < began => {
+            Err(Fault::Denied { .. }) if session.began.is_none_or(|at| at < began) => {
                 let fresh = self.sessions.anew(&session, &self.cluster, until).await?;
                 let answered = self.cluster.ask(ask.with_token(&fresh.token), &fresh.tls, until).await;
                 match &answered {

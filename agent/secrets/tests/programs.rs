@@ -30,7 +30,7 @@ fn run(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
 fn providers(name: &str, kind: KindSettings) -> Providers {
     let settings = ProviderSettings { kind, apps: [].into(), allow: vec![Pattern::parse("*").unwrap()] };
     let nothing = ClientFiles { certificate: "/nonexistent".into(), key: "/nonexistent".into() };
-    Providers::from_settings(&BTreeMap::from([(ProviderName::parse(name).unwrap(), settings)]), &nothing)
+    Providers::from_settings(&BTreeMap::from([(ProviderName::parse(name).unwrap(), settings)]), &nothing, None)
 }
 
 async fn resolve(providers: &Providers, tree: Option<&Path>, reference: &str) -> Result<Secret, SecretError> {

@@ -1,4 +1,5 @@
 //! Ends what steps left behind: those that a crash ended, those that did not return in time, and those whose provider was away at their end.
+//! What still runs with it keeps it until it has ended.
 
 use roadstead_deployment::Status;
 use roadstead_model::{AppName, Failure, OrderKey};
@@ -6,11 +7,12 @@ use roadstead_worker::failure::chain;
 use roadstead_worker::tasks::{Tasks, blocking};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::files::{self, Record};
-use super::{Credentials, end};
+use super::{Credentials, end, until};
 use crate::remembered;
+use crate::steps::util::disk;
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_secs(15);
@@ -30,7 +32,7 @@ pub(crate) async fn run(credentials: Arc<Credentials>, tasks: Tasks) {
 }
 
 impl Credentials {
-    /// Ends all that is of no step that runs or is to be carried on.
+    /// Ends all that is of no step that runs or is to be carried on, and that nothing runs with.
     pub(crate) async fn sweep(&self) {
         let layout = self.layout.clone();
         for app in blocking(move || files::apps(&layout)).await {
@@ -56,8 +58,28 @@ impl Credentials {
             }
         });
         let Ok(record) = left.await else { return Ok(()) };
+        let record = match record {
+            Some(record) if self.are_used(app, record.order).await => return self.renew(app, record).await,
+            record => record,
+        };
         tracing::info!(%app, "credentials for migrations that a step left behind are ended");
         end(&self.layout, &self.providers, app, record).await.map(drop)
+    }
+}
+
+impl Credentials {
+    /// Makes what a command runs with that nobody follows hold longer.
+    async fn renew(&self, app: &AppName, mut record: Record) -> Result<(), Failure> {
+        let by = Instant::now() + EVERY;
+        for lease in record.leases.iter_mut().filter(|lease| lease.renewable) {
+            match self.providers.renew(lease, by).await {
+                Ok(renewed) => *lease = renewed,
+                Err(error) => tracing::warn!(%app, error = chain(&error), "what a migration runs with that nobody follows is not renewed"),
+            }
+        }
+        record.until = until(&record.leases).max(record.until);
+        let (layout, app) = (self.layout.clone(), app.clone());
+        disk(move || record.write(&layout, &app)).await
     }
 }
 

@@ -22,6 +22,8 @@ struct Issuer {
     renewed: AtomicUsize,
     ended: Mutex<BTreeSet<String>>,
     is_away: AtomicBool,
+    /// From the second question on nothing is answered until somebody calls it off, and then it is.
+    is_slow: AtomicBool,
 }
 
 impl Issuer {
@@ -49,6 +51,9 @@ impl Provider for Issuer {
     async fn read(&self, place: Place<'_>, _until: Instant) -> Result<Document, Fault> {
         self.answers()?;
         let number = self.issued.fetch_add(1, Ordering::Relaxed);
+        if number > 0 && self.is_slow.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
         let values = ["user", "password"].map(|key| (key.to_owned(), Value::new(format!("{key}/of-{number}").into_bytes())));
         let lease = (place.path.as_str() != "lasting").then(|| Self::lease(&format!("db/{number}")));
         Ok(Document { content: Content::Keys(values.into()), version: None, lease })
@@ -74,24 +79,48 @@ impl Provider for Issuer {
     }
 }
 
+/// Whether a command of an order is there; nobody can tell while systemd is away.
+#[derive(Debug, Default)]
+struct Commands {
+    of: Mutex<Option<OrderKey>>,
+    is_away: AtomicBool,
+}
+
+#[async_trait]
+impl Runs for Commands {
+    async fn has(&self, _app: &AppName, order: OrderKey) -> Result<bool, Failure> {
+        match self.is_away.load(Ordering::Relaxed) {
+            true => Err(Failure::new(FailureKind::Host, "systemd is away", "")),
+            false => Ok(*self.of.lock().unwrap() == Some(order)),
+        }
+    }
+}
+
 struct Host {
     root: TempDir,
     layout: Layout,
     issuer: Arc<Issuer>,
+    commands: Arc<Commands>,
     app: AppName,
 }
 
 impl Host {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        Self { layout: Layout::new(root.path()), root, issuer: Arc::default(), app: AppName::parse("erp").unwrap() }
+        Self { layout: Layout::new(root.path()), root, issuer: Arc::default(), commands: Arc::default(), app: AppName::parse("erp").unwrap() }
     }
 
     /// As after a start of the agent: nothing but what lies on the disk.
     fn agent(&self) -> Credentials {
         // What the operator names needs no leave of a pattern.
         let issuer: Arc<dyn Provider> = self.issuer.clone();
-        Credentials::new(self.layout.clone(), Arc::new(Providers::default().with("db".parse().unwrap(), issuer, Vec::new())))
+        let providers = Providers::default().with("db".parse().unwrap(), issuer, Vec::new());
+        Credentials::new(self.layout.clone(), Arc::new(providers), Arc::<Commands>::clone(&self.commands))
+    }
+
+    /// A command of the order runs, or of none.
+    fn runs(&self, order: Option<&Order>) {
+        *self.commands.of.lock().unwrap() = order.map(Order::key);
     }
 
     fn order(&self, rollout: u64) -> Order {
@@ -99,9 +128,18 @@ impl Host {
     }
 
     async fn begin(&self, agent: &Credentials, order: &Order, place: &str) -> Result<Turn, Failure> {
-        let wanted =
-            Wanted { app: &self.app, order: order.key(), step: StepName::Migrate, settings: &settings(place), tree: self.root.path() };
-        agent.begin(wanted, &CancellationToken::new()).await
+        self.begin_until(agent, order, &settings(place), &CancellationToken::new()).await
+    }
+
+    async fn begin_until(
+        &self,
+        agent: &Credentials,
+        order: &Order,
+        settings: &MigrationSettings,
+        cancelled: &CancellationToken,
+    ) -> Result<Turn, Failure> {
+        let wanted = Wanted { app: &self.app, order: order.key(), step: StepName::Migrate, settings, tree: self.root.path() };
+        agent.begin(wanted, cancelled).await
     }
 
     fn values(&self) -> Option<BTreeMap<VariableName, String>> {
@@ -174,30 +212,98 @@ async fn what_is_issued_is_renewed_as_long_as_the_step_runs() {
     assert!(host.is_clear());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_step_that_is_carried_on_goes_on_with_what_it_has() {
     let host = Host::new();
     drop(host.begin(&host.agent(), &host.order(1), "migrator").await.unwrap());
+    host.runs(Some(&host.order(1)));
     let before = host.values().unwrap();
-    let turn = host.begin(&host.agent(), &host.order(1), "migrator").await.unwrap();
+    let mut turn = host.begin(&host.agent(), &host.order(1), "migrator").await.unwrap();
+    drop(tokio::time::timeout(Duration::from_secs(1), turn.keep(|line| panic!("{line}"))).await);
     assert_eq!((host.values().unwrap(), host.issuer.renewed.load(Ordering::Relaxed)), (before, 1));
     assert!(turn.words().contains("before the agent's start") && turn.hidden().any(|(_, value)| value == "password/of-0"));
     turn.end().await;
     assert!(host.is_clear());
     assert_eq!(host.issuer.ended(), ["db/0"]);
 
-    // Not what has ended meanwhile, and not what another order left: that is ended first.
+    // Where nothing runs with it, and where another order left it, that is ended first.
     for (order, ends) in [(host.order(1), vec!["db/0", "db/1", "db/2"]), (host.order(2), vec!["db/0", "db/1", "db/2", "db/3", "db/4"])] {
         let number = host.issuer.issued.load(Ordering::Relaxed);
+        host.runs(Some(&host.order(1)).filter(|one| one.key() != order.key()));
         drop(host.begin(&host.agent(), &host.order(1), "migrator").await.unwrap());
-        if order.key() == host.order(1).key() {
-            host.issuer.ended.lock().unwrap().insert(format!("db/{number}"));
-        }
         let turn = host.begin(&host.agent(), &order, "migrator").await.unwrap();
         assert!(host.values().unwrap().values().any(|value| *value == format!("password/of-{}", number + 1)));
         turn.end().await;
         assert_eq!(host.issuer.ended(), ends);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_has_ended_takes_no_other_with_it_while_a_command_runs_with_them() {
+    let host = Host::new();
+    let with_two = MigrationSettings { variables: settings("one").variables, backup: true };
+    let two = [("REPORTS_URL", "db:two#password")].map(|(name, text)| (VariableName::parse(name).unwrap(), Template::parse(text).unwrap()));
+    let with_two = MigrationSettings { variables: with_two.variables.into_iter().chain(two).collect(), ..with_two };
+    let never = CancellationToken::new();
+    drop(host.begin_until(&host.agent(), &host.order(1), &with_two, &never).await.unwrap());
+    host.runs(Some(&host.order(1)));
+    host.issuer.ended.lock().unwrap().insert("db/0".to_owned());
+    let before = host.values().unwrap();
+    let mut turn = host.begin_until(&host.agent(), &host.order(1), &with_two, &never).await.unwrap();
+    let said = Mutex::new(Vec::<String>::new());
+    drop(tokio::time::timeout(Duration::from_secs(70), turn.keep(|line| said.lock().unwrap().push(line.to_owned()))).await);
+    assert!(matches!(said.lock().unwrap().as_slice(), [one] if one.contains("have ended before the step")), "{said:?}");
+    assert!(host.issuer.renewed.load(Ordering::Relaxed) >= 2, "the other one is kept");
+    assert_eq!((host.values().unwrap(), host.issuer.ended()), (before, vec!["db/0".to_owned()]));
+    turn.end().await;
+    assert!(host.is_clear());
+    assert_eq!(host.issuer.ended(), ["db/0", "db/1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_called_off_leaves_nothing_that_was_issued() {
+    let host = Host::new();
+    host.issuer.is_slow.store(true, Ordering::Relaxed);
+    let two = [("ONE", "db:one#password"), ("TWO", "db:two#password")];
+    let variables = two.map(|(name, text)| (VariableName::parse(name).unwrap(), Template::parse(text).unwrap()));
+    let with_two = MigrationSettings { variables: variables.into(), backup: true };
+    // Between the first answer and the second, which is under way.
+    let cancelled = CancellationToken::new();
+    let (agent, order) = (host.agent(), host.order(1));
+    let call_off = async {
+        while host.issuer.issued.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        cancelled.cancel();
+    };
+    let (begun, ()) = tokio::join!(host.begin_until(&agent, &order, &with_two, &cancelled), call_off);
+    assert_eq!(begun.unwrap_err().kind, FailureKind::Cancelled);
+    assert!(host.is_clear());
+    assert_eq!(host.issuer.ended(), ["db/0", "db/1"]);
+    // Nobody is asked for what is called off already.
+    host.begin_until(&agent, &order, &with_two, &cancelled).await.unwrap_err();
+    assert_eq!(host.issuer.issued.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn what_a_step_lost_sight_of_keeps_its_credentials_until_it_has_ended() {
+    let host = Host::new();
+    let order = host.order(1);
+    drop(host.begin(&host.agent(), &order, "migrator").await.unwrap());
+    host.runs(Some(&order));
+    for systemd_is_away in [false, true] {
+        host.commands.is_away.store(systemd_is_away, Ordering::Relaxed);
+        let agent = host.agent();
+        assert!(agent.are_used(&host.app, order.key()).await, "that it runs is believed where nobody can tell");
+        agent.sweep().await;
+        assert!(host.values().is_some() && host.issuer.ended().is_empty());
+    }
+    assert_eq!(host.issuer.renewed.load(Ordering::Relaxed), 2);
+    host.commands.is_away.store(false, Ordering::Relaxed);
+    host.runs(None);
+    host.agent().sweep().await;
+    assert!(host.is_clear());
+    assert_eq!(host.issuer.ended(), ["db/0"]);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Looks at each provider.
 pub(super) async fn secrets(layout: &Layout, settings: &BTreeMap<ProviderName, ProviderSettings>) -> Vec<Finding> {
-    let providers = Providers::from_settings(settings, &identity::files(layout));
+    let providers = Providers::from_settings(settings, &identity::files(layout), None);
     let mut findings = Vec::new();
     for (name, settings) in settings {
         findings.push(look(name, settings, &providers).await);

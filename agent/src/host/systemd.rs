@@ -157,6 +157,11 @@ impl UnitState {
         matches!(self.active.as_str(), "" | "inactive" | "failed")
     }
 
+    /// Nothing of it runs, and nothing is left to be read of how it ended.
+    pub(crate) fn was_cleared(&self) -> bool {
+        matches!(self.active.as_str(), "" | "inactive")
+    }
+
     /// Its main process got SIGKILL from somebody else than systemd and the kernel, who have words of their own for what they kill.
     pub(crate) fn was_killed(&self) -> bool {
         self.result == "signal" && self.code == 2 && self.status == 9

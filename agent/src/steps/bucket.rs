@@ -115,12 +115,15 @@ async fn keys(context: &StepContext, release: &Release, settings: &BucketSetting
     let references: Vec<SecretRef> = named.iter().map(|(_, reference)| (*reference).clone()).collect();
     let tree = release.tree(&context.layout);
     let asker = Asker { app: &context.order.app, tree: Some(&tree), by_operator: true };
+    let mut issued = Vec::new();
     let secrets = tokio::select! {
         biased;
-        () = context.cancelled.cancelled() => return Err(called_off()),
-        secrets = context.providers.resolve_all(asker, &references, Instant::now() + KEYS_WITHIN) => secrets,
+        () = context.cancelled.cancelled() => None,
+        secrets = context.providers.resolve_all(asker, &references, Instant::now() + KEYS_WITHIN, &mut issued) => Some(secrets),
     };
-    let secrets = secrets.map_err(|error| {
+    // Keys that end by themselves could end in the middle of an upload.
+    context.providers.end_in_vain(&issued).await;
+    let secrets = secrets.ok_or_else(called_off)?.map_err(|error| {
         let summary = format!("the keys of the bucket for backups cannot be had: {}", chain(&error));
         Failure::new(FailureKind::Unfit, summary, error.hint())
     })?;

@@ -18,7 +18,8 @@ pub(super) fn files(context: &StepContext, step: StepName) -> Vec<PathBuf> {
     settings(context, step).map(|_| context.layout.credentials_file(&context.order.app)).into_iter().collect()
 }
 
-/// Does the work with the credentials in force. They end with it, also when it fails or is called off.
+/// Does the work with the credentials in force. They end with it, also when it fails or is called off; not where it has lost sight of a
+/// command that runs on.
 pub(super) async fn during<T>(
     context: &StepContext,
     release: &Release,
@@ -39,6 +40,10 @@ pub(super) async fn during<T>(
             never = turn.keep(|line| context.say(step, &format!("roadstead: {line}"))) => match never {},
         }
     };
+    if done.is_err() && context.credentials.are_used(&context.order.app, context.order.key()).await {
+        context.say(step, "roadstead: what was begun with the credentials for migrations still runs: they are over when it has ended");
+        return done;
+    }
     match turn.end().await {
         None => context.say(step, "roadstead: the credentials for migrations are over"),
         Some(why) => {

@@ -52,11 +52,14 @@ pub(crate) async fn find(
     let asker = Asker { app: release.app(), tree: Some(&tree), by_operator: false };
     let references: Vec<SecretRef> = places.values().cloned().collect();
     let within = WITHIN + FOR_EACH * u32::try_from(references.len()).unwrap_or(u32::MAX);
+    let mut issued = Vec::new();
     let secrets = tokio::select! {
-        () = cancelled.cancelled() => return Err(called_off()),
-        secrets = providers.resolve_all(asker, &references, Instant::now() + within) => secrets,
+        () = cancelled.cancelled() => None,
+        secrets = providers.resolve_all(asker, &references, Instant::now() + within, &mut issued) => Some(secrets),
     };
-    let secrets = match (secrets, last) {
+    // Nothing that ends by itself is of use here.
+    providers.end_in_vain(&issued).await;
+    let secrets = match (secrets.ok_or_else(called_off)?, last) {
         (Ok(secrets), _) => secrets,
         // Nobody can say what is newest now: what this very release was told here is good enough to come level, or to go back.
         (Err(error), Some(mut last)) if error.fault.is_transient() => {
@@ -66,7 +69,6 @@ pub(crate) async fn find(
         (Err(error), _) => return Err(not_found(release.app(), places, &error)),
     };
     if let Some(name) = places.keys().zip(&secrets).find_map(|(name, secret)| secret.lease.is_some().then_some(name)) {
-        providers.end_in_vain(secrets.iter().filter_map(|secret| secret.lease.as_ref())).await;
         let summary =
             format!("the secret {name} is issued for a time only: the processes of a release would go on with one that has ended");
         return Err(Failure::new(FailureKind::Unfit, summary, "name a secret that stays, such as one of a KV engine"));

@@ -112,6 +112,8 @@ fn set_up(fleet: &Fleet) {
     web.write("/etc/roadstead/apps/erp.env", lines.join("\n") + "\n").unwrap();
     let bao = Bao::start(fleet.lab.host("vault").unwrap());
     bao.admits(web, POLICY);
+    // The login of an agent that dies while the migration runs would end, and with it what was issued to it.
+    bao.bao("write auth/approle/role/app token_policies=app token_ttl=15s token_max_ttl=10m");
     bao.bao("secrets enable database");
     let url = format!("postgresql://{{{{username}}}}:{{{{password}}}}@{}:5432/erp?sslmode=disable", data.ip());
     let connection = format!("connection_url='{url}' username=vault password=password-of-vault");

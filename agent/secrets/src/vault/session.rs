@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::answer::{self, Auth};
 use super::ask::{Ask, Cluster};
 use super::http::Tls;
+use super::kept::Kept;
 use super::settings::{Login, VaultSettings};
 use crate::fault::Fault;
 use crate::value::Value;
@@ -32,8 +33,8 @@ pub(super) struct Session {
     /// How the server was spoken to: what it was shown then.
     pub(super) tls: Tls,
     pub(super) renewable: bool,
-    /// When it was made.
-    pub(super) began: Instant,
+    /// When it was made; nothing where an agent before this one did.
+    pub(super) began: Option<Instant>,
     /// When it was made or renewed.
     since: Instant,
     /// How long it holds from then; for ever otherwise.
@@ -63,6 +64,10 @@ pub(super) struct Sessions {
     mount: SecretPath,
     authorities: Option<PathBuf>,
     own: ClientFiles,
+    /// Where a login outlasts the agent. A token of a file does so there.
+    kept: Option<Kept>,
+    /// What tells a login at this cluster from one of other settings, but for the role's id.
+    place: String,
     current: Mutex<Option<Arc<Session>>>,
 }
 
@@ -83,9 +88,11 @@ struct ByCertificate<'a> {
 struct Nothing {}
 
 impl Sessions {
-    pub(super) fn new(settings: &VaultSettings, own: ClientFiles) -> Self {
+    pub(super) fn new(settings: &VaultSettings, own: ClientFiles, kept: Option<Kept>) -> Self {
+        let place = format!("{:?} {:?} {}", settings.addresses, settings.namespace, settings.login_mount);
         let VaultSettings { login, login_mount, authorities, .. } = settings.clone();
-        Self { login, mount: login_mount, authorities, own, current: Mutex::const_new(None) }
+        let kept = kept.filter(|_| !matches!(login, Login::Token(_)));
+        Self { login, mount: login_mount, authorities, own, kept, place, current: Mutex::const_new(None) }
     }
 
     /// How servers are spoken to, with what the files hold now.
@@ -120,8 +127,41 @@ impl Sessions {
                 Err(_) => return Ok(session),
             }
         }
-        let session = self.log_in(cluster, until).await?;
+        let before = match *current {
+            None => self.of_before(cluster, until).await?,
+            Some(_) => None,
+        };
+        let session = match before {
+            Some(session) => session,
+            None => self.log_in(cluster, until).await.inspect(|session| self.keep(session))?,
+        };
         Ok(Arc::clone(current.insert(Arc::new(session))))
+    }
+
+    /// The login of an agent before this one, if it still holds.
+    async fn of_before(&self, cluster: &Cluster, until: Instant) -> Result<Option<Session>, Fault> {
+        let Some(token) = self.kept.as_ref().and_then(|kept| kept.read(&self.place_of_role()?)) else { return Ok(None) };
+        match self.look_up(token, self.tls(cluster)?, cluster, until).await {
+            Ok(session) => Ok(Some(Session { began: None, ..session })),
+            Err(Fault::Login { .. }) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn keep(&self, session: &Session) {
+        if let (Some(kept), Some(of)) = (&self.kept, self.place_of_role()) {
+            kept.write(&of, &session.token);
+        }
+    }
+
+    /// What tells a login from one of other settings; nothing where the role's id cannot be read.
+    fn place_of_role(&self) -> Option<String> {
+        let role = match &self.login {
+            Login::Token(_) => return None,
+            Login::AppRole { role_id, .. } => role_id.read().ok()?.reveal_text()?.to_owned(),
+            Login::Certificate { role, .. } => role.clone().unwrap_or_default(),
+        };
+        Some(format!("{} {} {role}", self.place, self.login.how()))
     }
 
     /// A login that may do what an older one may not: the one that took its place meanwhile, or a new one, which has not yet.
@@ -138,6 +178,7 @@ impl Sessions {
         let mut current = self.current.lock().await;
         if current.as_ref().is_some_and(|session| Arc::ptr_eq(session, older)) {
             *current = Some(Arc::clone(fresh));
+            self.keep(fresh);
         }
     }
 
@@ -216,5 +257,5 @@ impl Sessions {
 fn held(auth: Auth, tls: Tls) -> Session {
     let now = Instant::now();
     let life = Some(Duration::from_secs(auth.lease_duration).min(LONGEST)).filter(|life| !life.is_zero());
-    Session { token: auth.client_token, tls, renewable: auth.renewable, began: now, since: now, life }
+    Session { token: auth.client_token, tls, renewable: auth.renewable, began: Some(now), since: now, life }
 }

@@ -1,14 +1,14 @@
 //! Users of a database that are issued for a time, with a real PostgreSQL.
 
 use roadstead_model::AppName;
-use roadstead_secrets::{Asker, SecretRef};
+use roadstead_secrets::{Asker, Providers, Secret, SecretRef};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-use super::server::{Server, free_port, providers};
+use super::server::{Server, free_port, providers, with_logins};
 use super::{approle, within};
 
 const OWNER: &str = "postgres";
@@ -76,9 +76,8 @@ impl Postgres {
     }
 }
 
-#[tokio::test]
-async fn a_user_of_a_database_is_issued_renewed_and_ended() {
-    let (server, postgres) = (Server::start(), Postgres::start());
+/// The server issues users of the database to the policy `erp`.
+fn issues_users(server: &Server, postgres: &Postgres) {
     server.bao(&["secrets", "enable", "database"]);
     let url = format!("connection_url=postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{}/postgres?sslmode=disable", postgres.port);
     let words = ["plugin_name=postgresql-database-plugin", "allowed_roles=*", &url, "username=admin", "password=admin-password"];
@@ -87,15 +86,60 @@ async fn a_user_of_a_database_is_issued_renewed_and_ended() {
     server.bao(&["write", "database/roles/erp-migrate", "db_name=erp", create, "default_ttl=40s", "max_ttl=10m"]);
     let leases = ["sys/leases/renew", "sys/leases/revoke"].map(|path| (path, "\"update\""));
     server.policy("", "erp", &[&[("database/creds/erp-migrate", "\"read\"")][..], &leases].concat());
+}
+
+/// A user and a password that are issued together.
+async fn issued(providers: &Providers) -> [Secret; 2] {
+    let app = AppName::parse("erp").unwrap();
+    let references = ["username", "password"].map(|key| SecretRef::parse(&format!("vault:database/erp-migrate#{key}")).unwrap());
+    let (asker, mut issued) = (Asker { app: &app, tree: None, by_operator: false }, Vec::new());
+    let secrets = providers.resolve_all(asker, &references, within(30), &mut issued).await;
+    let secrets = secrets.unwrap_or_else(|error| panic!("{error}: {}", error.fault));
+    assert_eq!(issued.len(), 1);
+    secrets.try_into().unwrap_or_else(|_| panic!("two were asked for"))
+}
+
+/// An agent that starts anew while what was issued is needed goes on with the login of the one before.
+#[tokio::test]
+async fn what_was_issued_outlives_the_agent_that_asked_for_it() {
+    let (server, postgres) = (Server::start(), Postgres::start());
+    issues_users(&server, &postgres);
+    let logins = tempfile::tempdir().unwrap();
+    let login = approle(&server, "", "erp", &["token_ttl=12s", "token_max_ttl=10m"]);
+    let settings = server.settings(login, "approle");
+    let agent = || with_logins(settings.clone(), logins.path());
+    let [user, password] = issued(&agent()).await;
+    let lets_in = || postgres.lets_in(user.value.reveal_text().unwrap(), password.value.reveal_text().unwrap());
+
+    let (next, mut kept) = (agent(), user.lease.clone().unwrap());
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(15) {
+        kept = next.renew(&kept, within(10)).await.unwrap_or_else(|error| panic!("{error}: {}", error.fault));
+        assert!(lets_in());
+        tokio::time::sleep(kept.renew_in).await;
+    }
+    assert!(lets_in(), "the login that it was issued to would have ended by now");
+
+    // One that somebody has ended is not gone on with.
+    let token = || {
+        let text = std::fs::read_to_string(logins.path().join("vault")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["token"].as_str().unwrap().to_owned()
+    };
+    let of_before = token();
+    server.bao(&["token", "revoke", &of_before]);
+    issued(&agent()).await;
+    assert_ne!(token(), of_before);
+}
+
+#[tokio::test]
+async fn a_user_of_a_database_is_issued_renewed_and_ended() {
+    let (server, postgres) = (Server::start(), Postgres::start());
+    issues_users(&server, &postgres);
     // The login would end before the lease: it is kept alive with it.
     let login = approle(&server, "", "erp", &["token_ttl=12s", "token_max_ttl=10m"]);
     let providers = providers(server.settings(login, "approle"));
 
-    let app = AppName::parse("erp").unwrap();
-    let references = ["username", "password"].map(|key| SecretRef::parse(&format!("vault:database/erp-migrate#{key}")).unwrap());
-    let secrets = providers.resolve_all(Asker { app: &app, tree: None, by_operator: false }, &references, within(30)).await;
-    let secrets = secrets.unwrap_or_else(|error| panic!("{error}: {}", error.fault));
-    let [user, password] = &secrets[..] else { panic!("two were asked for") };
+    let [user, password] = &issued(&providers).await;
     let lets_in = || postgres.lets_in(user.value.reveal_text().unwrap(), password.value.reveal_text().unwrap());
     assert!(lets_in(), "the user and the password belong together");
     assert_eq!(user.lease, password.lease);

@@ -130,12 +130,25 @@ pub(crate) fn vault() -> ProviderName {
 }
 
 pub(crate) fn providers(settings: VaultSettings) -> Providers {
-    of_host(settings, &ClientFiles { certificate: "/nonexistent".into(), key: "/nonexistent".into() })
+    of_host(settings, &no_identity())
+}
+
+fn no_identity() -> ClientFiles {
+    ClientFiles { certificate: "/nonexistent".into(), key: "/nonexistent".into() }
+}
+
+/// As of one agent after the other on a host: what they log in with is kept in a folder.
+pub(crate) fn with_logins(settings: VaultSettings, logins: &Path) -> Providers {
+    from_settings(settings, &no_identity(), Some(logins))
 }
 
 /// Of a host with an identity of its own.
 pub(crate) fn of_host(settings: VaultSettings, own: &ClientFiles) -> Providers {
+    from_settings(settings, own, None)
+}
+
+fn from_settings(settings: VaultSettings, own: &ClientFiles, logins: Option<&Path>) -> Providers {
     let settings =
         ProviderSettings { kind: KindSettings::Vault(Box::new(settings)), apps: [].into(), allow: vec![Pattern::parse("*").unwrap()] };
-    Providers::from_settings(&BTreeMap::from([(vault(), settings)]), own)
+    Providers::from_settings(&BTreeMap::from([(vault(), settings)]), own, logins)
 }
