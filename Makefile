@@ -5,6 +5,8 @@
 .PHONY: large-backup machine returns setup sim test
 
 lab := cargo run --quiet --bin roadstead-lab --
+# what tests write beside hosts lies where hosts write
+scratch = TMPDIR=$$(tests/lab/setup --scratch) ROADSTEAD_CACHE_DIR=$$(tests/lab/setup --scratch)/cache
 N ?= 3
 SEEDS ?= 2000
 FROM ?= 0
@@ -45,8 +47,8 @@ image: ## make the disk image of lab hosts anew (as root)
 	tests/lab/setup --fresh
 
 test: machine check deny setup ## everything, real systemd hosts included (as root)
-	cargo test --workspace --test openbao --test s3 --test programs --test seeds --test lab --test load
-	cargo test --workspace --test stories -- --test-threads=3
+	$(scratch) cargo test --workspace --test openbao --test s3 --test programs --test seeds --test lab --test load
+	$(scratch) cargo test --workspace --test stories -- --test-threads=3
 
 sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the whole story
 	cargo run --quiet --bin roadstead-sim -- $(SEEDS) $(FROM)
@@ -63,8 +65,8 @@ crash-image: ## the disk of one of those power cuts again: RECORDING, POSITION a
 large-backup: setup ## back up, look at and restore a database of MB megabytes (default 1000; as root)
 	ROADSTEAD_DATABASE_MB=$(MB) cargo test --workspace --test stories backups_on_demand -- --nocapture
 
-kill-matrix: setup ## kill and cut off everybody around each step and in each state (as root; an hour or more; KILLS=revert,draining: a part)
-	ROADSTEAD_KILLS="$(KILLS)" cargo test --workspace --test stories kill_matrix::every -- --nocapture
+kill-matrix: setup ## kill and cut off everybody around each step and in each state (as root; an hour or more; KILLS=revert,draining,statements: a part)
+	ROADSTEAD_KILLS="$(KILLS)" cargo test --workspace --test stories -- kill_matrix::every every_statement --nocapture
 
 mutants: ## show that the simulator finds bugs: plant known mistakes, one after the other (minutes)
 	cargo run --quiet --bin roadstead-mutants

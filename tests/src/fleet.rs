@@ -5,6 +5,7 @@ mod agents;
 mod desk;
 mod erp;
 mod journal;
+mod kept_secret;
 mod packages;
 mod plain;
 mod project;
@@ -223,6 +224,16 @@ impl Fleet {
     /// Which version each host answers with, in the order of the hosts.
     pub fn serving(&self) -> Result<Vec<String>> {
         self.hosts.iter().map(|host| self.ask(host, "/healthz").map(|(_, release)| release)).collect()
+    }
+}
+
+impl Drop for Fleet {
+    /// Whatever was done to it, the app's key has stayed where it belongs. One that failed has said so already.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let strays = kept_secret::strays(self.hosts.iter().chain(&self.further), &self.controller, self.desk.folder());
+            assert!(matches!(&strays, Ok(none) if none.is_empty()), "the app's key has left its place: {strays:?}");
+        }
     }
 }
 

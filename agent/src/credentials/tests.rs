@@ -107,7 +107,13 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        Self { layout: Layout::new(root.path()), root, issuer: Arc::default(), commands: Arc::default(), app: AppName::parse("erp").unwrap() }
+        Self {
+            layout: Layout::new(root.path()),
+            root,
+            issuer: Arc::default(),
+            commands: Arc::default(),
+            app: AppName::parse("erp").unwrap(),
+        }
     }
 
     /// As after a start of the agent: nothing but what lies on the disk.

@@ -27,11 +27,12 @@ server {
 }
 ";
 
+/// The app's key, which is nobody else's business.
+pub(super) const KEY: &str = "a-key-that-only-this-lab-knows-0123456789";
+
 /// What an admin writes into `/etc/roadstead/apps/erp.env`.
 pub fn secrets(data: &str) -> String {
-    format!(
-        "SECRET_KEY=a-key-that-only-this-lab-knows-0123456789\nDATABASE_URL=postgres://erp:{PASSWORD}@{data}:5432/erp\nREDIS_URL=redis://{data}:6379/0\n"
-    )
+    format!("SECRET_KEY={KEY}\nDATABASE_URL=postgres://erp:{PASSWORD}@{data}:5432/erp\nREDIS_URL=redis://{data}:6379/0\n")
 }
 
 /// The versions of the ERP as bundles.

@@ -24,6 +24,7 @@ mod drift;
 mod drills;
 mod enrollment;
 mod every_kind;
+mod every_statement;
 mod everybody_returns;
 mod failover;
 mod first_deployment;

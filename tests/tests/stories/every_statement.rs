@@ -1,0 +1,156 @@
+//! The database server crashes at each statement of a migration: before it has heard it, and when it has done it and nobody has heard so.
+//! Whichever it is, the migration is done once, by this rollout or by the next one. `make test` takes a few of them, others each day;
+//! `make kill-matrix` takes all.
+
+use crate::SOON;
+use roadstead_tests::fleet::{Fleet, FleetOptions, PASSWORD, Project};
+use roadstead_tests::lab::Host;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const DOORKEEPER: &str = include_str!("every_statement/doorkeeper.py");
+const PORT: u16 = 6543;
+/// Where it is told what to do.
+const FOLDER: &str = "/run/doorkeeper";
+const POLICY: &str = "[strategy]\nkind = \"all-at-once\"\nbake = \"1s\"\n";
+/// The word of `ROADSTEAD_KILLS` for all of them.
+pub(crate) const WORD: &str = "statements";
+/// So many of a day.
+const OF_A_DAY: usize = 3;
+
+/// When the server crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Crash {
+    /// At which statement of those that the migration's session asks.
+    statement: usize,
+    /// Whether it has done it by then.
+    is_done: bool,
+}
+
+#[test]
+fn a_server_that_crashes_at_any_statement_leaves_a_migration_done_once() {
+    let fleet = Fleet::new("statements", &FleetOptions::default().policy(POLICY)).unwrap();
+    let data = &fleet.data;
+    stand_in_front(&fleet);
+    let project = Project::of_erp(&fleet, "1.1.0").unwrap();
+    project.web_alone().unwrap();
+    project.release(&fleet, "2.0.0").unwrap();
+    fleet.desk.roadstead(&["deploy", "staging", "2.0.0"]).unwrap();
+    migration(&project);
+    let mut version = Version { fleet: &fleet, project: &project, number: 0 };
+
+    // once without a crash: what is asked, in which order
+    plan(data, None);
+    version.deploys(true);
+    let asked = data.read(&format!("{FOLDER}/asked")).unwrap();
+    println!("{asked}");
+    let statements = asked.lines().count();
+    for part in ["pg_advisory_lock", "story_statement", "COMMIT"] {
+        assert!(asked.contains(part), "{part} in {asked}");
+    }
+
+    let crashes = chosen(statements);
+    for crash in &crashes {
+        forget(data);
+        plan(data, Some(*crash));
+        let said = version.deploys(false);
+        let left = data.try_sh(&format!("cat {FOLDER}/plan")).unwrap().stdout;
+        let text = asked.lines().nth(crash.statement - 1).unwrap_or_default();
+        let when = if crash.is_done { "behind" } else { "before" };
+        assert!(left.is_empty(), "no crash {when} {text}: {said:?}");
+        let by_itself = said.is_none();
+        println!("crash {when} {text}: {}", said.as_deref().map_or("done by the same rollout", |_| "done by the next rollout"));
+        if !by_itself {
+            version.deploys(true);
+        }
+        assert_eq!(once(data), "1|1", "{when} {text}");
+    }
+    println!("{} crashes, each migration done once", crashes.len());
+}
+
+/// All, or those of today.
+fn chosen(statements: usize) -> Vec<Crash> {
+    let all: Vec<Crash> = (1..=statements).flat_map(|statement| [false, true].map(|is_done| Crash { statement, is_done })).collect();
+    if std::env::var("ROADSTEAD_KILLS").is_ok_and(|words| words == "all" || words.split(',').any(|word| word == WORD)) {
+        return all;
+    }
+    let day = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    println!("the crashes of day {day}");
+    // neighbours of a day lie far apart
+    let apart = all.len() / OF_A_DAY;
+    let begin = usize::try_from(day).unwrap() % apart.max(1);
+    (0..OF_A_DAY).filter_map(|part| all.get(begin + part * apart).copied()).collect()
+}
+
+/// The app finds its database behind the doorkeeper.
+fn stand_in_front(fleet: &Fleet) {
+    let (data, web) = (&fleet.data, &fleet.hosts[0]);
+    data.sh(&format!("mkdir -p {FOLDER}")).unwrap();
+    data.write("/root/doorkeeper.py", DOORKEEPER).unwrap();
+    let run = format!("systemd-run -q --unit doorkeeper python3 /root/doorkeeper.py {PORT} {FOLDER}");
+    data.sh(&run).unwrap();
+    data.wait_until("the doorkeeper", SOON, |host| {
+        host.try_sh(&format!("ss -Hltn sport = :{PORT} | grep -q .")).is_ok_and(|it| it.success())
+    })
+    .unwrap();
+    let environment = web.read("/etc/roadstead/apps/erp.env").unwrap();
+    let behind = format!("DATABASE_URL=postgres://erp:{PASSWORD}@{}:{PORT}/erp", data.ip());
+    let lines: Vec<&str> = environment.lines().map(|line| if line.starts_with("DATABASE_URL=") { behind.as_str() } else { line }).collect();
+    web.write("/etc/roadstead/apps/erp.env", lines.join("\n") + "\n").unwrap();
+}
+
+/// Counting begins anew, and the server crashes there.
+fn plan(data: &Host, crash: Option<Crash>) {
+    let text = crash.map(|crash| format!("{} {}\n", crash.statement, if crash.is_done { "after" } else { "before" }));
+    data.sh(&format!("rm -f {FOLDER}/plan {FOLDER}/asked && systemctl kill -s HUP --kill-whom=main doorkeeper")).unwrap();
+    if let Some(text) = text {
+        data.write(&format!("{FOLDER}/plan"), text).unwrap();
+    }
+}
+
+/// The database as it was before the migration.
+fn forget(data: &Host) {
+    data.sql("erp", "DROP TABLE IF EXISTS story_statement; DELETE FROM django_migrations WHERE name = '0004_statements'").unwrap();
+}
+
+/// Rows that the migration made, and records of it.
+fn once(data: &Host) -> String {
+    let sql = "SELECT (SELECT count(*) FROM story_statement), (SELECT count(*) FROM django_migrations WHERE name = '0004_statements')";
+    data.sql("erp", sql).unwrap()
+}
+
+fn migration(project: &Project) {
+    let statements = ["CREATE TABLE story_statement (id serial PRIMARY KEY)", "INSERT INTO story_statement DEFAULT VALUES"];
+    let operations: Vec<_> = statements.iter().map(|sql| format!("migrations.RunSQL(\"{sql}\", migrations.RunSQL.noop)")).collect();
+    let text = format!(
+        "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n    dependencies = [(\"customers\", \
+         \"0003_customer_loyalty_tier\")]\n    operations = [{}]\n",
+        operations.join(", ")
+    );
+    project.write("customers/migrations/0004_statements.py", &text).unwrap();
+}
+
+/// Each deployment is of a version of its own, with the same migration: what failed once is not deployed again.
+struct Version<'a> {
+    fleet: &'a Fleet,
+    project: &'a Project,
+    number: usize,
+}
+
+impl Version<'_> {
+    /// Deploys the next one; what was said where that failed. Whether it did or not, the app serves.
+    fn deploys(&mut self, must: bool) -> Option<String> {
+        self.number += 1;
+        let version = format!("2.1.{}", self.number);
+        self.project.release(self.fleet, &version).unwrap();
+        let done = self.fleet.desk.try_roadstead(&["deploy", "staging", &version]).unwrap();
+        let said = format!("{}{}", done.stdout, done.stderr);
+        assert!(done.success() || !must, "{said}");
+        if done.success() {
+            assert_eq!(self.fleet.serving().unwrap(), [version]);
+            return None;
+        }
+        // a tired operator reads what went wrong, and where
+        assert!(said.contains("migrate") && (said.contains("connection") || said.contains("database")), "{said}");
+        Some(said)
+    }
+}
