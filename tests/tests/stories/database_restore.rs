@@ -13,8 +13,9 @@ const DROPS: &str = "from django.db import migrations\n\n\nclass Migration(migra
 
 #[test]
 fn a_dropped_column_comes_back_and_what_that_loses_is_told() {
-    let policy = "[strategy]\nkind = \"all-at-once\"\nbake = \"1s\"\n";
-    let fleet = Fleet::new("restore", &FleetOptions::default().hosts(2).policy(policy)).unwrap();
+    let policy = "[strategy]\nkind = \"all-at-once\"\nbake = \"1s\"\n[database]\nrestore-approvals = [{ role = \"dba\" }]\n";
+    let options = FleetOptions::default().hosts(2).policy(policy).settings("roles = { dba = [\"ada\", \"bob\"] }\n");
+    let fleet = Fleet::new("restore", &options).unwrap();
     let web = &fleet.hosts[0];
     let key = fleet.data.sh("age-keygen 2>/dev/null").unwrap();
     let public = key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
@@ -45,7 +46,12 @@ fn a_dropped_column_comes_back_and_what_that_loses_is_told() {
     typed(&fleet, &backup, "production", Some(3));
     assert_eq!(fleet.serving().unwrap(), ["1.2.0", "1.2.0"], "another name stops nothing");
 
-    let done = typed(&fleet, &backup, "staging", Some(0));
+    let done = std::thread::scope(|scope| {
+        let another = scope.spawn(|| approve(&fleet));
+        let done = typed(&fleet, &backup, "staging", Some(0));
+        another.join().unwrap();
+        done
+    });
     println!("{done}");
     assert_eq!(fleet.serving().unwrap(), ["1.1.0", "1.1.0"]);
     let written = accepted(&fleet);
@@ -115,6 +121,27 @@ fn typed(fleet: &Fleet, backup: &str, name: &str, code: Option<i32>) -> String {
     let done = fleet.desk.run(&["sh", "-c", &script]).unwrap();
     assert_eq!(done.code, code, "{done:?}");
     done.stdout
+}
+
+/// Nothing stops before somebody else approves it.
+fn approve(fleet: &Fleet) {
+    let bob = fleet.desk.another().unwrap();
+    let token = fleet.desk.json(&["admin", "token", "bob"]).unwrap()["token"].as_str().unwrap().to_owned();
+    let token = bob.write("token", &token).unwrap();
+    bob.roadstead(&["login", "--controller", bob.controller(), "--token-file", &token]).unwrap();
+    let mut rollout = String::new();
+    wait_until("the restore to wait for an approval", SOON * 4, || {
+        let newest = bob.json(&["rollout", "list"]).unwrap()[0].clone();
+        newest["rollout"].as_str().unwrap_or_default().clone_into(&mut rollout);
+        let shown = fleet.rollout(&rollout).unwrap();
+        shown["waiting"]["for"].as_str().is_some_and(|awaited| awaited.contains("the approval of one of dba (not of admin:ada"))
+    })
+    .unwrap();
+    println!("{}", fleet.desk.roadstead(&["rollout", "show", &rollout]).unwrap());
+    let own = fleet.desk.try_roadstead(&["rollout", "approve", &rollout, "--reason", "my own"]).unwrap();
+    assert!(own.code == Some(3) && own.stderr.contains("whoever asked for a rollout does not approve it"), "{own:?}");
+    assert_eq!(fleet.serving().unwrap(), ["1.2.0", "1.2.0"], "it stops nothing");
+    bob.roadstead(&["rollout", "approve", &rollout, "--reason", "the loss is worth it"]).unwrap();
 }
 
 /// What is in the way is told by name, with exit status 1, before anything stops.

@@ -4,10 +4,11 @@
 
 use crate::SOON;
 use roadstead_tests::fleet::PlainFleet;
-use roadstead_tests::lab::wait_until;
+use roadstead_tests::lab::{Host, wait_until};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Child;
 
 const TOML: &str = r#"[app]
 name = "wild"
@@ -266,9 +267,12 @@ fn an_application_with_the_habits_of_large_ones() {
     write(&migrations, "0002_more.py", &later(2, "0001_initial", true));
     write(&migrations, "0003_extension.py", &later(3, "0002_more", false));
     fleet.release(&folder, "1.1").unwrap();
+    let writer = host.exec_in_background(&["sh", "-c", &writes()]).unwrap();
+    wait_until("others to write", SOON, || rows(host, DATABASE) > 10).unwrap();
     let said = refused("1.1");
     assert!(said.contains("while applying shop.0003_extension, after 1 migrations") && said.contains("permission denied"), "{said}");
     assert_eq!(fleet.serving("wild", host).unwrap(), "1.0");
+    backed_up(&fleet, host, writer);
     write(&migrations, "0003_extension.py", &later(3, "0002_more", true));
     // What reads a variable that nobody declared never gets traffic, and is told which.
     write(&folder, "backend/src/wild/wsgi.py", "import os\n\nos.environ['BILLING_URL']\n");
@@ -276,7 +280,47 @@ fn an_application_with_the_habits_of_large_ones() {
     let said = refused("1.2");
     assert!(said.contains("BILLING_URL"), "{said}");
     assert_eq!(fleet.ask(host, "/open").unwrap().0, 200);
-    let applied =
-        host.sh("sqlite3 /srv/roadstead/wild/shared/src/db.sqlite3 \"SELECT name FROM django_migrations WHERE app = 'shop'\"").unwrap();
+    let applied = host.exec(&["sqlite3", DATABASE, "SELECT name FROM django_migrations WHERE app = 'shop'"]).unwrap();
     assert_eq!(applied, "0001_initial\n0002_more\n0003_extension\n");
+}
+
+/// The app's SQLite database.
+const DATABASE: &str = "/srv/roadstead/wild/shared/src/db.sqlite3";
+
+/// Rows that come while the database is backed up, each in a transaction of its own, as the app's user.
+fn writes() -> String {
+    let into = format!("sqlite3 -cmd '.timeout 30000' {DATABASE}");
+    let script = format!(
+        "{into} 'PRAGMA journal_mode = WAL; CREATE TABLE noise (n INTEGER PRIMARY KEY, text)' && \
+         while [ ! -e /tmp/enough ]; do {into} 'INSERT INTO noise (text) VALUES (hex(randomblob(300)))' || exit 1; done"
+    );
+    format!("exec runuser -u wild -- sh -c \"{script}\"")
+}
+
+fn rows(host: &Host, database: &str) -> u64 {
+    let counted = host.exec(&["sqlite3", "-cmd", ".timeout 30000", database, "SELECT count(*) FROM noise"]);
+    counted.ok().and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// What SQLite's online backup made before the migration is whole, of one moment, and is looked at again like any other.
+fn backed_up(fleet: &PlainFleet, host: &Host, mut writer: Child) {
+    host.sh("touch /tmp/enough").unwrap();
+    assert!(writer.wait().unwrap().success(), "nobody who writes was turned away");
+    let backup = fleet.desk.json(&["db", "list", "wild"]).unwrap()[0].clone();
+    println!("{}", fleet.desk.roadstead(&["db", "list", "wild"]).unwrap());
+    let (name, place) = (backup["name"].as_str().unwrap(), backup["place"].as_str().unwrap());
+    assert_eq!(backup["check"], "restored", "{backup:#}");
+    assert!(host.exec(&["sqlite3", place, "PRAGMA integrity_check"]).unwrap().trim() == "ok", "{backup:#}");
+    let of_then = host.exec(&["sqlite3", place, "SELECT name FROM django_migrations WHERE app = 'shop'"]).unwrap();
+    assert_eq!(of_then, "0001_initial\n", "what was there before the migration");
+    let (then, now) = (rows(host, place), rows(host, DATABASE));
+    assert!(0 < then && then < now, "others went on writing: {then} of {now}");
+
+    let verify = || fleet.desk.try_roadstead(&["db", "verify", name, "--reason", "a story"]).unwrap();
+    assert_eq!(verify().code, Some(0));
+    let cannot = fleet.desk.try_roadstead(&["db", "restore", name, "--yes-lose-data", "--reason", "a story"]).unwrap();
+    assert!(cannot.code == Some(1) && cannot.stderr.contains("SQLite"), "{cannot:?}");
+    host.sh(&format!("printf x | dd of={place} bs=1 seek=3000 conv=notrunc status=none")).unwrap();
+    let damaged = verify();
+    assert!(damaged.code == Some(1) && damaged.stderr.contains("its digest differs"), "{damaged:?}");
 }
