@@ -31,7 +31,7 @@ use crate::settings::MigrationSettings;
 use crate::steps::util::disk;
 use files::{Hidden, Record};
 use keeping::Due;
-pub(crate) use runs::Runs;
+pub(crate) use runs::{Runs, Standing};
 
 /// How long all providers together may take to issue them.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -126,8 +126,9 @@ impl Credentials {
 
     /// Whether a command of the order runs; that it does is believed where nobody can tell.
     pub(crate) async fn are_used(&self, app: &AppName, order: OrderKey) -> bool {
-        let has = self.runs.has(app, order).await;
-        has.inspect_err(|failure| tracing::warn!(%app, %failure, "whether a command still runs is not known")).unwrap_or(true)
+        let standing = self.runs.standing(app, order).await;
+        let standing = standing.inspect_err(|failure| tracing::warn!(%app, %failure, "whether a command still runs is not known"));
+        standing.unwrap_or(Standing::Runs) == Standing::Runs
     }
 
     /// What is issued is put into `issued`, whatever comes of the rest.
@@ -200,7 +201,7 @@ impl Turn {
         let is_same = |left: &Record| left.order == self.record.order && left.step == self.record.step;
         // Of a backup, what an agent before this one left is ended before it is begun anew.
         let Some(left) = left.filter(|left| are_there && left.step == StepName::Migrate && is_same(left)) else { return Ok(false) };
-        if !runs.has(&self.app, left.order).await? {
+        if runs.standing(&self.app, left.order).await? == Standing::Gone {
             return Ok(false);
         }
         self.record = left;

@@ -79,19 +79,19 @@ impl Provider for Issuer {
     }
 }
 
-/// Whether a command of an order is there; nobody can tell while systemd is away.
+/// How the command of an order stands; nobody can tell while systemd is away.
 #[derive(Debug, Default)]
 struct Commands {
-    of: Mutex<Option<OrderKey>>,
+    of: Mutex<Option<(OrderKey, Standing)>>,
     is_away: AtomicBool,
 }
 
 #[async_trait]
 impl Runs for Commands {
-    async fn has(&self, _app: &AppName, order: OrderKey) -> Result<bool, Failure> {
+    async fn standing(&self, _app: &AppName, order: OrderKey) -> Result<Standing, Failure> {
         match self.is_away.load(Ordering::Relaxed) {
             true => Err(Failure::new(FailureKind::Host, "systemd is away", "")),
-            false => Ok(*self.of.lock().unwrap() == Some(order)),
+            false => Ok(self.of.lock().unwrap().filter(|(of, _)| *of == order).map_or(Standing::Gone, |(_, standing)| standing)),
         }
     }
 }
@@ -126,7 +126,11 @@ impl Host {
 
     /// A command of the order runs, or of none.
     fn runs(&self, order: Option<&Order>) {
-        *self.commands.of.lock().unwrap() = order.map(Order::key);
+        self.stands(order, Standing::Runs);
+    }
+
+    fn stands(&self, order: Option<&Order>, standing: Standing) {
+        *self.commands.of.lock().unwrap() = order.map(|order| (order.key(), standing));
     }
 
     fn order(&self, rollout: u64) -> Order {
@@ -222,7 +226,8 @@ async fn what_is_issued_is_renewed_as_long_as_the_step_runs() {
 async fn a_step_that_is_carried_on_goes_on_with_what_it_has() {
     let host = Host::new();
     drop(host.begin(&host.agent(), &host.order(1), "migrator").await.unwrap());
-    host.runs(Some(&host.order(1)));
+    // What has ended meanwhile is read like what still runs.
+    host.stands(Some(&host.order(1)), Standing::Ended);
     let before = host.values().unwrap();
     let mut turn = host.begin(&host.agent(), &host.order(1), "migrator").await.unwrap();
     drop(tokio::time::timeout(Duration::from_secs(1), turn.keep(|line| panic!("{line}"))).await);
@@ -306,7 +311,8 @@ async fn what_a_step_lost_sight_of_keeps_its_credentials_until_it_has_ended() {
     }
     assert_eq!(host.issuer.renewed.load(Ordering::Relaxed), 2);
     host.commands.is_away.store(false, Ordering::Relaxed);
-    host.runs(None);
+    // Nobody reads any more how it ended.
+    host.stands(Some(&order), Standing::Ended);
     host.agent().sweep().await;
     assert!(host.is_clear());
     assert_eq!(host.issuer.ended(), ["db/0"]);

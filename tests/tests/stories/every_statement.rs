@@ -36,7 +36,6 @@ fn a_server_that_crashes_at_any_statement_leaves_a_migration_done_once() {
     project.web_alone().unwrap();
     project.release(&fleet, "2.0.0").unwrap();
     fleet.desk.roadstead(&["deploy", "staging", "2.0.0"]).unwrap();
-    migration(&project);
     let mut version = Version { fleet: &fleet, project: &project, number: 0 };
 
     // once without a crash: what is asked, in which order
@@ -50,9 +49,9 @@ fn a_server_that_crashes_at_any_statement_leaves_a_migration_done_once() {
 
     let crashes = chosen(&asked);
     for crash in &crashes {
-        forget(data);
         plan(data, Some(*crash));
         let said = version.deploys(false);
+        let migration = version.number;
         let left = data.try_sh(&format!("cat {FOLDER}/plan")).unwrap().stdout;
         let text = asked.lines().nth(crash.statement - 1).unwrap_or_default();
         let when = if crash.is_done { "behind" } else { "before" };
@@ -62,7 +61,7 @@ fn a_server_that_crashes_at_any_statement_leaves_a_migration_done_once() {
         if !by_itself {
             version.deploys(true);
         }
-        assert_eq!(once(data), "1|1", "{when} {text}");
+        assert_eq!(once(data, migration), "1|1", "{when} {text}");
     }
     println!("{} crashes, each migration done once", crashes.len());
 }
@@ -110,29 +109,34 @@ fn plan(data: &Host, crash: Option<Crash>) {
     }
 }
 
-/// The database as it was before the migration.
-fn forget(data: &Host) {
-    data.sql("erp", "DROP TABLE IF EXISTS story_statement; DELETE FROM django_migrations WHERE name = '0004_statements'").unwrap();
+/// Rows that a migration made, and records of it.
+fn once(data: &Host, number: usize) -> String {
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM story_statement_{number}), (SELECT count(*) FROM django_migrations WHERE name = '{}')",
+        name(number)
+    );
+    data.sql("erp", &sql).unwrap()
 }
 
-/// Rows that the migration made, and records of it.
-fn once(data: &Host) -> String {
-    let sql = "SELECT (SELECT count(*) FROM story_statement), (SELECT count(*) FROM django_migrations WHERE name = '0004_statements')";
-    data.sql("erp", sql).unwrap()
+/// The last migration of the ERP, and the story's, one behind the other.
+fn name(number: usize) -> String {
+    if number == 0 { "0003_customer_loyalty_tier".to_owned() } else { format!("{:04}_statement", number + 3) }
 }
 
-fn migration(project: &Project) {
-    let statements = ["CREATE TABLE story_statement (id serial PRIMARY KEY)", "INSERT INTO story_statement DEFAULT VALUES"];
+fn migration(project: &Project, number: usize) {
+    let table = format!("story_statement_{number}");
+    let statements = [format!("CREATE TABLE {table} (id serial PRIMARY KEY)"), format!("INSERT INTO {table} DEFAULT VALUES")];
     let operations: Vec<_> = statements.iter().map(|sql| format!("migrations.RunSQL(\"{sql}\", migrations.RunSQL.noop)")).collect();
     let text = format!(
-        "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n    dependencies = [(\"customers\", \
-         \"0003_customer_loyalty_tier\")]\n    operations = [{}]\n",
+        "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n    dependencies = [(\"customers\", \"{}\")]\n    \
+         operations = [{}]\n",
+        name(number - 1),
         operations.join(", ")
     );
-    project.write("customers/migrations/0004_statements.py", &text).unwrap();
+    project.write(&format!("customers/migrations/{}.py", name(number)), &text).unwrap();
 }
 
-/// Each deployment is of a version of its own, with the same migration: what failed once is not deployed again.
+/// Each deployment is of a version of its own, with a migration more: what failed once is not deployed again.
 struct Version<'a> {
     fleet: &'a Fleet,
     project: &'a Project,
@@ -143,6 +147,7 @@ impl Version<'_> {
     /// Deploys the next one; what was said where that failed. Whether it did or not, the app serves.
     fn deploys(&mut self, must: bool) -> Option<String> {
         self.number += 1;
+        migration(self.project, self.number);
         let version = format!("2.1.{}", self.number);
         self.project.release(self.fleet, &version).unwrap();
         let done = self.fleet.desk.try_roadstead(&["deploy", "staging", &version]).unwrap();
