@@ -69,13 +69,17 @@ impl<'a> Remote<'a> {
         let failed = |error: BucketError| self.failure(&error);
         self.bucket.put(&kept, file, &mut told).await.map_err(failed)?;
         self.bucket.put(&facts, &self.shelf.taken(), &mut |_| {}).await.map_err(failed)?;
-        let text = serde_json::to_string_pretty(backup).map_err(|error| {
-            Failure::new(FailureKind::Host, format!("the evidence of {} cannot be written: {error}", backup.name), "report this")
-        })?;
-        self.bucket.write(&evidence, text).await.map_err(failed)?;
+        self.vouch(&evidence, backup).await?;
         let took = clock::whole_millis(began.elapsed());
         self.context.say(self.step, &format!("roadstead: {} is at {}, sent in {took}", size(backup.bytes), backup.place));
         Ok(())
+    }
+
+    async fn vouch(&self, key: &str, evidence: &Backup) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(evidence).map_err(|error| {
+            Failure::new(FailureKind::Host, format!("the evidence of {} cannot be written: {error}", evidence.name), "report this")
+        })?;
+        self.bucket.write(key, text).await.map_err(|error| self.failure(&error))
     }
 
     fn elsewhere(&self, backup: &Backup) -> Failure {
@@ -184,6 +188,20 @@ pub(super) async fn bring(
     })?;
     let (shelf, backup) = (shelf.clone(), backup.clone());
     disk(move || shelf.keep(&to, &backup)).await
+}
+
+/// Replaces the evidence of a backup that lies in the bucket.
+pub(super) async fn vouch(
+    context: &StepContext,
+    release: &Release,
+    step: StepName,
+    settings: &BackupSettings,
+    shelf: &Shelf,
+    backup: &Backup,
+) -> Result<(), Failure> {
+    let Some(remote) = Remote::open(context, release, step, settings, shelf).await? else { return Ok(()) };
+    let [evidence, ..] = keys_of(remote.settings, backup).ok_or_else(|| remote.elsewhere(backup))?;
+    remote.vouch(&evidence, backup).await
 }
 
 /// It is there twice while it is restored: as it came, and decrypted.

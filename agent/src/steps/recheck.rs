@@ -22,6 +22,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
     let work = Work::begin(context, backup, StepName::Recheck).await?;
     let demand = (*demand).max(context.settings.backup(&context.order.app).at_least);
     let check = demand.of(work.backup.database_bytes).unwrap_or(BackupCheck::Restored);
+    let is_there_alone = work.is_in_a_bucket_alone();
     let found = look(&work, check).await;
     work.let_go().await?;
     work.end().await?;
@@ -30,13 +31,13 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
         Ok(looked) => {
             let known = better(backup, &looked);
             let told = Backup { bad: known.bad.clone(), ..looked };
-            note(&work, known).await?;
+            note(&work, known, is_there_alone).await?;
             Ok(made(told))
         }
         Err(failure) => {
             if failure.kind == FailureKind::Check {
                 // It is no longer the last good one, which stays, and whoever wants to restore it is told.
-                note(&work, Backup { bad: bounded(&failure.summary), ..backup.clone() }).await?;
+                note(&work, Backup { bad: bounded(&failure.summary), ..backup.clone() }, is_there_alone).await?;
             }
             Err(failure)
         }
@@ -99,9 +100,17 @@ fn better(known: &Backup, looked: &Backup) -> Backup {
     Backup { bad, ..best.clone() }
 }
 
-async fn note(work: &Work<'_>, evidence: Backup) -> Result<(), Failure> {
-    let shelf = work.shelf.clone();
-    disk(move || shelf.note(&evidence)).await
+/// What was found out stands in the evidence of this host, and of the bucket, if what lies there was looked at: others take its word.
+async fn note(work: &Work<'_>, evidence: Backup, is_there_alone: bool) -> Result<(), Failure> {
+    let (shelf, kept) = (work.shelf.clone(), evidence.clone());
+    disk(move || shelf.note(&kept)).await?;
+    if is_there_alone
+        && evidence != work.backup
+        && let Err(failure) = work.tell_bucket(&evidence).await
+    {
+        work.context.say(StepName::Recheck, &format!("roadstead: the evidence in the bucket says nothing of this look: {failure}"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

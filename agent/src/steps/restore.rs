@@ -22,6 +22,7 @@ use super::commands::{self, Task, expect_success};
 use super::release::{Release, below};
 use super::util::{disk, io_failure, on_disk};
 use crate::backup::RESTORE;
+use crate::backup::bucket::{is_in_one, let_go};
 use crate::backup::compare::{TakeOutcome, Taken, compare};
 use crate::backup::loss::{self, RestoreOutcome};
 use crate::backup::shelf::{Shelf, weigh};
@@ -131,7 +132,7 @@ impl<'a> Work<'a> {
     /// What was brought from a bucket for this is there no longer.
     pub(super) async fn let_go(&self) -> Result<(), Failure> {
         let (shelf, settings, backup) = (self.shelf.clone(), self.settings.clone(), self.backup.clone());
-        disk(move || crate::backup::bucket::let_go(&shelf, &settings, &[backup])).await
+        disk(move || let_go(&shelf, &settings, &[backup])).await
     }
 
     async fn survey(&self) -> Result<Loss, Failure> {
@@ -216,6 +217,16 @@ impl<'a> Work<'a> {
     }
 
     /// What lies in a bucket comes to its place on this host.
+    /// Whether what is looked at comes from a bucket: no copy lies here.
+    pub(super) fn is_in_a_bucket_alone(&self) -> bool {
+        is_in_one(&self.backup) && !self.shelf.kept(&self.backup).is_some_and(|kept| kept.exists())
+    }
+
+    /// Replaces the evidence that lies with the backup in its bucket.
+    pub(super) async fn tell_bucket(&self, evidence: &Backup) -> Result<(), Failure> {
+        bucket::vouch(self.context, &self.release, self.step, &self.settings, &self.shelf, evidence).await
+    }
+
     pub(super) async fn fetch(&self) -> Result<(), Failure> {
         bucket::bring(self.context, &self.release, self.step, &self.settings, &self.shelf, &self.backup).await
     }

@@ -60,7 +60,14 @@ fn a_backup_leaves_its_host_and_comes_back() {
     web.sh(&format!("cp -a {file} /root/kept && printf x | dd of={file} bs=1 seek=3000 conv=notrunc 2>/dev/null")).unwrap();
     let said = words(&restore(&fleet, name, Some(1)));
     assert!(said.contains("its digest differs"), "{said}");
+    // Whoever asks the bucket from another host hears what was found out about what lies there.
+    let verify = || fleet.desk.try_roadstead(&["db", "verify", name, "--reason", "a story"]).unwrap();
+    let evidence = || web.read(&format!("{BUCKET}/{name}.json")).unwrap();
+    let bad = verify();
+    assert!(bad.code == Some(1) && evidence().contains("its digest differs"), "{bad:?}{}", evidence());
     web.sh(&format!("cp -a /root/kept {file}")).unwrap();
+    let good = verify();
+    assert!(good.code == Some(0) && !evidence().contains("its digest differs"), "{good:?}{}", evidence());
     let restored = words(&restore(&fleet, name, Some(0)));
     println!("{restored}");
     assert_eq!(migrated(&fleet), "0003_customer_loyalty_tier");
