@@ -82,8 +82,15 @@ pub fn repacked(package: &Path, version: &str, folder: &Path) -> Result<PathBuf>
 /// The packages of the programs as they are in the source now.
 pub fn packages(profile: Profile) -> Result<Packages> {
     let _one_at_a_time = lock("packages")?;
-    let built = Command::new(workspace().join("packaging/build-debs")).env("PROFILE", profile.name()).output();
-    let built = built.map_err(LabError::io("start", "packaging/build-debs"))?;
+    let mut build = Command::new(workspace().join("packaging/build-debs"));
+    build.env("PROFILE", profile.name());
+    // What Cargo tells a test of its own crate is no news for another Cargo: it would build anew whatever looked at one of them.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| name.starts_with(begin))) {
+            build.env_remove(name);
+        }
+    }
+    let built = build.output().map_err(LabError::io("start", "packaging/build-debs"))?;
     let folder = crate::lab::Execution::of(&built).checked("machine", "packaging/build-debs")?;
     let folder = PathBuf::from(folder.trim());
     let named = |package: &str| -> Result<PathBuf> {
