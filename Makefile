@@ -6,7 +6,7 @@
 
 lab := cargo run --quiet --bin roadstead-lab --
 # what tests write beside hosts lies where hosts write
-scratch = TMPDIR=$$(tests/lab/setup --scratch) ROADSTEAD_CACHE_DIR=$$(tests/lab/setup --scratch)/cache
+scratch = scratch=$$(tests/lab/setup --scratch) && TMPDIR=$$scratch ROADSTEAD_CACHE_DIR=$$scratch/cache
 N ?= 3
 SEEDS ?= 2000
 FROM ?= 0

@@ -12,6 +12,7 @@ pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 
+use futures_util::future::join_all;
 use roadstead_model::{AppName, Failure, FailureKind, OrderKey, SecretRef, StepName, Timestamp, VariableName};
 use roadstead_secrets::{Asker, Fault, Lease, Providers, Secret, SecretError};
 use roadstead_worker::clock;
@@ -107,7 +108,7 @@ impl Credentials {
         if begun.takes_over(&*self.runs).await? {
             return Ok(begun);
         }
-        begun.record.older = self.clear(wanted.app).await?;
+        begun.record.older = self.clear(wanted.app, wanted.order).await?;
         let asked = self.ask(&wanted, cancelled, &mut begun.record.leases).await;
         begun.record.until = until(begun.record.leases.iter().chain(&begun.record.older));
         let put = match asked {
@@ -165,10 +166,21 @@ impl Credentials {
         Arc::clone(turns.entry(app.clone()).or_default())
     }
 
-    /// Ends what is left of an app, and gives what cannot be ended now. It has its turn.
-    async fn clear(&self, app: &AppName) -> Result<Vec<Lease>, Failure> {
+    /// Ends what is left of an app, and gives what cannot be ended now. It has its turn. Nothing is begun beside a command of another order
+    /// that still changes the database.
+    async fn clear(&self, app: &AppName, order: OrderKey) -> Result<Vec<Lease>, Failure> {
         let (layout, of) = (self.layout.clone(), app.clone());
         let left = blocking(move || Record::read(&layout, &of)).await;
+        if let Some(other) = left.as_ref().map(|left| left.order).filter(|other| *other != order)
+            && self.are_used(app, other).await
+        {
+            let summary = format!("a command of {} that changes the database of {app} still runs on this host", other.rollout);
+            let hint = format!(
+                "wait until it has ended: systemctl list-units 'roadstead-{app}*-{}-{}.service'; or stop it; then deploy again",
+                other.rollout, other.sequence
+            );
+            return Err(Failure::new(FailureKind::Host, summary, hint));
+        }
         Ok(end(&self.layout, &self.providers, app, left).await?.left)
     }
 }
@@ -201,12 +213,19 @@ impl Turn {
         let is_same = |left: &Record| left.order == self.record.order && left.step == self.record.step;
         // Of a backup, what an agent before this one left is ended before it is begun anew.
         let Some(left) = left.filter(|left| are_there && left.step == StepName::Migrate && is_same(left)) else { return Ok(false) };
-        if runs.standing(&self.app, left.order).await? == Standing::Gone {
+        let standing = runs.standing(&self.app, left.order).await?;
+        if standing == Standing::Gone {
             return Ok(false);
         }
         self.record = left;
         // Whatever of it has ended meanwhile is told then.
         self.due = Due::at_once(&self.record.leases);
+        // What is to be begun behind a command that has ended cannot do with what is over.
+        if standing == Standing::Ended && !self.renew_all().await {
+            self.record.leases.clear();
+            self.due.clear();
+            return Ok(false);
+        }
         let (layout, app) = (self.layout.clone(), self.app.clone());
         self.hidden = disk(move || Ok(files::hidden(&layout, &app))).await?;
         self.is_taken_over = true;
@@ -259,8 +278,10 @@ async fn end(layout: &Layout, providers: &Providers, app: &AppName, record: Opti
     let mut ended = Ended::default();
     let at_most = Instant::now() + END_WITHIN;
     let leases: Vec<Lease> = record.iter().flat_map(|record| [record.leases.clone(), record.older.clone()].concat()).collect();
-    for lease in leases {
-        if let Err(error) = providers.revoke(&lease, at_most).await {
+    // All at once: one provider that is away keeps nobody from ending what another has issued.
+    let answers = join_all(leases.iter().map(|lease| providers.revoke(lease, at_most))).await;
+    for (lease, answer) in leases.into_iter().zip(answers) {
+        if let Err(error) = answer {
             let why = chain(&error);
             tracing::warn!(%app, provider = %lease.provider, error = why, "what was issued for migrations is not ended yet");
             ended.left.push(lease);

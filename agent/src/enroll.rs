@@ -107,6 +107,8 @@ pub(crate) async fn enroll(layout: &Layout, how: &Enroll, token: &JoinToken) -> 
         other => return Err(EnrollError::Another { found: other.clone(), expected: answer.host_id.chars().take(40).collect() }),
     }
     Identity::establish(layout, &credentials, &how.controller)?;
+    // What the host that it was before had logged in as elsewhere is not this one's; where there is nothing, nothing is left.
+    std::fs::remove_dir_all(layout.logins()).ok();
     Ok(format!("This host is enrolled as {} with the controller at {}.", answer.host_id, how.controller))
 }
 

@@ -149,8 +149,13 @@ impl Shelf {
     /// Those that this host has made: what becomes of the others is not its business.
     pub(crate) fn own(&self) -> Vec<Backup> {
         let mut all = self.all();
-        all.retain(|backup| !self.adopted(&backup.name).exists());
+        all.retain(|backup| !self.is_adopted(backup));
         all
+    }
+
+    /// Whether another host made it.
+    pub(crate) fn is_adopted(&self, backup: &Backup) -> bool {
+        self.adopted(&backup.name).exists()
     }
 
     /// There where the evidence of a backup is another host's.

@@ -64,6 +64,15 @@ impl Turn {
         }
     }
 
+    /// Renews all that is due; whether all still holds, as far as is known.
+    pub(super) async fn renew_all(&mut self) -> bool {
+        let mut all = true;
+        for index in (0..self.due.len()).rev() {
+            all &= !matches!(self.renew(index).await, Renewed::Over);
+        }
+        all
+    }
+
     async fn renew(&mut self, index: usize) -> Renewed {
         let Some(due) = self.due.get(index).cloned() else { return Renewed::Held };
         let Some(place) = self.record.leases.iter().position(|lease| lease.id() == due.id) else {

@@ -1,6 +1,7 @@
 //! Ends what steps left behind: those that a crash ended, those that did not return in time, and those whose provider was away at their end.
 //! What still runs with it keeps it until it has ended.
 
+use futures_util::future::join_all;
 use roadstead_deployment::Status;
 use roadstead_model::{AppName, Failure, OrderKey};
 use roadstead_worker::failure::chain;
@@ -49,17 +50,17 @@ impl Credentials {
         let left = blocking(move || {
             let journals = remembered::journals(&layout).peek(&of);
             match (Record::read(&layout, &of), journals) {
-                (Some(record), Ok(orders)) if is_open(&orders, record.order) => Err(()),
+                (Some(record), Ok(orders)) if is_open(&orders, record.order) => Ok((Some(record), true)),
                 (Some(_), Err(error)) => {
                     tracing::warn!(app = %of, error = chain(&error), "whether a migration is to be carried on is not known");
                     Err(())
                 }
-                (record, _) => Ok(record),
+                (record, _) => Ok((record, false)),
             }
         });
-        let Ok(record) = left.await else { return Ok(()) };
+        let Ok((record, is_carried_on)) = left.await else { return Ok(()) };
         let record = match record {
-            Some(record) if self.are_used(app, record.order).await => return self.renew(app, record).await,
+            Some(record) if is_carried_on || self.are_used(app, record.order).await => return self.renew(app, record).await,
             record => record,
         };
         tracing::info!(%app, "credentials for migrations that a step left behind are ended");
@@ -68,11 +69,12 @@ impl Credentials {
 }
 
 impl Credentials {
-    /// Makes what a command runs with that nobody follows hold longer.
+    /// Makes what a command runs with that nobody follows, or nobody follows yet, hold longer.
     async fn renew(&self, app: &AppName, mut record: Record) -> Result<(), Failure> {
         let by = Instant::now() + EVERY;
-        for lease in record.leases.iter_mut().filter(|lease| lease.renewable) {
-            match self.providers.renew(lease, by).await {
+        let answers = join_all(record.leases.iter().filter(|lease| lease.renewable).map(|lease| self.providers.renew(lease, by))).await;
+        for (lease, answer) in record.leases.iter_mut().filter(|lease| lease.renewable).zip(answers) {
+            match answer {
                 Ok(renewed) => *lease = renewed,
                 Err(error) => tracing::warn!(%app, error = chain(&error), "what a migration runs with that nobody follows is not renewed"),
             }

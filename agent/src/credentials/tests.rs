@@ -237,16 +237,35 @@ async fn a_step_that_is_carried_on_goes_on_with_what_it_has() {
     assert!(host.is_clear());
     assert_eq!(host.issuer.ended(), ["db/0"]);
 
-    // Where nothing runs with it, and where another order left it, that is ended first.
-    for (order, ends) in [(host.order(1), vec!["db/0", "db/1", "db/2"]), (host.order(2), vec!["db/0", "db/1", "db/2", "db/3", "db/4"])] {
+    // Where nothing runs with it, where what ran has ended and it is over, and where another order left it, that is ended first.
+    let of = |last: usize| (0..=last).map(|number| format!("db/{number}")).collect::<Vec<_>>();
+    for (order, standing, last) in
+        [(host.order(1), Standing::Gone, 2), (host.order(1), Standing::Ended, 4), (host.order(2), Standing::Ended, 6)]
+    {
         let number = host.issuer.issued.load(Ordering::Relaxed);
-        host.runs(Some(&host.order(1)).filter(|one| one.key() != order.key()));
+        host.runs(None);
         drop(host.begin(&host.agent(), &host.order(1), "migrator").await.unwrap());
+        if standing == Standing::Ended && order.key() == host.order(1).key() {
+            host.issuer.ended.lock().unwrap().insert(format!("db/{number}"));
+        }
+        host.stands(Some(&host.order(1)), standing);
         let turn = host.begin(&host.agent(), &order, "migrator").await.unwrap();
         assert!(host.values().unwrap().values().any(|value| *value == format!("password/of-{}", number + 1)));
         turn.end().await;
-        assert_eq!(host.issuer.ended(), ends);
+        assert_eq!(host.issuer.ended(), of(last));
     }
+
+    // Nothing is begun beside a command of another order that still runs, and nothing is taken from it.
+    host.runs(None);
+    drop(host.begin(&host.agent(), &host.order(1), "migrator").await.unwrap());
+    host.runs(Some(&host.order(1)));
+    let failure = host.begin(&host.agent(), &host.order(2), "migrator").await.unwrap_err();
+    assert!(
+        failure.summary.contains("a command of r-1") && failure.hint.contains("systemctl list-units 'roadstead-erp*-r-1-1"),
+        "{failure:?}"
+    );
+    assert!(host.values().is_some());
+    assert_eq!(host.issuer.ended(), of(6));
 }
 
 #[tokio::test(start_paused = true)]

@@ -125,12 +125,15 @@ async fn keys(context: &StepContext, release: &Release, settings: &BucketSetting
         () = context.cancelled.cancelled() => None,
         secrets = context.providers.resolve_all(asker, &references, Instant::now() + KEYS_WITHIN, &mut issued) => Some(secrets),
     };
-    // Keys that end by themselves could end in the middle of an upload.
     context.providers.end_in_vain(&issued).await;
     let secrets = secrets.ok_or_else(called_off)?.map_err(|error| {
         let summary = format!("the keys of the bucket for backups cannot be had: {}", chain(&error));
         Failure::new(FailureKind::Unfit, summary, error.hint())
     })?;
+    if !issued.is_empty() {
+        let summary = "a key of the bucket for backups is issued for a time only: it could end in the middle of an upload";
+        return Err(Failure::new(FailureKind::Unfit, summary, "name a secret that stays, such as one of a KV engine"));
+    }
     let mut values = Vec::new();
     for ((name, reference), secret) in named.iter().zip(&secrets) {
         let text = secret.value.reveal_text().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
@@ -190,7 +193,7 @@ pub(super) async fn bring(
     disk(move || shelf.keep(&to, &backup)).await
 }
 
-/// Replaces the evidence of a backup that lies in the bucket.
+/// Adds to the evidence of a backup in the bucket what was found out. Where there is none (any more), or that of another one, it stays so.
 pub(super) async fn vouch(
     context: &StepContext,
     release: &Release,
@@ -198,10 +201,16 @@ pub(super) async fn vouch(
     settings: &BackupSettings,
     shelf: &Shelf,
     backup: &Backup,
+    found: &(dyn Fn(&Backup) -> Backup + Sync),
 ) -> Result<(), Failure> {
     let Some(remote) = Remote::open(context, release, step, settings, shelf).await? else { return Ok(()) };
     let [evidence, ..] = keys_of(remote.settings, backup).ok_or_else(|| remote.elsewhere(backup))?;
-    remote.vouch(&evidence, backup).await
+    let max = usize::try_from(EVIDENCE_BYTES_MAX).unwrap_or(usize::MAX);
+    let text = remote.bucket.read(&evidence, max).await.map_err(|error| remote.failure(&error))?;
+    let known = text.and_then(|text| serde_json::from_slice::<Backup>(&text).ok());
+    let Some(known) = known.filter(|known| known.name == backup.name && known.digest == backup.digest) else { return Ok(()) };
+    let found = found(&known);
+    if found == known { Ok(()) } else { remote.vouch(&evidence, &found).await }
 }
 
 /// It is there twice while it is restored: as it came, and decrypted.

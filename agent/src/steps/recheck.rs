@@ -29,15 +29,14 @@ pub(crate) async fn run(context: &StepContext) -> Result<StepDone, Failure> {
     let backup = &work.backup;
     match found {
         Ok(looked) => {
-            let known = better(backup, &looked);
-            let told = Backup { bad: known.bad.clone(), ..looked };
-            note(&work, known, is_there_alone).await?;
-            Ok(made(told))
+            note(&work, is_there_alone, &|known| better(known, &looked)).await?;
+            let bad = better(backup, &looked).bad;
+            Ok(made(Backup { bad, ..looked }))
         }
         Err(failure) => {
             if failure.kind == FailureKind::Check {
                 // It is no longer the last good one, which stays, and whoever wants to restore it is told.
-                note(&work, Backup { bad: bounded(&failure.summary), ..backup.clone() }, is_there_alone).await?;
+                note(&work, is_there_alone, &|known| Backup { bad: bounded(&failure.summary), ..known.clone() }).await?;
             }
             Err(failure)
         }
@@ -101,13 +100,10 @@ fn better(known: &Backup, looked: &Backup) -> Backup {
 }
 
 /// What was found out stands in the evidence of this host, and of the bucket, if what lies there was looked at: others take its word.
-async fn note(work: &Work<'_>, evidence: Backup, is_there_alone: bool) -> Result<(), Failure> {
-    let (shelf, kept) = (work.shelf.clone(), evidence.clone());
-    disk(move || shelf.note(&kept)).await?;
-    if is_there_alone
-        && evidence != work.backup
-        && let Err(failure) = work.tell_bucket(&evidence).await
-    {
+async fn note(work: &Work<'_>, is_there_alone: bool, found: &(dyn Fn(&Backup) -> Backup + Sync)) -> Result<(), Failure> {
+    let (shelf, evidence) = (work.shelf.clone(), found(&work.backup));
+    disk(move || shelf.note(&evidence)).await?;
+    if is_there_alone && let Err(failure) = work.tell_bucket(found).await {
         work.context.say(StepName::Recheck, &format!("roadstead: the evidence in the bucket says nothing of this look: {failure}"));
     }
     Ok(())

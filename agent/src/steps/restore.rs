@@ -105,8 +105,9 @@ impl<'a> Work<'a> {
         };
         let shelf = Shelf::of(&settings.folder, app);
         let found = match shelf.find(name.as_str()) {
-            None => bucket::adopt(context, &release, step, &settings, &shelf, name).await?,
-            found => found,
+            Some(own) if !shelf.is_adopted(&own) => Some(own),
+            // Whoever made it, or looked at it since, may know more by now.
+            known => bucket::adopt(context, &release, step, &settings, &shelf, name).await?.or(known),
         };
         let backup = found.ok_or_else(|| {
             let summary = format!("{name} is not among the backups of this host, in {}", settings.folder.join(app.as_str()).display());
@@ -216,17 +217,17 @@ impl<'a> Work<'a> {
         !self.backup.encrypted || self.identity().is_ok()
     }
 
-    /// What lies in a bucket comes to its place on this host.
     /// Whether what is looked at comes from a bucket: no copy lies here.
     pub(super) fn is_in_a_bucket_alone(&self) -> bool {
         is_in_one(&self.backup) && !self.shelf.kept(&self.backup).is_some_and(|kept| kept.exists())
     }
 
-    /// Replaces the evidence that lies with the backup in its bucket.
-    pub(super) async fn tell_bucket(&self, evidence: &Backup) -> Result<(), Failure> {
-        bucket::vouch(self.context, &self.release, self.step, &self.settings, &self.shelf, evidence).await
+    /// Adds what was found out to the evidence that lies with the backup in its bucket.
+    pub(super) async fn tell_bucket(&self, found: &(dyn Fn(&Backup) -> Backup + Sync)) -> Result<(), Failure> {
+        bucket::vouch(self.context, &self.release, self.step, &self.settings, &self.shelf, &self.backup, found).await
     }
 
+    /// What lies in a bucket comes to its place on this host.
     pub(super) async fn fetch(&self) -> Result<(), Failure> {
         bucket::bring(self.context, &self.release, self.step, &self.settings, &self.shelf, &self.backup).await
     }

@@ -51,7 +51,7 @@ pub(crate) fn missing(state: &State) -> Vec<(RoleName, u32)> {
     rules.map(|rule| (rule.role.clone(), rule.count.saturating_sub(given(&rule.role)))).filter(|(_, missing)| *missing > 0).collect()
 }
 
-fn approval(state: &State, role: &RoleName, count: u32) -> Closed {
+pub(crate) fn approval(state: &State, role: &RoleName, count: u32) -> Closed {
     let what = if count == 1 { format!("the approval of one of {role}") } else { format!("the approval of {count} of {role}") };
     let way = format!("not of {}, who asked for it: roadstead rollout approve {}", state.requested_by, state.plan.rollout);
     Closed { why: what, way }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decide::{enter, host_mut, host_stage, lose};
 use crate::ending::{end, go_back, leave};
-use crate::gates::missing;
+use crate::gates::{Closed, approval, missing};
 use crate::orders::Verb;
 use crate::waiting::{Waiting, host_deadline};
 use crate::{Note, Outcome, Phase, Plan, Rejected, Stage, State, Steer};
@@ -374,17 +374,14 @@ pub(crate) fn waiting(state: &State) -> Option<Waiting> {
 }
 
 fn decision(state: &State) -> String {
-    let rollout = state.plan.rollout;
     let mut parts = Vec::new();
     if state.recovery.accepted.is_none() {
         let backup = state.plan.restore.as_ref().map(|restore| restore.backup.to_string()).unwrap_or_default();
         parts.push(format!("{} to accept what it loses (roadstead db restore {backup})", state.requested_by));
     }
     for (role, count) in missing(state) {
-        parts.push(format!(
-            "the approval of {count} of {role} (not of {}, who asked for it: roadstead rollout approve {rollout})",
-            state.requested_by
-        ));
+        let Closed { why, way } = approval(state, &role, count);
+        parts.push(format!("{why} ({way})"));
     }
     parts.join("; ")
 }

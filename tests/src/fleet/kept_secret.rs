@@ -18,15 +18,20 @@ pub(super) fn strays<'a>(hosts: impl Iterator<Item = &'a Host>, controller: &Hos
     let mut places = below(controller, &OF_THE_CONTROLLER);
     places.extend(hosts.flat_map(|host| below(host, &OF_A_HOST)));
     places.push(desk.to_owned());
+    // A host that has never run the app has no state of an agent's.
     places.retain(|place| place.is_dir());
     holding(&places)
 }
 
 fn holding(places: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    // Files may go while they are looked at.
     let words =
-        ["--recursive", "--files-with-matches", "--text", "--fixed-strings", "--no-messages", "--exclude-dir=env", "--exclude-dir=blobs"];
+        ["--recursive", "--devices=skip", "--files-with-matches", "--text", "--fixed-strings", "--exclude-dir=env", "--exclude-dir=blobs"];
     let found = Command::new("grep").args(words).arg("--").arg(KEY).args(places).output().map_err(LabError::io("run", "grep"))?;
+    let said = String::from_utf8_lossy(&found.stderr);
+    // Files may go while they are looked at; whatever else goes wrong is no answer.
+    if !matches!(found.status.code(), Some(0..=2)) || said.lines().any(|line| !line.ends_with("No such file or directory")) {
+        return Err(LabError::io("look for the app's key with", "grep")(std::io::Error::other(said.into_owned())));
+    }
     Ok(String::from_utf8_lossy(&found.stdout).lines().map(PathBuf::from).collect())
 }
 

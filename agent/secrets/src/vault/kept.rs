@@ -40,12 +40,16 @@ impl Kept {
     pub(super) fn write(&self, of: &str, token: &Value) {
         if let Err(error) = self.try_write(of, token) {
             tracing::warn!(path = %self.0.display(), %error, "a login is not kept for an agent that starts anew");
+            // Nor is the one before it: nobody renews that any more.
+            remove(&self.0).ok();
         }
     }
 
     fn try_write(&self, of: &str, token: &Value) -> io::Result<()> {
         let token = token.reveal_text().ok_or(io::ErrorKind::InvalidData)?;
-        let text = Zeroizing::new(serde_json::to_vec(&Written { of: of.into(), token })?);
+        // Large enough that nothing of it is moved elsewhere in memory.
+        let mut text = Zeroizing::new(Vec::with_capacity(2 * (of.len() + token.len()) + 64));
+        serde_json::to_writer(&mut *text, &Written { of: of.into(), token })?;
         if let Some(folder) = self.0.parent() {
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }

@@ -89,7 +89,8 @@ struct Nothing {}
 
 impl Sessions {
     pub(super) fn new(settings: &VaultSettings, own: ClientFiles, kept: Option<Kept>) -> Self {
-        let place = format!("{:?} {:?} {}", settings.addresses, settings.namespace, settings.login_mount);
+        let files = if let Login::Certificate { files, .. } = &settings.login { files.as_ref() } else { None };
+        let place = format!("{:?} {:?} {} {files:?}", settings.addresses, settings.namespace, settings.login_mount);
         let VaultSettings { login, login_mount, authorities, .. } = settings.clone();
         let kept = kept.filter(|_| !matches!(login, Login::Token(_)));
         Self { login, mount: login_mount, authorities, own, kept, place, current: Mutex::const_new(None) }
@@ -142,8 +143,12 @@ impl Sessions {
     async fn of_before(&self, cluster: &Cluster, until: Instant) -> Result<Option<Session>, Fault> {
         let Some(token) = self.kept.as_ref().and_then(|kept| kept.read(&self.place_of_role()?)) else { return Ok(None) };
         match self.look_up(token, self.tls(cluster)?, cluster, until).await {
-            Ok(session) => Ok(Some(Session { began: None, ..session })),
-            Err(Fault::Login { .. }) => Ok(None),
+            // One without an end is none of a login: its last second is cut off.
+            Ok(session) => Ok(session.life.is_some().then_some(Session { began: None, ..session })),
+            Err(fault @ Fault::Login { .. }) => {
+                tracing::warn!(%fault, "the login of before cannot be gone on with: what was issued to it ends with it");
+                Ok(None)
+            }
             Err(fault) => Err(fault),
         }
     }
