@@ -4,15 +4,19 @@
 //! key id and 64 of signature) · blobs (u64 count; each 32 bytes of digest, u64 size, u64 length of the frame, one zstd frame), sorted
 //! by digest. Nothing follows.
 
-use roadstead_model::{Digest, limits};
+mod opened;
+
+pub use opened::Bundle;
+
+use roadstead_model::Digest;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::blobs::Blobs;
 use crate::manifest::InvalidManifest;
 use crate::release::{Refused, UntrustedRelease};
-use crate::sign::Signature;
-use crate::store::{Form, FrameError, Store, StoreError};
+use crate::store::{Form, Store, StoreError};
 use crate::walk::{TreeError, blobs};
 
 const MAGIC: &[u8] = b"ROADSTEAD-BUNDLE-1\n";
@@ -57,12 +61,13 @@ fn failed(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> BundleError
     move |source| BundleError::Io { doing, path: path.clone(), source }
 }
 
-/// Writes a release whose blobs lie in a [`Form::Compressed`] store; gives the number of bytes. A crash leaves no half bundle under its name.
+/// Writes a release whose blobs lie in a [`Form::Compressed`] store, or in another bundle; gives the number of bytes. A crash leaves no half
+/// bundle under its name.
 ///
 /// # Errors
 /// [`BundleError`].
-pub fn write(path: &Path, store: &Store, release: &UntrustedRelease) -> Result<u64, BundleError> {
-    let blobs = blobs(store, &release.claims()?)?;
+pub fn write(path: &Path, from: &impl Frames, release: &UntrustedRelease) -> Result<u64, BundleError> {
+    let blobs = blobs(from, &release.claims()?)?;
     let new = path.with_added_extension(format!("new-{}", std::process::id()));
     let write = failed("write", path);
     let put = || -> Result<u64, BundleError> {
@@ -79,7 +84,7 @@ pub fn write(path: &Path, store: &Store, release: &UntrustedRelease) -> Result<u
         file.write_all(&head).map_err(&write)?;
         let mut total = head.len() as u64;
         for (digest, size) in &blobs {
-            let mut frame = frame(store, digest)?;
+            let mut frame = from.frame(digest)?;
             let length = frame.length;
             file.write_all(digest.as_bytes()).map_err(&write)?;
             file.write_all(&size.to_le_bytes()).map_err(&write)?;
@@ -102,116 +107,32 @@ pub fn write(path: &Path, store: &Store, release: &UntrustedRelease) -> Result<u
     written
 }
 
-struct Frame {
+/// A blob as one zstd frame.
+#[allow(missing_debug_implementations, reason = "it is read and gone")]
+pub struct Frame<'a> {
     length: u64,
-    bytes: Box<dyn Read>,
+    bytes: Box<dyn Read + 'a>,
 }
 
-fn frame(store: &Store, digest: &Digest) -> Result<Frame, BundleError> {
-    let path = store.path_of(digest);
-    let file = store.file(digest)?;
-    if store.form() == Form::Compressed {
-        let length = file.metadata().map_err(failed("read", &path))?.len();
-        return Ok(Frame { length, bytes: Box::new(file) });
-    }
-    // A raw store is a host's, where bundles are not written often: one blob in memory is enough.
-    let encoded = zstd::encode_all(file, 9).map_err(failed("compress", &path))?;
-    Ok(Frame { length: encoded.len() as u64, bytes: Box::new(io::Cursor::new(encoded)) })
+/// Whoever has blobs as frames.
+pub trait Frames: Blobs {
+    /// The frame of a blob.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    fn frame(&self, digest: &Digest) -> Result<Frame<'_>, BundleError>;
 }
 
-/// Reads a bundle into a store: every blob is checked against its digest while it streams. The store should be an empty one of the
-/// caller's own: blobs come in the order of their digests, so a node may be there before what is below it until all is read.
-///
-/// # Errors
-/// [`BundleError`], also when something follows, is missing, or belongs to no tree.
-pub fn read(path: &Path, store: &Store) -> Result<UntrustedRelease, BundleError> {
-    let file = File::open(path).map_err(failed("open", path))?;
-    let mut source = Source { file: BufReader::new(file), path };
-    if source.bytes(MAGIC.len()).ok().as_deref() != Some(MAGIC) {
-        return Err(source.damaged("it is no bundle, or one of another version of Roadstead"));
-    }
-    let length = u64::from(u32::from_le_bytes(source.array()?));
-    if length > limits::MANIFEST_BYTES_MAX {
-        return Err(source.damaged("its manifest is too large"));
-    }
-    let manifest = source.bytes(usize::try_from(length).unwrap_or(usize::MAX))?;
-    let count = usize::from(u16::from_le_bytes(source.array()?));
-    if count > limits::SIGNATURES_MAX {
-        return Err(source.damaged("it has too many signatures"));
-    }
-    let mut signatures = Vec::new();
-    for _ in 0..count {
-        let (key, bytes): ([u8; 16], [u8; 64]) = (source.array()?, source.array()?);
-        signatures.push(Signature::from_parts(&key, &bytes).map_err(|error| source.damaged(&error.to_string()))?);
-    }
-    let release = UntrustedRelease::new(manifest, signatures)?;
-    let came = read_blobs(&mut source, store)?;
-    let needed = blobs(store, &release.claims()?)?;
-    if needed.len() as u64 != came {
-        return Err(source.damaged("it carries blobs that belong to no tree of the release"));
-    }
-    Ok(release)
-}
-
-fn read_blobs(source: &mut Source<'_>, store: &Store) -> Result<u64, BundleError> {
-    let count = u64::from_le_bytes(source.array()?);
-    if count > 2 * limits::RELEASE_ENTRIES_MAX {
-        return Err(source.damaged("it has too many blobs"));
-    }
-    let mut before: Option<Digest> = None;
-    let mut total = 0_u64;
-    for _ in 0..count {
-        let digest = Digest::from_bytes(source.array()?);
-        let (size, length) = (u64::from_le_bytes(source.array()?), u64::from_le_bytes(source.array()?));
-        total = total.saturating_add(size);
-        if before >= Some(digest) {
-            return Err(source.damaged("its blobs are out of order"));
+impl Frames for Store {
+    fn frame(&self, digest: &Digest) -> Result<Frame<'_>, BundleError> {
+        let path = self.path_of(digest);
+        let file = self.file(digest)?;
+        if self.form() == Form::Compressed {
+            let length = file.metadata().map_err(failed("read", &path))?.len();
+            return Ok(Frame { length, bytes: Box::new(file) });
         }
-        if size > limits::BLOB_BYTES_MAX || length > Store::frame_bytes_max(size) || total > 2 * limits::RELEASE_BYTES_MAX {
-            return Err(source.damaged("it has a blob that is too large"));
-        }
-        read_blob(source, store, digest, size, length)?;
-        before = Some(digest);
-    }
-    let mut rest = [0; 1];
-    match source.file.read(&mut rest) {
-        Ok(0) => Ok(count),
-        _ => Err(source.damaged("something follows its end")),
-    }
-}
-
-fn read_blob(source: &mut Source<'_>, store: &Store, digest: Digest, size: u64, length: u64) -> Result<(), BundleError> {
-    let path = source.path.to_owned();
-    let mut frame = (&mut source.file).take(length);
-    let taken = store.take_frame(digest, size, &mut frame);
-    let left = frame.limit();
-    taken.map_err(|error| match error {
-        FrameError::Store(error) => BundleError::Store(error),
-        FrameError::Content(error) => BundleError::Damaged { path, what: format!("blob {} is damaged: {error}", digest.short()) },
-        FrameError::Behind => BundleError::Damaged { path, what: format!("something follows blob {} within its frame", digest.short()) },
-    })?;
-    if left > 0 { Err(source.damaged("it ends too early")) } else { Ok(()) }
-}
-
-struct Source<'a> {
-    file: BufReader<File>,
-    path: &'a Path,
-}
-
-impl Source<'_> {
-    fn bytes(&mut self, count: usize) -> Result<Vec<u8>, BundleError> {
-        let mut bytes = vec![0; count];
-        self.file.read_exact(&mut bytes).map_err(|_| self.damaged("it ends too early"))?;
-        Ok(bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], BundleError> {
-        let mut bytes = [0; N];
-        self.file.read_exact(&mut bytes).map_err(|_| self.damaged("it ends too early"))?;
-        Ok(bytes)
-    }
-
-    fn damaged(&self, what: &str) -> BundleError {
-        BundleError::Damaged { path: self.path.to_owned(), what: what.to_owned() }
+        // A raw store is a host's, where bundles are not written often: one blob in memory is enough.
+        let encoded = zstd::encode_all(file, 9).map_err(failed("compress", &path))?;
+        Ok(Frame { length: encoded.len() as u64, bytes: Box::new(io::Cursor::new(encoded)) })
     }
 }

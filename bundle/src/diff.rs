@@ -3,8 +3,8 @@
 use roadstead_model::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::blobs::Blobs;
 use crate::manifest::{Manifest, Package, TreeRef};
-use crate::store::Store;
 use crate::walk::{Met, TreeError, walk};
 
 /// What differs between an older and a newer release.
@@ -59,11 +59,11 @@ pub fn diff_lists(old: &Manifest, new: &Manifest) -> Difference {
     }
 }
 
-/// Compares the code, packages and migrations of two releases whose trees lie in their stores.
+/// Compares the code, packages and migrations of two releases whose trees lie in stores or bundles.
 ///
 /// # Errors
 /// [`TreeError`].
-pub fn diff(old: (&Store, &Manifest), new: (&Store, &Manifest)) -> Result<Difference, TreeError> {
+pub fn diff(old: (&impl Blobs, &Manifest), new: (&impl Blobs, &Manifest)) -> Result<Difference, TreeError> {
     let (before, after) = (files(old.0, &old.1.code)?, files(new.0, &new.1.code)?);
     let mut difference = diff_lists(old.1, new.1);
     for (path, digest) in &after {
@@ -84,7 +84,7 @@ fn topmost(path: &str) -> &str {
 /// What a file is: its content, or the target of a link, and whether it may be executed.
 type What = (Option<Digest>, String, bool);
 
-fn files(store: &Store, tree: &TreeRef) -> Result<BTreeMap<String, What>, TreeError> {
+fn files(store: &dyn Blobs, tree: &TreeRef) -> Result<BTreeMap<String, What>, TreeError> {
     let mut files = BTreeMap::new();
     walk::<TreeError>(store, &tree.root, &mut |path, met| {
         match met {

@@ -6,6 +6,7 @@
 //! the command builds releases with it, the controller stores them, the agent verifies and lays them out.
 
 pub mod arguments;
+pub mod blobs;
 pub mod configured;
 pub mod container;
 pub mod diff;

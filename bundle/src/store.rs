@@ -6,6 +6,7 @@
 mod frame;
 
 pub use frame::FrameError;
+pub(crate) use frame::{check_frame, unpacked};
 
 use roadstead_model::{Digest, DigestHasher, limits};
 use std::collections::HashSet;

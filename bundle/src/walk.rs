@@ -1,8 +1,9 @@
-//! Going through a tree in a store: every folder and file once, within the limits that hold for a whole release.
+//! Going through a tree in a store or a bundle: every folder and file once, within the limits that hold for a whole release.
 
 use roadstead_model::{Digest, limits};
 use std::collections::{BTreeSet, HashSet};
 
+use crate::blobs::Blobs;
 use crate::manifest::{BlobRef, EntryKind, Manifest, Node, TreeRef};
 use crate::migrations::{InvalidFacts, MigrationFacts};
 use crate::node::{InvalidNode, link_stays_within};
@@ -81,7 +82,7 @@ pub enum Met<'a> {
 ///
 /// # Errors
 /// [`TreeError`], or the first error of `visit`.
-pub fn walk<E: From<TreeError>>(store: &Store, root: &Digest, visit: &mut dyn FnMut(&str, Met<'_>) -> Result<(), E>) -> Result<(), E> {
+pub fn walk<E: From<TreeError>>(store: &dyn Blobs, root: &Digest, visit: &mut dyn FnMut(&str, Met<'_>) -> Result<(), E>) -> Result<(), E> {
     let mut entries = 0;
     let mut bytes = 0_u64;
     let mut waiting = vec![(String::new(), *root, 0_usize)];
@@ -124,7 +125,7 @@ pub fn walk<E: From<TreeError>>(store: &Store, root: &Digest, visit: &mut dyn Fn
 ///
 /// # Errors
 /// [`TreeError`], also when a tree is not what the manifest says of it.
-pub fn blobs(store: &Store, manifest: &Manifest) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
+pub fn blobs(store: &dyn Blobs, manifest: &Manifest) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
     let mut all = blobs_of(store, manifest.trees())?;
     if let Some(blob) = &manifest.migration_facts {
         read_facts(store, blob)?;
@@ -137,11 +138,11 @@ pub fn blobs(store: &Store, manifest: &Manifest) -> Result<BTreeSet<(Digest, u64
 ///
 /// # Errors
 /// [`TreeError`] where the blob that the manifest names is missing, damaged, or something else.
-pub fn migration_facts(store: &Store, manifest: &Manifest) -> Result<Option<MigrationFacts>, TreeError> {
+pub fn migration_facts(store: &dyn Blobs, manifest: &Manifest) -> Result<Option<MigrationFacts>, TreeError> {
     manifest.migration_facts.as_ref().map(|blob| read_facts(store, blob)).transpose()
 }
 
-fn read_facts(store: &Store, blob: &BlobRef) -> Result<MigrationFacts, TreeError> {
+fn read_facts(store: &dyn Blobs, blob: &BlobRef) -> Result<MigrationFacts, TreeError> {
     if blob.bytes > limits::MIGRATION_FACTS_BYTES_MAX {
         return Err(InvalidFacts::TooLarge(blob.bytes).into());
     }
@@ -157,7 +158,7 @@ fn read_facts(store: &Store, blob: &BlobRef) -> Result<MigrationFacts, TreeError
 ///
 /// # Errors
 /// [`TreeError`], also when a tree is not what the manifest says of it.
-pub fn blobs_of<'a>(store: &Store, trees: impl IntoIterator<Item = &'a TreeRef>) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
+pub fn blobs_of<'a>(store: &dyn Blobs, trees: impl IntoIterator<Item = &'a TreeRef>) -> Result<BTreeSet<(Digest, u64)>, TreeError> {
     let mut all = BTreeSet::new();
     for tree in trees {
         let (mut entries, mut bytes) = (0, 0_u64);

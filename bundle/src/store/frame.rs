@@ -1,6 +1,6 @@
 //! Blobs that come as zstd frames. A store of frames keeps a frame as it came, checked but not compressed again.
 
-use roadstead_model::Digest;
+use roadstead_model::{Digest, DigestHasher};
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 
@@ -44,7 +44,7 @@ impl Store {
             }
         };
         let mut source = Source { frame, copy, left: Self::frame_bytes_max(size), full: None };
-        let decoded = decode(&mut source, &mut incoming);
+        let decoded = decode(&mut source, &mut |part| incoming.write(part));
         // What the disk said comes first: the decoder only heard that its source broke.
         if let Some(error) = source.full {
             return Err(StoreError::Io { action: "write", path: incoming.path.clone(), source: error }.into());
@@ -59,7 +59,40 @@ impl Store {
     }
 }
 
-fn decode(source: &mut Source<'_>, incoming: &mut Incoming) -> Result<(), FrameError> {
+/// Reads a blob that comes as one zstd frame through and checks its size and digest, in bounded memory.
+///
+/// # Errors
+/// [`FrameError`].
+pub(crate) fn check_frame(digest: Digest, size: u64, frame: &mut dyn Read) -> Result<(), FrameError> {
+    let (mut hasher, mut seen) = (DigestHasher::new(), 0_u64);
+    let mut source = Source { frame, copy: None, left: Store::frame_bytes_max(size), full: None };
+    decode(&mut source, &mut |part| {
+        seen += part.len() as u64;
+        hasher.update(part);
+        if seen > size { Err(StoreError::TooLarge { digest, allowed: size }) } else { Ok(()) }
+    })?;
+    let found = hasher.finish();
+    if found == digest && seen == size { Ok(()) } else { Err(StoreError::Mismatch { expected: digest, found }.into()) }
+}
+
+/// What a frame holds, which is no more than `size` bytes.
+///
+/// # Errors
+/// [`FrameError`].
+pub(crate) fn unpacked(digest: Digest, size: u64, mut frame: impl Read) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = Vec::new();
+    let mut source = Source { frame: &mut frame, copy: None, left: Store::frame_bytes_max(size), full: None };
+    decode(&mut source, &mut |part| {
+        if bytes.len() as u64 + part.len() as u64 > size {
+            return Err(StoreError::TooLarge { digest, allowed: size });
+        }
+        bytes.extend(part);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+fn decode(source: &mut Source<'_>, take: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>) -> Result<(), FrameError> {
     let mut decoder = zstd::Decoder::new(source).map_err(FrameError::Content)?.single_frame();
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(FrameError::Content)?;
     let mut buffer = vec![0; PART];
@@ -68,7 +101,7 @@ fn decode(source: &mut Source<'_>, incoming: &mut Incoming) -> Result<(), FrameE
         if read == 0 {
             break;
         }
-        incoming.write(&buffer[..read])?;
+        take(&buffer[..read])?;
     }
     // What the decoder has read ahead, and what it has not read.
     let behind = io::copy(&mut decoder.finish(), &mut io::sink()).map_err(FrameError::Content)?;

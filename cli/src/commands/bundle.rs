@@ -1,12 +1,11 @@
 //! `roadstead bundle`: looks into bundles, checks them, compares two.
 
 use clap::Subcommand;
-use roadstead_bundle::container;
+use roadstead_bundle::container::{self, Bundle};
 use roadstead_bundle::diff::{Difference, diff};
 use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::migrations::{MigrationFacts, told};
 use roadstead_bundle::release::UntrustedRelease;
-use roadstead_bundle::store::{Form, Store};
 use roadstead_bundle::trust::TrustedKeys;
 use roadstead_bundle::walk::migration_facts;
 use roadstead_model::outlook::NewMigration;
@@ -79,36 +78,31 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
     }
 }
 
-/// A bundle, read through, in a store of its own that goes with it.
+/// A bundle, read through, and what it says of itself.
 struct Opened {
-    _folder: tempfile::TempDir,
-    store: Store,
-    release: UntrustedRelease,
+    bundle: Bundle,
     manifest: Manifest,
 }
 
 impl Opened {
     /// What it says of its migrations.
     fn facts(&self) -> Result<Option<MigrationFacts>> {
-        migration_facts(&self.store, &self.manifest).map_err(|error| Failure::failed("its migrations cannot be read").because(&error))
+        migration_facts(&self.bundle, &self.manifest).map_err(|error| Failure::failed("its migrations cannot be read").because(&error))
     }
 
     fn read(file: &Path) -> Result<Self> {
         let refused = |error: &dyn std::error::Error| Failure::failed(format!("{} cannot be used", file.display())).because(error);
-        let folder = tempfile::tempdir().map_err(|error| Failure::failed("no temporary folder can be made").because(&error))?;
-        let store = Store::open(folder.path(), Form::Compressed).map_err(|error| refused(&error))?;
-        let release = container::read(file, &store).map_err(|error| refused(&error))?;
-        let manifest = release.claims().map_err(|error| refused(&error))?;
-        Ok(Self { _folder: folder, store, release, manifest })
+        let bundle = Bundle::open(file).map_err(|error| refused(&error))?;
+        let manifest = bundle.release().claims().map_err(|error| refused(&error))?;
+        Ok(Self { bundle, manifest })
     }
 }
 
 fn inspect(opened: &Opened, sql: bool, output: &Output) -> Result<()> {
     let manifest = &opened.manifest;
     let facts = opened.facts()?;
-    let keys: Vec<String> = opened.release.signatures().iter().map(|signature| signature.key.to_string()).collect();
-    let mut json =
-        serde_json::json!({ "release": manifest.release_id(), "digest": opened.release.digest(), "keys": keys, "manifest": manifest });
+    let keys: Vec<String> = opened.bundle.release().signatures().iter().map(|signature| signature.key.to_string()).collect();
+    let mut json = serde_json::json!({ "release": manifest.release_id(), "digest": opened.bundle.release().digest(), "keys": keys, "manifest": manifest });
     if let (true, Some(object)) = (sql, json.as_object_mut()) {
         object.insert("migrations".to_owned(), serde_json::json!(facts));
     }
@@ -158,7 +152,7 @@ fn verify(file: &Path, keys: &Path, output: &Output) -> Result<()> {
     let text = std::fs::read_to_string(keys).map_err(|error| failure::file("read", keys, &error))?;
     let keys = TrustedKeys::read(&text).map_err(|error| Failure::usage(format!("{} is not used", keys.display())).because(&error))?;
     let opened = Opened::read(file)?;
-    let verified = opened.release.verify(&keys);
+    let verified = opened.bundle.release().clone().verify(&keys);
     let verified = verified.map_err(|error| Failure::refused(format!("{} is not trusted", file.display())).because(&error))?;
     let json = serde_json::json!({ "release": verified.id(), "signed_by": verified.signed_by() });
     output.result(&json, || format!("{} is whole and signed by {}.", verified.id(), verified.signed_by().join(", ")));
@@ -168,8 +162,8 @@ fn verify(file: &Path, keys: &Path, output: &Output) -> Result<()> {
 fn sign(file: &Path, keys: &[PathBuf], output: &Output) -> Result<()> {
     let keys = keys.iter().map(|file| key::read(file)).collect::<Result<Vec<_>>>()?;
     let opened = Opened::read(file)?;
-    let manifest = opened.release.encoded().to_vec();
-    let mut signatures = opened.release.signatures().to_vec();
+    let manifest = opened.bundle.release().encoded().to_vec();
+    let mut signatures = opened.bundle.release().signatures().to_vec();
     for key in &keys {
         signatures.retain(|earlier| earlier.key != key.public().id());
         signatures.push(key.sign(&manifest));
@@ -177,7 +171,7 @@ fn sign(file: &Path, keys: &[PathBuf], output: &Output) -> Result<()> {
     let ids: Vec<String> = signatures.iter().map(|signature| signature.key.to_string()).collect();
     let failed = |error: &dyn std::error::Error| Failure::failed(format!("{} is not signed", file.display())).because(error);
     let release = UntrustedRelease::new(manifest, signatures).map_err(|error| failed(&error))?;
-    container::write(file, &opened.store, &release).map_err(|error| failed(&error))?;
+    container::write(file, &opened.bundle, &release).map_err(|error| failed(&error))?;
     let id = opened.manifest.release_id();
     let json = serde_json::json!({ "release": id, "keys": ids });
     output.result(&json, || format!("{id} is signed by {}: {}.", count(ids.len(), "key"), ids.join(", ")));
@@ -185,7 +179,7 @@ fn sign(file: &Path, keys: &[PathBuf], output: &Output) -> Result<()> {
 }
 
 fn compare(old: &Opened, new: &Opened, output: &Output) -> Result<()> {
-    let difference = diff((&old.store, &old.manifest), (&new.store, &new.manifest));
+    let difference = diff((&old.bundle, &old.manifest), (&new.bundle, &new.manifest));
     let difference = difference.map_err(|error| Failure::failed("the bundles cannot be compared").because(&error))?;
     let news = told(&difference.new_migrations, new.facts()?.as_ref());
     let json = serde_json::json!({

@@ -73,7 +73,7 @@ fn nothing_stops_before_it_is_accepted_and_approved() {
     steered(&mut fleet, dba(), "bob").unwrap();
     assert!(matches!(fleet.state.phase, Phase::Deciding { .. }), "one of two");
     let waits = waiting(&fleet.state).unwrap();
-    assert!(waits.what.contains("1 of dba") && !waits.what.contains("accept"), "{waits:?}");
+    assert!(waits.what.contains("the approval of one of dba") && !waits.what.contains("accept"), "{waits:?}");
     steered(&mut fleet, dba(), "eve").unwrap();
     assert!(matches!(fleet.state.phase, Phase::Halting { .. }));
 }
