@@ -3,6 +3,7 @@
 mod configuration;
 mod drift;
 mod gates;
+mod homes;
 mod planning;
 mod removal;
 mod restores;

@@ -24,6 +24,8 @@ pub(crate) struct App {
     pub(crate) needs_lease: bool,
     /// That lease.
     pub(crate) lease: Lease,
+    /// When what the serving release was prepared to run here is started, should nothing else come first.
+    pub(crate) follows: Option<Millis>,
     /// Somebody is looking at how it does since its cutover.
     pub(crate) looking: bool,
     /// When that was looked at last, in time since the agent started.

@@ -144,6 +144,11 @@ impl Lease {
         }
     }
 
+    /// Whether all of those have ended.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.stale.is_empty()
+    }
+
     /// What needs no lease is held once more, which looks for what is stopped and has it started. What has one is held anew all the time.
     pub(crate) fn hold_anew(&mut self) {
         if matches!(self.armed, Some(Hold::Free(_))) {

@@ -1,5 +1,6 @@
 //! The loop of the agent: receive, decide, save, act. One order at a time for an app, apps beside each other.
 
+mod following;
 mod leasing;
 mod watching;
 
@@ -123,7 +124,7 @@ impl Worker {
     pub async fn run(mut self, mut watchdog: impl Watchdog) {
         let stopping = self.means.tasks.stopping().clone();
         loop {
-            let due = self.next_watch().into_iter().chain(self.next_question()).min();
+            let due = [self.next_watch(), self.next_question(), self.next_follow()].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
@@ -135,6 +136,7 @@ impl Worker {
                 () = sleep_or_forever(due) => {
                     self.watch().await;
                     self.ask_for_leases().await;
+                    self.follow();
                 }
             }
         }
@@ -315,6 +317,7 @@ impl Worker {
             Driven::Ended(status) => {
                 let report = status.report();
                 app.lease.ended(status.order.key());
+                app.has_ended(&status, serves.as_ref(), now);
                 // What the serving release was prepared to run here in the meantime runs now.
                 is_to_follow = matches!(&status.order.kind, OrderKind::Abandon { release, .. } if Some(&release.id) == serves.as_ref());
                 app.history.remember(status);
@@ -398,6 +401,7 @@ impl Worker {
 
     fn reconcile(&mut self, name: &AppName) {
         self.app(name).work = Work::Reconciling;
+        self.app(name).follows = None;
         let (hands, sender, name) = (Arc::clone(&self.means.hands), self.sender.clone(), name.clone());
         let stopping = self.means.tasks.stopping().clone();
         self.means.tasks.spawn("reconcile", async move {

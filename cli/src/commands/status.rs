@@ -1,7 +1,7 @@
 //! `roadstead status`: what runs where, at a glance.
 
 use roadstead_model::{Drift, EnvironmentSpec};
-use roadstead_proto::v1::{Environment, Host, ListEnvironmentsRequest, ListHostsRequest};
+use roadstead_proto::v1::{Environment, Home, Host, ListEnvironmentsRequest, ListHostsRequest};
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
@@ -35,6 +35,18 @@ struct Row {
     drift: Option<Drift>,
     /// What balancers give it; empty where there are none.
     traffic: String,
+    /// Where what runs only once runs in its environment.
+    runs_once: Vec<RunsOnce>,
+}
+
+/// A service that runs only once.
+#[derive(Debug, Clone, Serialize)]
+struct RunsOnce {
+    service: String,
+    /// Its host; empty: none was chosen yet.
+    host: String,
+    /// Why it does not run there now, or perhaps not; empty: nothing is known that keeps it from it.
+    problem: String,
 }
 
 /// Prints one row per host and app.
@@ -70,6 +82,14 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> Result<()> {
                 text.push_str(&format!("\nbalancer {}", traffic::told(balancer)));
             }
         }
+        for environment in &environments {
+            for home in environment.homes.iter().filter(|home| !home.problem.is_empty()) {
+                text.push_str(&format!(
+                    "\n{} of {} in {} runs only once: {}",
+                    home.service, environment.app, environment.name, home.problem
+                ));
+            }
+        }
         for environment in environments.iter().filter(|environment| !environment.locked_by.is_empty()) {
             let Environment { name, locked_by, lock_reason, locked_until_ms, .. } = environment;
             text.push_str(&format!("\n{name} is locked by {locked_by} until {}: {lock_reason}", moment(*locked_until_ms)));
@@ -98,10 +118,15 @@ fn rows(environment: &Environment, hosts: &[Host]) -> Vec<Row> {
             idle: switches && traffic == "drained",
             state: if host.connected { "connected" } else { "away" },
             traffic,
+            runs_once: environment.homes.iter().map(runs_once).collect(),
             drift: drift::of_host(host, &environment.app),
         })
     };
     environment.hosts.iter().filter_map(row).collect()
+}
+
+fn runs_once(home: &Home) -> RunsOnce {
+    RunsOnce { service: home.service.clone(), host: home.host.clone(), problem: home.problem.clone() }
 }
 
 /// The release of an app that a host says it serves.

@@ -199,9 +199,9 @@ impl Loop {
         let Sides { hosts, switch } = self.sides(environment, release.manifest(), kind, hosts)?;
         // One that has to leave a host of the fleet comes to its new home when this rollout is over.
         let homes = self
-            .homes(&spec, release.manifest(), &hosts)
+            .homes(&spec, release.manifest(), &hosts, &BTreeSet::new())
             .await?
-            .settled(|old| !hosts.iter().any(|host| host.id == *old) && !self.is_here_by_lease(old, &spec));
+            .settled(|_, old| !hosts.iter().any(|host| host.id == *old) && !self.is_here_by_lease(old, &spec));
         let labels = labels_of(&hosts);
         let place = self.place(environment).await?;
         let mut candidates = Vec::with_capacity(hosts.len());

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId, Timestamp};
-use roadstead_rollout::{Candidate, Event, Plan, RolloutKind, Stage, Standing, State};
+use roadstead_rollout::{Event, Plan, RolloutKind, Stage, Standing, State};
 
 use super::configuration::{labels_of, told};
+use super::homes::{Homes, Moved, does_not_list};
 use super::running::not_again;
 use super::{Loop, traffic};
 use crate::{Configured, EnvironmentRecord, HostRecord, LedgerError, NewEvent, Refused};
@@ -65,14 +66,16 @@ impl Loop {
         self.leave_out_clashes(&release, spec, &mut hosts, now);
         let idle = self.idle(environment, &hosts);
         hosts.retain(|host| !idle.contains(&host.id));
-        let all_homes = self.homes(spec, release.manifest(), &hosts).await?;
+        let (all_homes, mut out) = self.homes_of_level(spec, &release, &hosts).await?;
         let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&spec.app));
         let lacking: BTreeSet<HostId> =
             hosts.iter().map(|host| &host.id).filter(|host| all_homes.lacks(host, state(host))).cloned().collect();
         let serves = |host: &HostId| state(host).is_some_and(|state| state.current.as_ref() == Some(&target));
-        // A host that serves it has stopped what of earlier releases is not its own any more.
-        let homes =
-            all_homes.settled(|old| serves(old) || (!hosts.iter().any(|host| host.id == *old) && !self.is_here_by_lease(old, spec)));
+        // A host that serves it has stopped what of earlier releases is not its own any more, unless it was prepared to run it itself.
+        let homes = all_homes.settled(|service, old| {
+            let is_gone = || !hosts.iter().any(|host| host.id == *old) && !self.is_here_by_lease(old, spec);
+            (serves(old) && does_not_list(state(old), service)) || is_gone()
+        });
         let labels = labels_of(&hosts);
         let place = self.place(environment).await?;
         let lock = self.parts.ledger.lock(&spec.name, &spec.app).await?;
@@ -92,7 +95,10 @@ impl Loop {
                 behind.push(self.candidate(&spec.app, release.manifest(), host, &homes, place.as_ref()).await?);
             }
         }
-        self.leave_out_the_excluded(spec, &release, &mut behind).await?;
+        if !behind.is_empty() && out.is_none() {
+            out = Some(self.taken_out(spec, &release).await?);
+        }
+        behind.retain(|host| out.as_ref().is_none_or(|out| !out.contains(&host.id)));
         if behind.is_empty() {
             return Ok(());
         }
@@ -100,6 +106,8 @@ impl Loop {
             self.decide(tends, Event::GiveWay { by: "hosts that are behind".to_owned() });
             return Ok(());
         }
+        // Who does not come level becomes no home.
+        let coming: BTreeSet<HostId> = behind.iter().map(|host| host.id.clone()).collect();
         let mut wanted = None;
         for host in &behind {
             if repairs.contains(&host.id) {
@@ -117,9 +125,9 @@ impl Loop {
             Ok((mut plan, others)) => {
                 // One host that does not come level keeps no other from it.
                 plan.failure_budget = plan.hosts.len();
-                let told = all_homes.followed(&homes).map(|(service, old, new)| {
+                let told = all_homes.followed(&homes).filter(|moved| coming.contains(moved.new)).map(|Moved { service, old, new, why }| {
                     let name = |host| self.facts.get(host).map_or_else(|| host.to_string(), |facts| facts.host_name.to_string());
-                    format!("{service} follows to {}: {} was not heard for longer than its lease", name(new), name(old))
+                    format!("{service} follows to {}: {} {why}", name(new), name(old))
                 });
                 let told: Vec<String> = told.collect();
                 for text in told {
@@ -130,7 +138,7 @@ impl Loop {
                         .events
                         .push(NewEvent::new(self.parts.clock.now(), "controller", "failover", subject, text).of(rollout));
                 }
-                for (service, host) in homes {
+                for (service, host) in homes.into_iter().filter(|(_, host)| coming.contains(host)) {
                     self.work.changes.singletons.push((spec.name.clone(), spec.app.clone(), service, host));
                 }
                 self.begin_level(plan, &others, wanted);
@@ -165,21 +173,34 @@ impl Loop {
         }
     }
 
-    /// An operator took hosts out of the rollout that brought a release: they do not get it by themselves. One that has it all the same,
-    /// because it was away when it should have gone back, is confirmed as any other.
-    async fn leave_out_the_excluded(
+    /// Where what runs only once runs and should run, and who was taken out, where that was asked. Nothing comes to whoever was.
+    async fn homes_of_level(
         &self,
         spec: &EnvironmentSpec,
         release: &Configured,
-        behind: &mut Vec<Candidate>,
-    ) -> Result<(), LedgerError> {
-        if behind.is_empty() {
-            return Ok(());
+        hosts: &[HostRecord],
+    ) -> Result<(Homes, Option<BTreeSet<HostId>>), LedgerError> {
+        let homes = self.homes(spec, release.manifest(), hosts, &BTreeSet::new()).await?;
+        let is_behind = |home: &HostId| self.parts.sessions.is_open(home) && !self.is_level(home, &spec.app, &release.id());
+        if !homes.wanted().any(is_behind) {
+            return Ok((homes, None));
         }
-        if let Some(brought) = self.brought(&spec.name, &spec.app, &release.reference()).await? {
-            let excluded = |id: &HostId| brought.hosts.get(id).is_some_and(|known| known.standing == Standing::Excluded);
-            behind.retain(|host| host.current.as_ref() == Some(&brought.plan.release) || !excluded(&host.id));
+        let mut out = self.taken_out(spec, release).await?;
+        out.extend(hosts.iter().filter(|host| self.is_ahead(&host.id)).map(|host| host.id.clone()));
+        Ok((self.homes(spec, release.manifest(), hosts, &out).await?, Some(out)))
+    }
+
+    /// An operator took hosts out of the rollout that brought a release: they do not get it by themselves. One that has it all the same,
+    /// because it was away when it should have gone back, is confirmed as any other.
+    async fn taken_out(&self, spec: &EnvironmentSpec, release: &Configured) -> Result<BTreeSet<HostId>, LedgerError> {
+        let Some(brought) = self.brought(&spec.name, &spec.app, &release.reference()).await? else { return Ok(BTreeSet::new()) };
+        let excluded = brought.hosts.iter().filter(|(_, known)| known.standing == Standing::Excluded).map(|(id, _)| id);
+        let mut out = BTreeSet::new();
+        for id in excluded {
+            if self.serves(id, &spec.app).await?.as_ref() != Some(&brought.plan.release) {
+                out.insert(id.clone());
+            }
         }
-        Ok(())
+        Ok(out)
     }
 }

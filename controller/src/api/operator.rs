@@ -5,6 +5,7 @@ mod configurations;
 mod databases;
 mod environments;
 mod events;
+mod homes;
 mod hosts;
 mod jobs;
 mod locks;

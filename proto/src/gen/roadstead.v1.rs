@@ -2005,6 +2005,20 @@ pub struct Environment {
     /// Those that share out its traffic.
     #[prost(message, repeated, tag = "14")]
     pub balancers: ::prost::alloc::vec::Vec<Balancer>,
+    /// Where what runs only once runs, of the release that it runs.
+    #[prost(message, repeated, tag = "15")]
+    pub homes: ::prost::alloc::vec::Vec<Home>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Home {
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// The host's name; empty: none was chosen yet.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// Why it does not run there now, or perhaps not. Empty: nothing is known that keeps it from it.
+    #[prost(string, tag = "3")]
+    pub problem: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Balancer {

@@ -1,7 +1,7 @@
 //! The controller: the driver of real fleets over a simulated database. It is killed and comes back with what was saved.
 
 use roadstead_driver::{Announce, Clock as _, Driver, Outputs, Parts, RolloutRecord, Sessions, start};
-use roadstead_model::{RolloutId, Timestamp};
+use roadstead_model::{HostId, Report, RolloutId, Timestamp};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,11 @@ impl Controller {
     /// Who sees all of it.
     pub(crate) fn witness(&self) -> &Witness {
         &self.world.witness
+    }
+
+    /// A host reports something.
+    pub(crate) fn look_at(&self, host: &HostId, report: &Report) {
+        promises::of_outcome(&self.world, host, report);
     }
 
     /// The time of day of the start that serves.

@@ -137,6 +137,12 @@ impl SimHands {
     fn cutover(&self, order: &Order, release: &ReleaseId, expected: Option<&ReleaseId>) -> Result<(), Failure> {
         self.expects(release, expected)?;
         self.world.moves(order.fence.rollout, &self.host);
+        {
+            let mut machine = self.world.machine(&self.host);
+            // One that was cut off behind its work runs again.
+            let before = machine.current.clone();
+            machine.served.entry(order.key()).or_insert(before);
+        }
         self.point(release)?;
         self.follow(&order.app, Some(release));
         Ok(())

@@ -35,13 +35,6 @@ pub(crate) struct Tables {
     term: u64,
 }
 
-impl Tables {
-    /// Hosts that are the home of something that runs only once.
-    pub(crate) fn homes(&self) -> impl Iterator<Item = &HostId> {
-        self.singletons.values()
-    }
-}
-
 /// What no release runs with.
 pub(crate) const BAD: &str = "bad";
 

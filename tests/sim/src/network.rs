@@ -162,6 +162,7 @@ async fn session(host: &HostId, life: &Life, network: &Arc<Network>, serving: &S
             item = life.outbox.next() => {
                 let event = match item {
                     Outgoing::Report(report) => {
+                        network.controller.look_at(host, &report);
                         reports += 1;
                         Event::Report { host: host.clone(), epoch, sequence: reports, report: Box::new(report) }
                     }

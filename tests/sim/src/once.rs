@@ -19,8 +19,8 @@ pub(crate) struct Once {
     running: Option<ReleaseId>,
     /// When systemd ends it by itself.
     ends: Option<Instant>,
-    /// It is started with the machine.
-    at_boot: bool,
+    /// The release whose beat is started with the machine.
+    at_boot: Option<ReleaseId>,
 }
 
 /// What came of all ticks of a run.
@@ -56,11 +56,10 @@ impl Once {
 }
 
 impl Machine {
-    /// The power is back: what starts with the machine starts, unless a lease is needed.
+    /// The power is back: what is to start with the machine starts, whatever is known of it by now.
     pub(crate) fn boot_once(&mut self) {
-        let listed = self.once.listed_for(self.current.as_ref());
         self.once.ends = None;
-        self.once.running = self.current.clone().filter(|_| self.once.at_boot && !listed.is_empty());
+        self.once.running.clone_from(&self.once.at_boot);
     }
 }
 
@@ -73,7 +72,7 @@ impl World {
         }
         let listed = machine.once.listed_for(release);
         let may_run = listed.iter().any(|service| allowed.is_none_or(|allowed| allowed.contains(service)));
-        machine.once.at_boot = allowed.is_none();
+        machine.once.at_boot = release.filter(|_| allowed.is_none() && !listed.is_empty()).cloned();
         if !may_run || machine.once.runs().is_some() {
             return;
         }
@@ -94,8 +93,13 @@ impl World {
         if machine.once.runs().is_none() {
             machine.once.running = None;
         }
-        (machine.once.ends, machine.once.at_boot) = (until, until.is_none());
+        machine.once.ends = until;
         let listed = machine.once.listed_for(machine.current.as_ref());
+        if until.is_some() {
+            machine.once.at_boot = None;
+        } else if !listed.is_empty() {
+            machine.once.at_boot = machine.current.clone();
+        }
         !listed.is_empty() && machine.once.runs().is_none()
     }
 

@@ -1,7 +1,7 @@
 //! What must hold at every moment, whatever goes wrong. Each promise has a name; a broken one ends the run.
 
 use roadstead_driver::{EnvironmentRecord, RolloutRecord};
-use roadstead_model::{Digest, HostId, Order, ReleaseId, ReleaseRef, VariableName};
+use roadstead_model::{Digest, HostId, Order, OrderOutcome, ReleaseId, ReleaseRef, Report, VariableName};
 use roadstead_rollout::{Exchange, Hold, HoldCause, Host, Look, Outcome, Phase, Plan, RolloutKind, Stage, Standing, State, Tending, Verb};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -304,6 +304,24 @@ pub(crate) fn of_order(witness: &Witness, tables: &Tables, host: &HostId, order:
     if too_early.contains(&stage) {
         witness
             .broken("what is sent was saved", format!("{host} gets {} of {rollout} while {stage:?} is what was saved", order.kind.verb()));
+    }
+}
+
+/// A host tells how an order ended: one that failed, and one that it went back from by itself, has left what served before.
+pub(crate) fn of_outcome(world: &World, host: &HostId, report: &Report) {
+    let (key, serves) = match report {
+        Report::Order { key, outcome: OrderOutcome::Failed { current, .. } } | Report::WentBack { key, current, .. } => (key, current),
+        Report::Order { .. } | Report::Step(_) | Report::Refused { .. } => return,
+    };
+    if Verb::of(*key) != Some(Verb::Activate) {
+        return;
+    }
+    let Some(before) = world.machine(host).served.get(key).cloned() else { return };
+    let tables = world.ledger.tables();
+    let Some(release) = tables.rollouts.get(&key.rollout).map(|record| &record.state.plan.release.id) else { return };
+    if serves.as_ref() == Some(release) && before.as_ref() != Some(release) {
+        let text = format!("{host} served {before:?} before its cutover in {} failed, and serves {serves:?}", key.rollout);
+        world.witness.broken("a cutover that failed is undone", text);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::ledger::{SimLedger, setting};
 use crate::network::Network;
 use crate::once::{Ticks, tick};
 use crate::promises;
-use crate::script::{Stage, operate, policy, strike};
+use crate::script::{Stage, call_off, operate, policy, strike};
 use crate::witness::Witness;
 use crate::world::{Flaw, World};
 
@@ -67,6 +67,7 @@ async fn world(seed: u64) -> Verdict {
     }
     let trouble = chance.millis(1_800_000, 7_200_000);
     let mut troublemakers: Vec<_> = (0..chance.number(1, 2)).map(|number| tokio::spawn(operate(stage.clone(), number))).collect();
+    troublemakers.push(tokio::spawn(call_off(stage.clone())));
     troublemakers.push(tokio::spawn(strike(stage.clone())));
 
     let began = Instant::now();
@@ -178,10 +179,9 @@ fn unrest(stage: &Stage) -> Option<String> {
     if let Some(agent) = all_others().find(drained) {
         return Some(format!("{} is level, and a balancer gives it not all of its traffic", agent.name));
     }
-    // A home that an operator took out stays it: nobody knows what it still runs.
-    let is_home_left_out = || tables.homes().any(|home| stage.agents.iter().any(|agent| agent.host == *home && left_out(&agent)));
     let has_beat = current.manifest.spec.services.values().any(|service| service.kind.is_singleton());
-    if has_beat && !stage.world.has_a_beat() && !is_home_left_out() {
+    // Where operators took everybody out, nobody can run it.
+    if has_beat && !stage.world.has_a_beat() && all_others().next().is_some() {
         return Some("the beat runs nowhere".to_owned());
     }
     all_others().find_map(|agent| {

@@ -6,7 +6,7 @@ use roadstead_model::{
     Analysis, ApprovalRule, BackupDemand, BackupName, CanaryStep, Check, EnvironmentSpec, Gates, HostId, JobName, LeaseSpan, Millis,
     Number, OnFailure, Promotion, Query, ReleaseId, RoleName, RolloutId, Safeguard, Selector, Share, StepName, Strategy, Weight, Window,
 };
-use roadstead_rollout::{Host, Phase, Steer, Tending};
+use roadstead_rollout::{Host, Phase, RolloutKind, Steer, Tending};
 use roadstead_worker::disk::Room;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +93,31 @@ pub(crate) async fn operate(stage: Stage, number: u64) {
             Err(_) => stage.world.witness.saw(format!("operator-{number}  has no answer")),
         }
     }
+}
+
+/// An operator who looks on, and aborts what nobody asked for: rollouts that bring hosts level, at any moment of theirs. In some runs seldom
+/// or never.
+pub(crate) async fn call_off(stage: Stage) {
+    let mut chance = Chance::of(stage.seed, "who calls off");
+    let (often, mut seen) = ([0, 20, 70][chance.index(3)], None);
+    loop {
+        sleep(chance.millis(500, 5_000)).await;
+        let Some(rollout) = newest_level(&stage).filter(|rollout| Some(*rollout) != seen) else { continue };
+        seen = Some(rollout);
+        let (is_meant, after) = (chance.percent(often), chance.millis(0, 20_000));
+        let Some(serving) = stage.network.controller.serving().filter(|_| is_meant) else { continue };
+        sleep(after).await;
+        stage.world.witness.saw(format!("looker-on  aborts {rollout}"));
+        let verb = Verb::Steer { rollout, steer: Steer::Abort, reason: "a run".to_owned(), by: "admin:looker-on".to_owned() };
+        drop(timeout(PATIENCE, serving.driver.ask(verb)).await);
+    }
+}
+
+/// The rollout that brings hosts level now.
+fn newest_level(stage: &Stage) -> Option<RolloutId> {
+    let tables = stage.world.ledger.tables();
+    let (rollout, record) = tables.rollouts.iter().next_back()?;
+    (record.state.plan.kind == RolloutKind::Level && record.state.outcome().is_none()).then_some(*rollout)
 }
 
 /// Says something else to the app. Now and then it is what no release runs with.

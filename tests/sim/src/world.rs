@@ -42,6 +42,8 @@ pub(crate) struct Machine {
     pub(crate) highest: Option<Fence>,
     /// The steps of each order that ran, in their order.
     pub(crate) ran: BTreeMap<OrderKey, Vec<StepName>>,
+    /// What served before each order gave its release the traffic.
+    pub(crate) served: BTreeMap<OrderKey, Option<ReleaseId>>,
     /// What runs only once.
     pub(crate) once: Once,
 }

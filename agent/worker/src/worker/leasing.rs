@@ -46,11 +46,12 @@ impl Worker {
         self.means.outbox.push(Outgoing::Lease(ask));
     }
 
-    /// Writes down whether a lease is needed; what is durable now. That none is needed any more only once nothing is held to it.
+    /// Writes down whether a lease is needed; what is durable now. That none is needed any more only once nothing is held to it, and no
+    /// order of before is left that may bring what is another host's by now: with a lease that starts nothing, whatever dies meanwhile.
     async fn remember_lease(&mut self, name: &AppName) -> bool {
         let app = self.app(name);
         let needed = match app.lease.is_needed() {
-            Some(false) => app.needs_lease && !matches!(app.lease.armed, Some(Hold::Free(_))),
+            Some(false) => app.needs_lease && !(matches!(app.lease.armed, Some(Hold::Free(_))) && app.lease.is_settled()),
             Some(true) => true,
             None => app.needs_lease,
         };

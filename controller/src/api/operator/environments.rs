@@ -11,6 +11,7 @@ use super::super::Context;
 use super::super::status::{internal, invalid, not_removed, stored};
 use super::Admin;
 use super::configurations::{refuse_code_in, refuse_secrets};
+use super::homes;
 use crate::clock;
 use crate::settings::Roles;
 use crate::store::{Applied, EnvironmentRecord, HostRecord};
@@ -183,6 +184,7 @@ pub(super) async fn list(context: &Context, request: v1::ListEnvironmentsRequest
 
 async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Environment, Status> {
     let spec = &record.spec;
+    let homes = homes::of(context, &record).await?;
     let mut ids = Vec::new();
     for known in [record.current, record.previous] {
         ids.push(known.map(|known| known.release.id.to_string()).unwrap_or_default());
@@ -211,6 +213,7 @@ async fn shown(context: &Context, record: EnvironmentRecord) -> Result<v1::Envir
         locked_until_ms: lock.as_ref().map_or(0, |lock| lock.until.0),
         lock_reason: lock.as_ref().map(|lock| lock.reason.clone()).unwrap_or_default(),
         balancers,
+        homes,
         locked_by: lock.map(|lock| lock.by).unwrap_or_default(),
     })
 }

@@ -2,6 +2,7 @@
 
 use roadstead_model::*;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tokio::time::{Duration, advance, timeout};
 
 use crate::output::Outgoing;
@@ -19,6 +20,11 @@ fn table(turn: u64, answers: u64, lasts: Option<Millis>) -> LeaseTable {
 impl Rig {
     async fn told(&self, table: LeaseTable) {
         self.events.send(Event::Lease(Box::new(table))).await.unwrap();
+    }
+
+    /// Nothing of what may run only once is this host's, and whatever is needs a lease or not.
+    async fn told_nothing(&self, turn: u64, lasts: Option<Millis>) {
+        self.told(LeaseTable { services: BTreeSet::new(), ..table(turn, 0, lasts) }).await;
     }
 
     async fn question(&self) -> LeaseAsk {
@@ -83,4 +89,36 @@ async fn what_could_not_be_brought_up_is_looked_for_again() {
     };
     timeout(Duration::from_secs(600), brought_up).await.expect("it was tried until it was up");
     assert!(!rig.hands.world.lock().unwrap().is_stopped);
+}
+
+/// A host that may run nothing any more carries on an order that may bring it what runs only once. Would it be free of leases by then, and
+/// its power fail, the service would start with the machine, beside the one of another host.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_needed_until_every_order_of_before_has_ended() {
+    let root = tempfile::tempdir().unwrap();
+    let hands = FakeHands::new(World { waits: [StepName::Fetch].into(), ..World::default() });
+    let rig = Rig::start(root.path(), Arc::clone(&hands)).await;
+    rig.told_nothing(7, Some(SPAN)).await;
+    while !rig.question().await.keeps {}
+    rig.order(order(1, 1, prepare())).await;
+    hands.saw("run erp fetch").await;
+    rig.told_nothing(8, None).await;
+    hands.saw("hold erp [] freely").await;
+    for _ in 0..3 {
+        assert!(rig.question().await.needs, "the order goes on, and may list what it does not name any more");
+    }
+
+    // also after a start: it is carried on
+    rig.kill().await;
+    let rig = Rig::start(root.path(), Arc::clone(&hands)).await;
+    rig.told_nothing(9, None).await;
+    for _ in 0..3 {
+        assert!(rig.question().await.needs, "what was written down holds");
+    }
+    hands.release();
+    assert!(matches!(rig.outcome().await, Report::Order { outcome: OrderOutcome::Done { .. }, .. }));
+    while rig.question().await.needs {}
+    let log = hands.log();
+    let ended = log.iter().rposition(|line| line.starts_with("run ")).unwrap();
+    assert!(log[ended..].iter().any(|line| line == "hold erp [] freely"), "what the order brought ends before: {log:?}");
 }

@@ -2,6 +2,7 @@
 
 use roadstead_model::*;
 use std::sync::Arc;
+use tokio::time::{Duration, timeout};
 
 use crate::clock::WallClock;
 use crate::disk::RealDisk;
@@ -224,4 +225,26 @@ async fn a_host_that_was_cut_off_stops_what_may_run_only_once() {
     rig.hello().await;
     let hands = rig.stop().await;
     assert_eq!(hands.log().last().map(String::as_str), Some("stand down erp"));
+}
+
+/// The host serves the release already, and is prepared for it once more, to run what it did not run before.
+#[tokio::test(start_paused = true)]
+async fn what_the_serving_release_was_prepared_for_is_started_also_when_no_cutover_comes() {
+    let root = tempfile::tempdir().unwrap();
+    let serves = World { effects: [(order(1, 1, prepare()).app, StepName::Cutover)].into(), ..World::default() };
+    let rig = Rig::start(root.path(), FakeHands::new(serves)).await;
+    rig.order(order(1, 1, prepare())).await;
+    rig.outcome().await;
+    let brought_up = timeout(Duration::from_secs(600), rig.hands.saw("reconcile erp")).await;
+    brought_up.expect("its rollout was called off, and it is brought up all the same");
+
+    rig.order(order(2, 1, prepare())).await;
+    rig.outcome().await;
+    rig.order(order(2, 3, activate())).await;
+    rig.outcome().await;
+    rig.order(order(2, 4, confirm())).await;
+    rig.outcome().await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let count = rig.hands.log().iter().filter(|line| *line == "reconcile erp").count();
+    assert_eq!(count, 1, "the cutover has started all that runs here");
 }
