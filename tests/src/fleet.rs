@@ -174,6 +174,13 @@ impl Fleet {
         self.enroll(host)
     }
 
+    /// The app on a host finds its database at another address.
+    pub fn database_at(&self, host: &Host, url: &str) -> Result<()> {
+        let path = "/etc/roadstead/apps/erp.env";
+        let line = |line: &str| if line.starts_with("DATABASE_URL=") { format!("DATABASE_URL={url}\n") } else { format!("{line}\n") };
+        host.write(path, host.read(path)?.lines().map(line).collect::<String>())
+    }
+
     /// Gives a host its identity, with a fresh token.
     pub fn enroll(&self, host: &Host) -> Result<()> {
         let number = self.hosts.iter().position(|known| known.name() == host.name());

@@ -66,11 +66,12 @@ impl Credentials {
         tracing::info!(%app, "credentials for migrations that a step left behind are ended");
         end(&self.layout, &self.providers, app, record).await.map(drop)
     }
-}
 
-impl Credentials {
     /// Makes what a command runs with that nobody follows, or nobody follows yet, hold longer.
     async fn renew(&self, app: &AppName, mut record: Record) -> Result<(), Failure> {
+        if !record.leases.iter().any(|lease| lease.renewable) {
+            return Ok(());
+        }
         let by = Instant::now() + EVERY;
         let answers = join_all(record.leases.iter().filter(|lease| lease.renewable).map(|lease| self.providers.renew(lease, by))).await;
         for (lease, answer) in record.leases.iter_mut().filter(|lease| lease.renewable).zip(answers) {

@@ -102,7 +102,7 @@ impl Loop {
     pub(super) fn note_drift(&mut self, host: &HostId, facts: &HostFacts) -> bool {
         let mut news = false;
         for (app, drift) in facts.apps.iter().filter_map(|(app, state)| Some((app, state.drift.as_ref()?))) {
-            let known = self.facts.get(host).and_then(|facts| facts.apps.get(app)).and_then(|state| state.drift.as_ref());
+            let known = self.app_state(host, app).and_then(|state| state.drift.as_ref());
             news |= known != Some(drift);
             if let Some((kind, text)) = self.drifts.take(host, app, drift) {
                 let text = format!("{}: {text}", facts.host_name);
@@ -128,7 +128,7 @@ impl Loop {
     }
 
     fn differs(&self, host: &HostId, app: &AppName, target: &ReleaseId) -> bool {
-        let state = self.facts.get(host).and_then(|facts| facts.apps.get(app));
+        let state = self.app_state(host, app);
         state.is_some_and(|state| state.current.as_ref() == Some(target) && state.drift.as_ref().is_some_and(|drift| !drift.is_level()))
     }
 

@@ -147,7 +147,7 @@ impl Loop {
         let hosts = self.candidates(&environment.spec).await?;
         let (runs, comes) = (current.release.id.bare(), plan.release.id.bare());
         let idle = self.idle(environment, &hosts);
-        let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&plan.app));
+        let state = |host: &HostId| self.app_state(host, &plan.app);
         let older = |host: &&HostRecord| {
             let serves = state(&host.id).and_then(|state| Some((state.current.as_ref()?.bare(), state.unconfirmed)));
             !idle.contains(&host.id) && serves.is_some_and(|(id, unconfirmed)| id != comes && (id != runs || unconfirmed))

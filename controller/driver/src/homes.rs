@@ -76,7 +76,7 @@ impl Loop {
         // Otherwise a hello of this session is on its way here.
         let epoch = self.parts.sessions.epoch(host);
         let is_here = epoch.is_some() && self.sent.get(host).map(|(of_epoch, _)| *of_epoch) == epoch;
-        is_here && !self.busy.is(host, app) && does_not_list(self.facts.get(host).and_then(|facts| facts.apps.get(app)), service)
+        is_here && !self.busy.is(host, app) && does_not_list(self.app_state(host, app), service)
     }
 }
 
@@ -154,6 +154,7 @@ mod tests {
         assert_eq!(stays.settled(|_, _| false), at(1));
         assert!(!stays.gains(&host_id(1), &at(1)));
     }
+
     #[test]
     fn who_does_not_say_what_it_was_prepared_for_may_run_it() {
         let (beat, release) = (ServiceName::parse("beat").unwrap(), crate::samples::release("1.0").id());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use roadstead_model::{AppName, EnvironmentSpec, HostId, ReleaseId, RolloutId, Timestamp};
+use roadstead_model::{AppName, AppState, EnvironmentSpec, HostId, ReleaseId, RolloutId, Timestamp};
 use roadstead_rollout::{Event, Plan, RolloutKind, Stage, Standing, State};
 
 use super::configuration::{labels_of, told};
@@ -12,15 +12,19 @@ use super::{Loop, traffic};
 use crate::{Configured, EnvironmentRecord, HostRecord, LedgerError, NewEvent, Refused};
 
 impl Loop {
+    /// What a host said last of an app.
+    pub(super) fn app_state(&self, host: &HostId, app: &AppName) -> Option<&AppState> {
+        self.facts.get(host)?.apps.get(app)
+    }
+
     /// Whether a host may go back by itself from what it serves of an app.
     pub(super) fn is_unconfirmed(&self, host: &HostId, app: &AppName) -> bool {
-        self.facts.get(host).and_then(|facts| facts.apps.get(app)).is_some_and(|state| state.unconfirmed)
+        self.app_state(host, app).is_some_and(|state| state.unconfirmed)
     }
 
     /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
     pub(super) fn is_level(&self, host: &HostId, app: &AppName, target: &ReleaseId) -> bool {
-        let state = self.facts.get(host).and_then(|facts| facts.apps.get(app));
-        state.is_some_and(|state| state.current.as_ref() == Some(target) && !state.unconfirmed)
+        self.app_state(host, app).is_some_and(|state| state.current.as_ref() == Some(target) && !state.unconfirmed)
     }
 
     /// A rollout ended: hosts on which it failed are not brought level with the same at once, but after a pause; those that are level or
@@ -72,7 +76,7 @@ impl Loop {
         let idle = self.idle(environment, &hosts);
         hosts.retain(|host| !idle.contains(&host.id));
         let (all_homes, mut out) = self.homes_of_level(spec, &release, &hosts).await?;
-        let state = |host: &HostId| self.facts.get(host).and_then(|facts| facts.apps.get(&spec.app));
+        let state = |host: &HostId| self.app_state(host, &spec.app);
         let lacking: BTreeSet<HostId> =
             hosts.iter().map(|host| &host.id).filter(|host| all_homes.lacks(host, state(host))).cloned().collect();
         let serves = |host: &HostId| state(host).is_some_and(|state| state.current.as_ref() == Some(&target));

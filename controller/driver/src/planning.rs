@@ -34,7 +34,7 @@ impl Loop {
 
     /// The release that a host serves, as far as it said and it is known here.
     pub(super) async fn serves(&self, host: &HostId, app: &AppName) -> Result<Option<ReleaseRef>, LedgerError> {
-        match self.facts.get(host).and_then(|facts| facts.apps.get(app)).and_then(|state| state.current.as_ref()) {
+        match self.app_state(host, app).and_then(|state| state.current.as_ref()) {
             Some(id) => {
                 let release = self.parts.ledger.release_by_id(app, id).await?;
                 Ok(release.map(|release| ReleaseRef { id: id.clone(), manifest: release.digest }))

@@ -30,6 +30,15 @@ impl Desk {
         Ok(Self { network: self.network.clone(), folder, program: self.program.clone(), controller: self.controller.clone() })
     }
 
+    /// The desk of another admin, who is logged in.
+    pub fn of_admin(&self, name: &str) -> Result<Self> {
+        let other = self.another()?;
+        let token = self.json(&["admin", "token", name])?;
+        let token = other.write("token", token["token"].as_str().unwrap_or_default())?;
+        other.roadstead(&["login", "--controller", other.controller(), "--token-file", &token])?;
+        Ok(other)
+    }
+
     /// Where the controller is, `HOST:PORT`.
     pub fn controller(&self) -> &str {
         &self.controller

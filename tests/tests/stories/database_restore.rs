@@ -125,10 +125,7 @@ fn typed(fleet: &Fleet, backup: &str, name: &str, code: Option<i32>) -> String {
 
 /// Nothing stops before somebody else approves it.
 fn approve(fleet: &Fleet) {
-    let bob = fleet.desk.another().unwrap();
-    let token = fleet.desk.json(&["admin", "token", "bob"]).unwrap()["token"].as_str().unwrap().to_owned();
-    let token = bob.write("token", &token).unwrap();
-    bob.roadstead(&["login", "--controller", bob.controller(), "--token-file", &token]).unwrap();
+    let bob = fleet.desk.of_admin("bob").unwrap();
     let mut rollout = String::new();
     wait_until("the restore to wait for an approval", SOON * 4, || {
         let newest = bob.json(&["rollout", "list"]).unwrap()[0].clone();

@@ -102,10 +102,7 @@ fn stand_in_front(fleet: &Fleet) {
         host.try_sh(&format!("ss -Hltn sport = :{PORT} | grep -q .")).is_ok_and(|it| it.success())
     })
     .unwrap();
-    let environment = web.read("/etc/roadstead/apps/erp.env").unwrap();
-    let behind = format!("DATABASE_URL=postgres://erp:{PASSWORD}@{}:{PORT}/erp", data.ip());
-    let lines: Vec<&str> = environment.lines().map(|line| if line.starts_with("DATABASE_URL=") { behind.as_str() } else { line }).collect();
-    web.write("/etc/roadstead/apps/erp.env", lines.join("\n") + "\n").unwrap();
+    fleet.database_at(web, &format!("postgres://erp:{PASSWORD}@{}:{PORT}/erp", data.ip())).unwrap();
 }
 
 /// Counting begins anew, and the server crashes there.

@@ -106,10 +106,7 @@ fn a_migration_has_credentials_of_its_own_for_as_long_as_it_runs() {
 fn set_up(fleet: &Fleet) {
     let (web, data) = (&fleet.hosts[0], &fleet.data);
     data.sql("erp", ROLES).unwrap();
-    let environment = web.read("/etc/roadstead/apps/erp.env").unwrap();
-    let own = format!("DATABASE_URL=postgres://erp_app:{OWN}@{}:5432/erp", data.ip());
-    let lines: Vec<&str> = environment.lines().map(|line| if line.starts_with("DATABASE_URL=") { own.as_str() } else { line }).collect();
-    web.write("/etc/roadstead/apps/erp.env", lines.join("\n") + "\n").unwrap();
+    fleet.database_at(web, &format!("postgres://erp_app:{OWN}@{}:5432/erp", data.ip())).unwrap();
     let bao = Bao::start(fleet.lab.host("vault").unwrap());
     bao.admits(web, POLICY);
     // The login of an agent that dies while the migration runs would end, and with it what was issued to it.

@@ -168,11 +168,7 @@ fn release(project: &Project, fleet: &Fleet, number: u32) -> String {
 }
 
 fn second_operator(fleet: &Fleet) -> Desk {
-    let bob = fleet.desk.another().unwrap();
-    let token = fleet.desk.json(&["admin", "token", "bob"]).unwrap()["token"].as_str().unwrap().to_owned();
-    let token = bob.write("token", &token).unwrap();
-    bob.roadstead(&["login", "--controller", bob.controller(), "--token-file", &token]).unwrap();
-    bob
+    fleet.desk.of_admin("bob").unwrap()
 }
 
 /// Makes the further host the balancer.
