@@ -21,7 +21,7 @@ fn rollout(phase: &str, hosts: Vec<RolloutHost>) -> Rollout {
     }
 }
 
-const PREPARED: [(&str, u64); 8] = [
+const PREPARED: [(&str, u64); 9] = [
     ("preflight", 20),
     ("prune", 0),
     ("fetch", 3_210),
@@ -30,6 +30,7 @@ const PREPARED: [(&str, u64); 8] = [
     ("venv", 1_050),
     ("configure", 90),
     ("collectstatic", 12),
+    ("publish", 1),
 ];
 
 fn preparing() -> Rollout {

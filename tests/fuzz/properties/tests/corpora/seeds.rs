@@ -195,6 +195,7 @@ fn orders() -> [(&'static str, Order); 6] {
                     files: BTreeMap::new(),
                     singletons,
                     keep: 3,
+                    publish: true,
                 },
             ),
         ),
