@@ -40,8 +40,9 @@ const PAGES_MAX: usize = 1000;
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How long what follows behind a rollout may take: the release serves already.
 const BEHIND_AT_MOST: Duration = Duration::from_secs(120);
-/// What a failure means, before.
-const KEPT: &str = "no host moves to a release whose static files are not all there; what serves goes on serving";
+/// What a failure means before anybody moves, and behind.
+const NOBODY_MOVES: &str = "no host moves to a release whose static files are not all there; what serves goes on serving";
+const SERVES: &str = "the release serves; the next rollout brings them along";
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
@@ -52,7 +53,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
 
 /// Publishes what no release that serves now could miss.
 pub(super) async fn before(context: &StepContext, release: &Release, step: StepName) -> Result<String, Failure> {
-    let Some(work) = Work::of(context, release, step).await? else { return Ok("nothing to publish".to_owned()) };
+    let Some(work) = Work::of(context, release, step, NOBODY_MOVES).await? else { return Ok("nothing to publish".to_owned()) };
     let done = work.run(&Moment::Before(serving(context).await)).await?;
     Ok(format!("{} static files at {}, {}", work.collected.entries.len(), work.target.name(), done.words()))
 }
@@ -60,17 +61,21 @@ pub(super) async fn before(context: &StepContext, release: &Release, step: StepN
 /// Brings everything to what the release has, which serves by now. What it did, to be said behind something else.
 pub(super) async fn behind(context: &StepContext, release: &Release, step: StepName) -> Result<String, Failure> {
     let followed = async {
-        let Some(work) = Work::of(context, release, step).await? else { return Ok(String::new()) };
+        let Some(work) = Work::of(context, release, step, SERVES).await? else { return Ok(String::new()) };
         let done = work.run(&Moment::Behind).await?;
         Ok(format!("; of the static files at {}, {}", work.target.name(), done.words()))
     };
     let within = BEHIND_AT_MOST.min(context.order.deadline.to_duration() / 2);
     let followed = timeout(within, followed).await.unwrap_or_else(|_| {
-        Err(Failure::new(FailureKind::Deadline, format!("it took longer than {} s", within.as_secs()), "look at where they go"))
+        Err(Failure::new(
+            FailureKind::Deadline,
+            format!("it took longer than {} s", within.as_secs()),
+            format!("look at where they go; {SERVES}"),
+        ))
     });
     followed.map_err(|failure: Failure| {
         let summary = format!("static files without a hash in their names may be those of another release: {}", failure.summary);
-        Failure { summary, hint: format!("{}; the next rollout brings them along", failure.hint), ..failure }
+        Failure { summary, ..failure }
     })
 }
 
@@ -110,6 +115,8 @@ struct Work<'a> {
     step: StepName,
     collected: Arc<Collected>,
     target: Target<'a>,
+    /// What a failure means.
+    kept: &'static str,
     progress: Progress,
 }
 
@@ -125,7 +132,7 @@ struct Progress {
 
 impl<'a> Work<'a> {
     /// What there is to do; none where nothing is said or nothing was collected.
-    async fn of(context: &'a StepContext, release: &Release, step: StepName) -> Result<Option<Self>, Failure> {
+    async fn of(context: &'a StepContext, release: &Release, step: StepName, kept: &'static str) -> Result<Option<Self>, Failure> {
         let Some(settings) = context.settings.statics.get(&context.order.app) else { return Ok(None) };
         let Some(source) = source(&context.layout, release) else { return Ok(None) };
         let collected =
@@ -140,7 +147,7 @@ impl<'a> Work<'a> {
                 Target::Bucket { bucket, settings, hashed, plain }
             }
         };
-        Ok(Some(Self { context, step, collected: Arc::new(collected), target, progress: Progress::default() }))
+        Ok(Some(Self { context, step, collected: Arc::new(collected), target, kept, progress: Progress::default() }))
     }
 
     async fn run(&self, moment: &Moment) -> Result<Done, Failure> {
@@ -195,12 +202,13 @@ impl<'a> Work<'a> {
     async fn look(&self) -> Result<BTreeMap<String, There>, Failure> {
         match &self.target {
             Target::Folder(folder, name) => {
-                let (own, collected, name) = (folder.clone(), Arc::clone(&self.collected), name.clone());
+                let (own, collected, name, kept) = (folder.clone(), Arc::clone(&self.collected), name.clone(), self.kept);
                 disk(move || {
-                    own.look().map_err(|error| folder_failure("look into", &name, &error))?;
+                    own.look().map_err(|error| folder_failure("look into", &name, &error, kept))?;
                     let seen = |entry: &Entry| {
-                        let seen =
-                            own.seen(&entry.path).map_err(|error| folder_failure("look at", &format!("{name}/{}", entry.path), &error));
+                        let seen = own
+                            .seen(&entry.path)
+                            .map_err(|error| folder_failure("look at", &format!("{name}/{}", entry.path), &error, kept));
                         Ok(seen?.map(|bytes| (entry.path.clone(), There { bytes, tag: String::new() })))
                     };
                     collected.entries.iter().filter_map(|entry| seen(entry).transpose()).collect()
@@ -216,7 +224,7 @@ impl<'a> Work<'a> {
                         there.insert(path.to_owned(), There { bytes: object.bytes, tag: object.tag });
                     }
                 };
-                bucket.visit(&prefix, PAGES_MAX, &mut found).await.map_err(|error| STATICS.failure(&error, KEPT))?;
+                bucket.visit(&prefix, PAGES_MAX, &mut found).await.map_err(|error| STATICS.failure(&error, self.kept))?;
                 Ok(there)
             }
         }
@@ -226,13 +234,13 @@ impl<'a> Work<'a> {
         let file = self.open(entry).await?;
         match &self.target {
             Target::Folder(folder, name) => {
-                let (folder, path, name) = (folder.clone(), entry.path.clone(), format!("{name}/{}", entry.path));
-                disk(move || folder.is_same(&path, file).map_err(|error| folder_failure("compare", &name, &error))).await
+                let (folder, path, name, kept) = (folder.clone(), entry.path.clone(), format!("{name}/{}", entry.path), self.kept);
+                disk(move || folder.is_same(&path, file).map_err(|error| folder_failure("compare", &name, &error, kept))).await
             }
             Target::Bucket { bucket, settings, .. } => {
                 let name = self.collected.source.join(&entry.path);
                 let same = bucket.is_same(&key(settings, entry), tag, file, &name).await;
-                same.map_err(|error| STATICS.failure(&error, KEPT))
+                same.map_err(|error| STATICS.failure(&error, self.kept))
             }
         }
     }
@@ -241,8 +249,8 @@ impl<'a> Work<'a> {
         let file = self.open(entry).await?;
         match &self.target {
             Target::Folder(folder, name) => {
-                let (folder, path, name) = (folder.clone(), entry.path.clone(), format!("{name}/{}", entry.path));
-                disk(move || folder.put(&path, file).map_err(|error| folder_failure("write", &name, &error))).await?;
+                let (folder, path, name, kept) = (folder.clone(), entry.path.clone(), format!("{name}/{}", entry.path), self.kept);
+                disk(move || folder.put(&path, file).map_err(|error| folder_failure("write", &name, &error, kept))).await?;
                 self.went(entry.bytes);
                 Ok(())
             }
@@ -255,7 +263,7 @@ impl<'a> Work<'a> {
                     last = last.max(bytes);
                 };
                 let sent = bucket.put_labelled(&key(settings, entry), file, &name, &labels, &mut told).await;
-                sent.map_err(|error| STATICS.failure(&error, KEPT))
+                sent.map_err(|error| STATICS.failure(&error, self.kept))
             }
         }
     }
@@ -304,7 +312,7 @@ fn key(settings: &BucketSettings, entry: &Entry) -> String {
     format!("{}/{}", settings.prefix, entry.path)
 }
 
-fn folder_failure(doing: &str, path: &str, error: &io::Error) -> Failure {
+fn folder_failure(doing: &str, path: &str, error: &io::Error, kept: &str) -> Failure {
     let (kind, hint) = match error.kind() {
         io::ErrorKind::NotFound => (
             FailureKind::Unfit,
@@ -319,5 +327,5 @@ fn folder_failure(doing: &str, path: &str, error: &io::Error) -> Failure {
         ),
         _ => (FailureKind::Host, "see what lies there, and the host's journal and kernel log"),
     };
-    Failure::new(kind, format!("cannot {doing} {path}: {error}"), format!("{hint}; {KEPT}"))
+    Failure::new(kind, format!("cannot {doing} {path}: {error}"), format!("{hint}; {kept}"))
 }

@@ -22,22 +22,23 @@ fn static_files_are_there_before_anybody_moves() {
     project.edit("static/css/layout.css", "body {", "/* of 1.3.0 */ body {").unwrap();
     project.release(fleet, "1.3.0").unwrap();
 
-    // Nobody moves while they cannot be sent, and it is said what to do.
-    let refused = fleet.desk.try_roadstead(&["deploy", "staging", "1.3.0"]).unwrap();
-    let said = format!("{}{}", refused.stdout, refused.stderr);
-    println!("{said}");
-    assert_eq!(refused.code, Some(1), "{said}");
+    // Nobody moves while one host cannot send them, and it is said what to do.
+    let said = stage.refused("1.3.0");
+    assert!(said.contains("publish: cannot look into /srv/cdn/erp: ") && said.contains("make the `directory` of [static.APP]"), "{said}");
+    fleet.hosts[1].exec(&["mkdir", "-p", DIRECTORY]).unwrap();
+    let said = stage.refused("1.3.0");
     assert!(said.contains("publish: cannot list s3://cdn/staging/erp/ at 127.0.0.1:9000"), "{said}");
     assert!(said.contains("`endpoint` under [static.APP.bucket]") && said.contains("no host moves"), "{said}");
-    assert!(said.contains("publish: cannot look into /srv/cdn/erp: ") && said.contains("make the `directory` of [static.APP]"), "{said}");
-    stage.serve("1.0.0");
 
     // With them, all are there before the first host moves.
     s3_server::start(web);
-    fleet.hosts[1].exec(&["mkdir", "-p", DIRECTORY]).unwrap();
     let first = stage.deploy("1.3.0", || stage.serve("1.0.0"));
     println!("{first:?}");
-    assert!(first.values().all(|note| note.contains(" sent (") && note.contains(" static files at ")), "{first:?}");
+    assert!(first["web-1"].contains(" static files at s3://cdn/staging/erp, ") && first["web-1"].contains(" sent ("), "{first:?}");
+    assert!(
+        first["web-2"].ends_with(" static files at /srv/cdn/erp, none had to be sent"),
+        "{first:?}: it was when it was refused elsewhere"
+    );
     handed_out_as_they_should(web);
     let modes = fleet.hosts[1].sh(&format!("find {DIRECTORY} -mindepth 1 -printf '%y %m %u\\n' | sort -u")).unwrap();
     assert_eq!(modes.trim(), "d 755 root\nf 644 root", "whoever hands them out can read them, and nothing else is there");
@@ -122,6 +123,16 @@ impl Stage {
 
     fn serve(&self, version: &str) {
         assert_eq!(self.fleet.serving().unwrap(), [version, version]);
+    }
+
+    /// A release that nobody moves to. What is said.
+    fn refused(&self, version: &str) -> String {
+        let done = self.fleet.desk.try_roadstead(&["deploy", "staging", version]).unwrap();
+        let said = format!("{}{}", done.stdout, done.stderr);
+        println!("{said}");
+        assert_eq!(done.code, Some(1), "{said}");
+        self.serve("1.0.0");
+        said
     }
 
     /// A release comes; the first host that is about to move is held, and everything has to be published then. What the step said on each.

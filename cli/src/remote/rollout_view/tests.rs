@@ -64,6 +64,13 @@ fn hosts_are_rows_and_steps_are_columns() {
 }
 
 #[test]
+fn publishing_has_a_column_where_something_is_published() {
+    let mut at_it = host("web-1", "preparing", &PREPARED[..8]);
+    (at_it.step, at_it.step_done, at_it.step_total) = ("publish".into(), 1 << 20, 4 << 20);
+    insta::assert_snapshot!("publishing", picture(&rollout("preparing", vec![at_it, host("web-2", "prepared", &PREPARED)]), 5_200, None));
+}
+
+#[test]
 fn the_end_shows_what_each_step_took() {
     let steps = [&PREPARED[..], &[("candidate", 2_400), ("cutover", 30), ("proof", 40), ("health", 90), ("confirm", 5_000)]].concat();
     let mut done = rollout("done", vec![host("web-1", "confirmed", &steps), host("web-2", "confirmed", &steps)]);

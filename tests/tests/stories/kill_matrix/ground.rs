@@ -218,9 +218,9 @@ fn keep_database(fleet: &Fleet) {
 const WHERE: &str = "cd /srv/roadstead/erp && current=$(basename $(readlink current)) && \
     venv=$(systemctl cat erp-web@$current | grep -om1 'venvs/[^/]*')";
 
-/// Releases that do not serve go from the disk, and every blob and every object of the bucket that came after the first.
-const FORGET: &str = "find releases -mindepth 1 -maxdepth 1 ! -name $current -exec rm -rf {} + && \
-    find /var/lib/roadstead-agent/blobs /srv/s3 -type f -newer /root/first -delete";
+/// Releases that do not serve go from the disk, every blob that came after the first, and what the new one alone has published.
+const FORGET: &str = "find releases -mindepth 1 -maxdepth 1 ! -name $current -exec rm -rf {} + && rm -rf /srv/s3/cdn/erp/many && \
+    find /var/lib/roadstead-agent/blobs -type f -newer /root/first -delete";
 
 /// Static files of the serving release that are not in the bucket as it has them.
 const UNPUBLISHED: &str = "find collected/$current -type f ! -name staticfiles.json -printf '%P\\n' | \
