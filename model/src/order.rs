@@ -66,7 +66,7 @@ impl Order {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "verb")]
 pub enum OrderKind {
-    /// Everything that can be done before the host changes: preflight to collectstatic.
+    /// Everything that can be done before the host changes: preflight to publish.
     Prepare {
         /// The release to prepare.
         release: ReleaseRef,
@@ -82,6 +82,9 @@ pub enum OrderKind {
         singletons: Vec<ServiceName>,
         /// Releases to keep on disk beside current and previous.
         keep: u32,
+        /// Publishing static files is a step of its own; not for controllers that knew of none, whose steps are those of then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        publish: bool,
     },
     /// Run the database migrations of a prepared release. Given to one host of the environment.
     Migrate {

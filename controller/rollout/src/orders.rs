@@ -107,7 +107,7 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
         Stage::Preparing => {
             let singletons = planned.singletons.clone();
             let Values { variables, secrets, files } = plan.values_of(planned);
-            let kind = OrderKind::Prepare { release, variables, secrets, files, singletons, keep: plan.keep };
+            let kind = OrderKind::Prepare { release, variables, secrets, files, singletons, keep: plan.keep, publish: true };
             (Verb::Prepare, kind, timeouts.prepare)
         }
         Stage::Migrating => (

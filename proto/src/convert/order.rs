@@ -79,13 +79,14 @@ impl TryFrom<v1::Order> for Order {
 impl From<OrderKind> for v1::order::Kind {
     fn from(kind: OrderKind) -> Self {
         match kind {
-            OrderKind::Prepare { release, variables, secrets, files, singletons, keep } => Self::Prepare(v1::Prepare {
+            OrderKind::Prepare { release, variables, secrets, files, singletons, keep, publish } => Self::Prepare(v1::Prepare {
                 release: Some(release.into()),
                 variables: variables.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
                 singletons: singletons.iter().map(ToString::to_string).collect(),
                 keep,
                 secrets: secrets.into_iter().map(|(name, place)| (name.to_string(), place.to_string())).collect(),
                 files: files.into_iter().map(|(path, text)| (path.to_string(), text)).collect(),
+                publish,
             }),
             OrderKind::Migrate { release, backup, idle } => Self::Migrate(v1::Migrate {
                 release: Some(release.into()),
@@ -190,6 +191,7 @@ impl TryFrom<v1::Prepare> for OrderKind {
             files: wire.files.into_iter().map(file).collect::<Result<_, Invalid>>()?,
             singletons: wire.singletons.iter().map(|s| ServiceName::parse(s).field("prepare.singletons")).collect::<Result<_, _>>()?,
             keep: wire.keep,
+            publish: wire.publish,
         })
     }
 }

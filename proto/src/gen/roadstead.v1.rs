@@ -446,6 +446,9 @@ pub struct Prepare {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Publishing static files is a step of its own. Unset: the controller knows of none.
+    #[prost(bool, tag = "7")]
+    pub publish: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Migrate {

@@ -33,6 +33,7 @@ pub(crate) fn kinds() -> Vec<OrderKind> {
             files: [].into(),
             singletons: vec![],
             keep: 3,
+            publish: true,
         },
         OrderKind::Migrate { release: release.clone(), backup: None, idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1000) },
