@@ -62,6 +62,21 @@ impl Order {
     }
 }
 
+impl OrderKind {
+    /// What every controller and every agent says of it: a controller that was upgraded since it gave an order says more when it repeats that,
+    /// and an agent from before wrote less of it down.
+    #[must_use]
+    pub fn as_ever(&self) -> Self {
+        let mut plain = self.clone();
+        match &mut plain {
+            Self::Prepare { publish, .. } => *publish = false,
+            Self::Revert { everywhere, .. } => *everywhere = false,
+            _ => {}
+        }
+        plain
+    }
+}
+
 /// The verbs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "verb")]
@@ -119,6 +134,10 @@ pub enum OrderKind {
         to: Option<ReleaseRef>,
         /// Mark `from` as bad: it is never started or chosen again.
         condemn: bool,
+        /// The whole environment goes back to it: what is everybody's, such as published files, goes back, too. Not for controllers that
+        /// knew nothing of that.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        everywhere: bool,
     },
     /// The rollout ended without this host's cutover: clear up what was prepared, mark it bad when `condemn`.
     Abandon {

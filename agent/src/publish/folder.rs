@@ -4,8 +4,7 @@
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat};
-use nix::unistd::gethostname;
-use roadstead_model::Digest;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -79,16 +78,17 @@ impl Folder {
     /// Puts a file in its place, whatever was there: whoever asks for it gets the one or the other, and all of it.
     pub(crate) fn put(&self, path: &str, file: File) -> io::Result<()> {
         let (folder, name) = self.place(path, true)?;
-        // Of this host and of this file: what a power cut left is written over, and no other host writes there.
-        let host = gethostname().unwrap_or_default();
-        let fresh = format!(".roadstead-{}", &Digest::of(format!("{}\n{path}", host.to_string_lossy()).as_bytes()).to_string()[..24]);
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut copy = File::from(openat(folder.as_fd(), fresh.as_str(), flags, Mode::from_bits_truncate(0o644))?);
-        fchmod(&copy, Mode::from_bits_truncate(0o644))?;
-        io::copy(&mut { file }, &mut copy)?;
-        copy.sync_data()?;
-        renameat(folder.as_fd(), fresh.as_str(), folder.as_fd(), name)?;
-        Ok(())
+        // Of this attempt alone: one that hung, and that nobody waits for any more, does not write into another's.
+        let chance = getrandom::u64().map_err(io::Error::other)?;
+        let fresh = format!(".roadstead-{chance:016x}");
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let copy = File::from(openat(folder.as_fd(), fresh.as_str(), flags, Mode::from_bits_truncate(0o644))?);
+        let written = fill_with(copy, file).and_then(|()| Ok(renameat(folder.as_fd(), fresh.as_str(), folder.as_fd(), name)?));
+        if written.is_err() {
+            // Its name means nothing to anybody.
+            unlinkat(folder.as_fd(), fresh.as_str(), UnlinkatFlags::NoRemoveDir).ok();
+        }
+        written
     }
 
     fn place<'a>(&self, path: &'a str, make: bool) -> io::Result<Place<'a>> {
@@ -122,6 +122,13 @@ fn step(folder: &OwnedFd, name: &OsStr, make: bool) -> io::Result<OwnedFd> {
         fchmod(&inner, mode)?;
     }
     Ok(inner)
+}
+
+/// Writes all of a file to another, for everybody to read.
+fn fill_with(mut copy: File, mut file: File) -> io::Result<()> {
+    fchmod(&copy, Mode::from_bits_truncate(0o644))?;
+    io::copy(&mut file, &mut copy)?;
+    copy.sync_data()
 }
 
 /// Reads until the buffer is full or there is no more.

@@ -21,7 +21,7 @@ use super::bucket_access::STATICS;
 use super::collectstatic::source;
 use super::release::Release;
 use super::util::{disk, io_failure};
-use crate::host::statics::{self, open_below};
+use crate::host::statics::open_below;
 use crate::publish::folder::Folder;
 use crate::publish::media::type_of;
 use crate::publish::need::{Moment, Need, There, need, needed};
@@ -51,10 +51,10 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     before(context, &release, StepName::Publish).await
 }
 
-/// Publishes what no release that serves now could miss.
+/// Publishes what the release needs and nobody else could miss.
 pub(super) async fn before(context: &StepContext, release: &Release, step: StepName) -> Result<String, Failure> {
     let Some(work) = Work::of(context, release, step, NOBODY_MOVES).await? else { return Ok("nothing to publish".to_owned()) };
-    let done = work.run(&Moment::Before(serving(context).await)).await?;
+    let done = work.run(Moment::Before).await?;
     Ok(format!("{} static files at {}, {}", work.collected.entries.len(), work.target.name(), done.words()))
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn before(context: &StepContext, release: &Release, step: StepN
 pub(super) async fn behind(context: &StepContext, release: &Release, step: StepName) -> Result<String, Failure> {
     let followed = async {
         let Some(work) = Work::of(context, release, step, SERVES).await? else { return Ok(String::new()) };
-        let done = work.run(&Moment::Behind).await?;
+        let done = work.run(Moment::Behind).await?;
         Ok(format!("; of the static files at {}, {}", work.target.name(), done.words()))
     };
     let within = BEHIND_AT_MOST.min(context.order.deadline.to_duration() / 2);
@@ -77,17 +77,6 @@ pub(super) async fn behind(context: &StepContext, release: &Release, step: StepN
         let summary = format!("static files without a hash in their names may be those of another release: {}", failure.summary);
         Failure { summary, ..failure }
     })
-}
-
-/// The static files of the release that serves here; none where that is not known, or where none serves, which says nothing of other hosts.
-async fn serving(context: &StepContext) -> Option<BTreeSet<String>> {
-    let serving = context.release_by_id(&context.current()?).ok()?;
-    let Some(source) = source(&context.layout, &serving) else { return Some(BTreeSet::new()) };
-    let listed = disk(move || match source.is_dir() {
-        true => statics::list(&source).map(Some).map_err(|error| io_failure("read", &source, &error)),
-        false => Ok(None),
-    });
-    Some(listed.await.ok()??.into_iter().map(|(path, _)| path).collect())
 }
 
 /// Where files go.
@@ -150,7 +139,7 @@ impl<'a> Work<'a> {
         Ok(Some(Self { context, step, collected: Arc::new(collected), target, kept, progress: Progress::default() }))
     }
 
-    async fn run(&self, moment: &Moment) -> Result<Done, Failure> {
+    async fn run(&self, moment: Moment) -> Result<Done, Failure> {
         let mut there = self.look().await?;
         let mut looked = Instant::now();
         // Each host begins somewhere else.

@@ -18,7 +18,7 @@ use super::util::on_disk;
 
 /// Runs the step: the traffic goes back.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Revert { from, to, condemn } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let OrderKind::Revert { from, to, condemn, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     if *condemn {
         mark_bad(context, &from.id)?;
     }
@@ -42,7 +42,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
 
 /// Runs the step `settle`: everything else follows the traffic.
 pub(crate) async fn settle(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Revert { from, to, condemn } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let OrderKind::Revert { from, to, condemn, everywhere } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     let Some(to) = to else {
         remember(context, None, &from.id, *condemn)?;
         return Ok("nothing runs".to_owned());
@@ -51,8 +51,11 @@ pub(crate) async fn settle(context: &StepContext) -> Result<String, Failure> {
     let proven = told_during(context, settle_on(&context.stage(), &to)).await?;
     let passed = super::health::checks(&context.stage(), &to, Duration::MAX).await?;
     remember(context, Some(&to.id), &from.id, *condemn)?;
-    // It serves: that is no worse for what is away.
-    let published = publish::behind(context, &to, StepName::Settle).await.unwrap_or_else(|failure| format!("; {}", failure.summary));
+    // What is published is everybody's: one host that goes back changes nothing of it. The release serves, which is no worse for what is away.
+    let published = match everywhere {
+        true => publish::behind(context, &to, StepName::Settle).await.unwrap_or_else(|failure| format!("; {}", failure.summary)),
+        false => String::new(),
+    };
     Ok(format!("{proven}, {passed} checks passed{published}"))
 }
 

@@ -99,8 +99,8 @@ impl From<OrderKind> for v1::order::Kind {
                 confirm_within_ms: confirm_within.0,
             }),
             OrderKind::Confirm { release } => Self::Confirm(v1::Confirm { release: Some(release.into()) }),
-            OrderKind::Revert { from, to, condemn } => {
-                Self::Revert(v1::Revert { from: Some(from.into()), to: to.map(Into::into), condemn })
+            OrderKind::Revert { from, to, condemn, everywhere } => {
+                Self::Revert(v1::Revert { from: Some(from.into()), to: to.map(Into::into), condemn, everywhere })
             }
             OrderKind::Backup { release, demand } => {
                 Self::Backup(v1::MakeBackup { release: Some(release.into()), check: demand.to_string() })
@@ -147,9 +147,12 @@ impl TryFrom<v1::order::Kind> for OrderKind {
                 confirm_within: Millis(activate.confirm_within_ms),
             },
             Kind::Confirm(confirm) => Self::Confirm { release: release(confirm.release)? },
-            Kind::Revert(revert) => {
-                Self::Revert { from: release(revert.from)?, to: revert.to.map(TryInto::try_into).transpose()?, condemn: revert.condemn }
-            }
+            Kind::Revert(revert) => Self::Revert {
+                from: release(revert.from)?,
+                to: revert.to.map(TryInto::try_into).transpose()?,
+                condemn: revert.condemn,
+                everywhere: revert.everywhere,
+            },
             Kind::Backup(made) => Self::Backup { release: release(made.release)?, demand: made.check.parse().field("backup.check")? },
             Kind::Recheck(again) => Self::Recheck {
                 release: release(again.release)?,

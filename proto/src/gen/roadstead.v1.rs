@@ -485,6 +485,9 @@ pub struct Revert {
     pub to: ::core::option::Option<ReleaseRef>,
     #[prost(bool, tag = "3")]
     pub condemn: bool,
+    /// The whole environment goes back to it.
+    #[prost(bool, tag = "4")]
+    pub everywhere: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Abandon {

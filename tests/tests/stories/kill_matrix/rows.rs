@@ -142,6 +142,6 @@ fn orders() -> [OrderKind; 12] {
         OrderKind::Halt { release: release.clone() },
         OrderKind::Restore { release: release.clone(), backup: backup.clone() },
         OrderKind::Exchange { release: release.clone(), backup },
-        OrderKind::Revert { from: release, to: None, condemn: false },
+        OrderKind::Revert { from: release, to: None, condemn: false, everywhere: false },
     ]
 }

@@ -205,7 +205,7 @@ fn orders() -> [(&'static str, Order); 6] {
             order(3, OrderKind::Activate { release: release.clone(), expected: Some(release.id.clone()), confirm_within: Millis(9) }),
         ),
         ("confirm", order(4, OrderKind::Confirm { release: release.clone() })),
-        ("revert", order(5, OrderKind::Revert { from: release.clone(), to: Some(release.clone()), condemn: true })),
+        ("revert", order(5, OrderKind::Revert { from: release.clone(), to: Some(release.clone()), condemn: true, everywhere: false })),
         ("abandon", order(6, OrderKind::Abandon { release, condemn: false })),
     ]
 }
