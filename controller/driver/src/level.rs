@@ -12,6 +12,11 @@ use super::{Loop, traffic};
 use crate::{Configured, EnvironmentRecord, HostRecord, LedgerError, NewEvent, Refused};
 
 impl Loop {
+    /// Whether a host may go back by itself from what it serves of an app.
+    pub(super) fn is_unconfirmed(&self, host: &HostId, app: &AppName) -> bool {
+        self.facts.get(host).and_then(|facts| facts.apps.get(app)).is_some_and(|state| state.unconfirmed)
+    }
+
     /// Whether a host serves a release for good. One that was away when the others confirmed would go back at the next long silence.
     pub(super) fn is_level(&self, host: &HostId, app: &AppName, target: &ReleaseId) -> bool {
         let state = self.facts.get(host).and_then(|facts| facts.apps.get(app));

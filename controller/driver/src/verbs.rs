@@ -448,7 +448,7 @@ impl Loop {
         let app = plan.app.clone();
         let contact = |host: &roadstead_model::HostId| match self.parts.sessions.is_open(host) {
             false => Contact::Away,
-            true if self.busy.is(host, &app) => Contact::Busy,
+            true if self.busy.is(host, &app) || self.is_unconfirmed(host, &app) => Contact::Busy,
             true => Contact::AtRest,
         };
         let steady = self.parts.clock.steady();

@@ -319,7 +319,7 @@ impl Stage {
 pub enum Contact {
     /// It has no session.
     Away,
-    /// It has one, and still carries out an earlier order for the app.
+    /// It has one, and still carries out an earlier order for the app, or may go back by itself from what it serves, which nobody confirmed.
     Busy,
     /// It has one, and serves what it said.
     AtRest,
