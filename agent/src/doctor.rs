@@ -60,6 +60,7 @@ pub(crate) async fn look_at_all(layout: &Layout, config: &Path, tell: &mut dyn F
         settings.migrations.iter().for_each(|(app, own)| tell(secrets::migrations(app, own, &settings.secrets)));
         let buckets = settings.backups.iter().filter_map(|(app, own)| Some((app, own.bucket.as_ref()?)));
         buckets.for_each(|(app, own)| tell(secrets::bucket(app, own, &settings.secrets)));
+        settings.statics.iter().for_each(|(app, own)| tell(secrets::statics(app, own, &settings.secrets)));
     }
 }
 

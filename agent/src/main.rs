@@ -19,6 +19,7 @@ mod logins;
 mod memory;
 mod notify;
 mod own_variables;
+mod publish;
 mod remembered;
 mod run;
 mod secrets;

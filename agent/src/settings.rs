@@ -4,6 +4,7 @@ mod backup;
 mod bucket;
 mod migrations;
 mod secrets;
+mod statics;
 mod traffic;
 
 use roadstead_model::{AppName, ProviderName, limits, mistake};
@@ -19,6 +20,7 @@ use toml::Spanned;
 pub(crate) use backup::BackupSettings;
 pub(crate) use bucket::BucketSettings;
 pub(crate) use migrations::MigrationSettings;
+pub(crate) use statics::StaticSettings;
 pub(crate) use traffic::{CommandSettings, HaProxySettings, NginxSettings, TrafficSettings};
 
 /// What is done more often than this would be noticed by users of the host; what is done less often, by nobody.
@@ -38,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) traffic: BTreeMap<AppName, TrafficSettings>,
     /// How backups of the databases of apps are made and kept here.
     pub(crate) backups: BTreeMap<AppName, BackupSettings>,
+    /// Where static files of apps are published.
+    pub(crate) statics: BTreeMap<AppName, StaticSettings>,
     /// Credentials of their own for the migrations of apps.
     pub(crate) migrations: BTreeMap<AppName, MigrationSettings>,
     /// Where this host has secrets from.
@@ -93,6 +97,8 @@ struct Fragment {
     apps: BTreeMap<AppName, AppSettings>,
     traffic: BTreeMap<AppName, Spanned<traffic::Section>>,
     backup: BTreeMap<AppName, backup::Section>,
+    #[serde(rename = "static")]
+    statics: BTreeMap<AppName, Spanned<statics::Section>>,
     migrations: BTreeMap<AppName, migrations::Section>,
     secrets: BTreeMap<ProviderName, Spanned<secrets::Section>>,
 }
@@ -143,6 +149,12 @@ pub(crate) fn parse(text: &str) -> Result<Settings, String> {
         let settings = section.check(&app, &secrets).map_err(|(at, message)| mistake::located(text, at, &message))?;
         backups.insert(app, settings);
     }
+    let mut statics = BTreeMap::new();
+    for (app, section) in fragment.statics {
+        let at = section.span().start;
+        let settings = section.into_inner().check(&app, at, &secrets).map_err(|(at, message)| mistake::located(text, at, &message))?;
+        statics.insert(app, settings);
+    }
     let mut migrations = BTreeMap::new();
     for (app, section) in fragment.migrations {
         let settings = section.check(&app, &secrets).map_err(|(at, message)| mistake::located(text, at, &message))?;
@@ -153,7 +165,7 @@ pub(crate) fn parse(text: &str) -> Result<Settings, String> {
         rhythm(every.as_ref()).map_err(|message| mistake::located(text, at, &message))
     });
     let (controller, drift_every, apps) = (fragment.controller, drift_every.transpose()?, fragment.apps);
-    Ok(Settings { controller, drift_every, apps, traffic, backups, migrations, secrets })
+    Ok(Settings { controller, drift_every, apps, traffic, backups, statics, migrations, secrets })
 }
 
 /// How often something is done: a span such as `5m`, or `off`.
@@ -242,6 +254,8 @@ mod tests {
             ("traffic.APP.", "[traffic.erp]\nprovider = \"nginx\"\nzzzzzz = 1"),
             ("backup.APP.", "[backup.erp]\nzzzzzz = 1"),
             ("backup.APP.bucket.", "[backup.erp.bucket]\nzzzzzz = 1"),
+            ("static.APP.", "[static.erp]\nzzzzzz = 1"),
+            ("static.APP.bucket.", "[static.erp.bucket]\nzzzzzz = 1"),
             ("migrations.APP.", "[migrations.erp]\nenv = {}\nzzzzzz = 1"),
             ("secrets.NAME.", "[secrets.vault]\nkind = \"vault\"\nzzzzzz = 1"),
         ];
@@ -252,7 +266,8 @@ mod tests {
                 .unwrap()
                 .1
                 .split(", ")
-                .filter(|key| !["apps", "traffic", "backup", "migrations", "secrets"].contains(key))
+                .filter(|key| !["apps", "traffic", "backup", "static", "migrations", "secrets"].contains(key))
+                .filter(|key| (table, *key) != ("static.APP.bucket.", "keep-here"))
             {
                 assert!(section.contains(&format!("| `{table}{key}` |")), "docs/configuration.md does not tell of {table}{key}");
             }

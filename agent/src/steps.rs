@@ -6,6 +6,7 @@
 pub(crate) mod account;
 mod backup;
 mod bucket;
+mod bucket_access;
 mod candidate;
 mod collectstatic;
 mod commands;
@@ -29,6 +30,7 @@ mod placed;
 mod preflight;
 pub(crate) mod proof;
 mod prune;
+mod publish;
 mod recheck;
 mod reconcile;
 pub(crate) mod release;
@@ -185,6 +187,7 @@ async fn act(step: StepName, context: &StepContext) -> Result<StepDone, Failure>
         StepName::Venv => venv::run(context).await,
         StepName::Configure => configure::run(context).await,
         StepName::Collectstatic => collectstatic::run(context).await,
+        StepName::Publish => publish::run(context).await,
         StepName::Migrate => migrate::run(context).await,
         StepName::Compatible => compatible::run(context).await,
         StepName::Candidate => candidate::run(context).await,
@@ -212,6 +215,7 @@ pub(crate) async fn undo(step: StepName, context: &StepContext) -> Result<(), Fa
         | StepName::Venv
         | StepName::Configure
         | StepName::Collectstatic
+        | StepName::Publish
         | StepName::Backup
         | StepName::Migrate
         | StepName::Compatible

@@ -62,11 +62,26 @@ impl Order {
     }
 }
 
+impl OrderKind {
+    /// What every controller and every agent says of it: a controller that was upgraded since it gave an order says more when it repeats that,
+    /// and an agent from before wrote less of it down.
+    #[must_use]
+    pub fn as_ever(&self) -> Self {
+        let mut plain = self.clone();
+        match &mut plain {
+            Self::Prepare { publish, .. } => *publish = false,
+            Self::Revert { everywhere, .. } => *everywhere = false,
+            _ => {}
+        }
+        plain
+    }
+}
+
 /// The verbs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "verb")]
 pub enum OrderKind {
-    /// Everything that can be done before the host changes: preflight to collectstatic.
+    /// Everything that can be done before the host changes: preflight to publish.
     Prepare {
         /// The release to prepare.
         release: ReleaseRef,
@@ -82,6 +97,9 @@ pub enum OrderKind {
         singletons: Vec<ServiceName>,
         /// Releases to keep on disk beside current and previous.
         keep: u32,
+        /// Publishing static files is a step of its own; not for controllers that knew of none, whose steps are those of then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        publish: bool,
     },
     /// Run the database migrations of a prepared release. Given to one host of the environment.
     Migrate {
@@ -116,6 +134,10 @@ pub enum OrderKind {
         to: Option<ReleaseRef>,
         /// Mark `from` as bad: it is never started or chosen again.
         condemn: bool,
+        /// The whole environment goes back to it: what is everybody's, such as published files, goes back, too. Not for controllers that
+        /// knew nothing of that.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        everywhere: bool,
     },
     /// The rollout ended without this host's cutover: clear up what was prepared, mark it bad when `condemn`.
     Abandon {

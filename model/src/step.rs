@@ -24,6 +24,8 @@ pub enum StepName {
     Configure,
     /// Static files join those of the previous release.
     Collectstatic,
+    /// Static files are where everybody has them from: in a bucket, or in a CDN's directory.
+    Publish,
     /// What a migration could lose is kept: the database is backed up, and the backup is checked.
     Backup,
     /// The database schema moves, on one host of the environment.
@@ -65,7 +67,7 @@ pub struct InvalidStep(String);
 
 impl StepName {
     /// Every step, in order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Preflight,
         Self::Prune,
         Self::Fetch,
@@ -74,6 +76,7 @@ impl StepName {
         Self::Venv,
         Self::Configure,
         Self::Collectstatic,
+        Self::Publish,
         Self::Backup,
         Self::Migrate,
         Self::Compatible,
@@ -93,7 +96,19 @@ impl StepName {
     ];
 
     /// What an order to prepare makes a host do.
-    pub const PREPARE: &[Self] =
+    pub const PREPARE: &[Self] = &[
+        Self::Preflight,
+        Self::Prune,
+        Self::Fetch,
+        Self::Verify,
+        Self::Unpack,
+        Self::Venv,
+        Self::Configure,
+        Self::Collectstatic,
+        Self::Publish,
+    ];
+    /// What it made a host do before orders said that static files are to be published; journals tell of such.
+    pub const PREPARE_ALONE: &[Self] =
         &[Self::Preflight, Self::Prune, Self::Fetch, Self::Verify, Self::Unpack, Self::Venv, Self::Configure, Self::Collectstatic];
     /// What an order to migrate makes a host do.
     pub const MIGRATE: &[Self] = &[Self::Backup, Self::Migrate, Self::Compatible];
@@ -132,6 +147,7 @@ impl StepName {
             Self::Venv => "venv",
             Self::Configure => "configure",
             Self::Collectstatic => "collectstatic",
+            Self::Publish => "publish",
             Self::Backup => "backup",
             Self::Migrate => "migrate",
             Self::Compatible => "compatible",

@@ -47,7 +47,11 @@ fn piece(part: &Part, done: u64) -> io::Result<Bytes> {
 impl Part {
     /// A whole file, and how large it is.
     pub(crate) fn whole(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        Self::of(File::open(path)?)
+    }
+
+    /// All of an open file.
+    pub(crate) fn of(file: File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
         Ok(Self { file: Arc::new(file), from: 0, bytes })
     }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::address::Place;
 use crate::body::{Part, Sent, Sums};
 use crate::fault::{BucketError, Fault, told};
+use crate::labelled::Labels;
 use crate::sign::{EMPTY, Keys, Moment, Signed, authorization, date, hex, query};
 use crate::xml;
 
@@ -46,6 +47,8 @@ pub struct Object {
     pub bytes: u64,
     /// When it came, by the server's clock, such as `2026-11-27T19:00:00.000Z`.
     pub modified: String,
+    /// What tells its contents apart, often their MD5; empty where the server does not say.
+    pub tag: String,
 }
 
 impl Object {
@@ -67,6 +70,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) key: &'a str,
     pub(crate) query: Vec<(&'a str, &'a str)>,
     pub(crate) content: Content,
+    /// What an object is handed out with that is made.
+    pub(crate) labels: Option<&'a Labels>,
     /// From which byte on an object is wanted.
     pub(crate) from: u64,
 }
@@ -80,7 +85,7 @@ pub(crate) enum Content {
 
 impl<'a> Ask<'a> {
     pub(crate) const fn new(method: &'static str, key: &'a str) -> Self {
-        Self { method, key, query: Vec::new(), content: Content::Text(String::new()), from: 0 }
+        Self { method, key, query: Vec::new(), content: Content::Text(String::new()), labels: None, from: 0 }
     }
 
     /// How long the head of its answer may take; what carries a file ends when nothing moves.
@@ -182,16 +187,25 @@ impl Bucket {
     /// [`BucketError`], also where there are more than a hundred thousand.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Object>, BucketError> {
         let mut found = Vec::new();
+        self.visit(prefix, PAGES_MAX, &mut |object| found.push(object)).await?;
+        Ok(found)
+    }
+
+    /// Shows all objects whose keys begin so, one after the other, on at most so many pages of a thousand each.
+    ///
+    /// # Errors
+    /// [`BucketError`], also where there are more.
+    pub async fn visit(&self, prefix: &str, pages: usize, found: &mut (dyn FnMut(Object) + Send)) -> Result<(), BucketError> {
         let mut next = None;
-        for _ in 0..PAGES_MAX {
+        for _ in 0..pages {
             let page = self.page(prefix, next.as_deref(), "1000").await.map_err(|fault| self.error("list", prefix, fault))?;
-            found.extend(page.objects);
+            page.objects.into_iter().for_each(&mut *found);
             next = page.next;
             if next.is_none() {
-                return Ok(found);
+                return Ok(());
             }
         }
-        Err(self.error("list", prefix, Fault::Unfit(format!("more than {} objects are there", PAGES_MAX * 1000))))
+        Err(self.error("list", prefix, Fault::Unfit(format!("more than {} objects are there", pages * 1000))))
     }
 
     async fn page(&self, prefix: &str, next: Option<&str>, most: &str) -> Result<Page, Fault> {
@@ -274,6 +288,9 @@ impl Bucket {
             // What object locks demand, and every server knows.
             headers.push(("content-md5", STANDARD.encode(sums.md5)));
         }
+        if let Some(labels) = ask.labels {
+            headers.extend(labels.headers());
+        }
         if ask.from > 0 {
             headers.push(("range", format!("bytes={}-", ask.from)));
         }
@@ -319,6 +336,11 @@ impl Bucket {
     }
 }
 
+/// A tag without its quotes.
+pub(crate) fn plain_tag(tag: &str) -> String {
+    tag.trim().trim_matches('"').to_owned()
+}
+
 pub(crate) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(roadstead_http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -340,7 +362,8 @@ impl Page {
         let list = xml::within(text, "ListBucketResult").ok_or(Fault::Malformed("it is no list"))?;
         let object = |one: &str| {
             let (key, bytes) = (xml::text(one, "Key")?, xml::text(one, "Size")?.parse().ok()?);
-            Some(Object { key, bytes, modified: xml::text(one, "LastModified").unwrap_or_default() })
+            let of = |name: &str| xml::text(one, name).unwrap_or_default();
+            Some(Object { key, bytes, modified: of("LastModified"), tag: plain_tag(&of("ETag")) })
         };
         let objects = xml::all(list, "Contents").map(object).collect::<Option<Vec<_>>>();
         let objects = objects.ok_or(Fault::Malformed("an object of its list has no name or no size"))?;

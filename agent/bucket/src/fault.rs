@@ -106,13 +106,26 @@ impl Fault {
     }
 }
 
+/// Where an operator wrote what a bucket is, and where they read about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section {
+    /// The section of agent.toml, such as `[backup.APP.bucket]`.
+    pub name: &'static str,
+    /// The page with the rights that suffice.
+    pub page: &'static str,
+}
+
 impl BucketError {
     /// What to do about it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self, section: Section) -> String {
+        self.advice().replace("{section}", section.name).replace("{page}", section.page)
+    }
+
+    fn advice(&self) -> &'static str {
         match &self.fault {
             Fault::Connection(roadstead_http::Fault::Name { .. } | roadstead_http::Fault::Connect { .. }) => {
-                "see whether the server runs and this host reaches it, and `endpoint` under [backup.APP.bucket] of agent.toml"
+                "see whether the server runs and this host reaches it, and `endpoint` under {section} of agent.toml"
             }
             Fault::Connection(roadstead_http::Fault::Tls(_)) => {
                 "the server has to speak TLS 1.3 with a certificate that this host believes: `ca` names the file of another authority"
@@ -122,7 +135,7 @@ impl BucketError {
             Fault::Refused { status, code, .. } => refused(*status, code),
             Fault::Malformed(_) => "see whether `endpoint` is that of an S3-compatible server, and not of its console or a proxy's page",
             Fault::Size { .. } => "somebody else writes there, or the server lost something: look at the bucket",
-            Fault::Unfit(_) => "correct [backup.APP.bucket] of agent.toml or what it refers to",
+            Fault::Unfit(_) => "correct {section} of agent.toml or what it refers to",
             Fault::CalledOff => "nothing of it counts",
         }
     }
@@ -144,9 +157,9 @@ fn refused(status: u16, code: &str) -> &'static str {
         }
         (_, "EntityTooLarge" | "QuotaExceeded" | "XMinioStorageFull") | (507, _) => "there is no room for it in the bucket",
         (_, "InvalidObjectState") => "it was moved to an archive: restore it there first",
-        (403, _) => "the key may not do this: docs/backups.md has the policy that it needs",
+        (403, _) => "the key may not do this: {page} has the policy that it needs",
         (404, _) => "it is not there, or somebody removed it",
         (429 | 500..=599, _) => "the server is not well, or has too much to do: try again later",
-        _ => "see docs/backups.md, and what the server's log says",
+        _ => "see {page}, and what the server's log says",
     }
 }

@@ -13,6 +13,7 @@ mod address;
 mod body;
 mod client;
 mod fault;
+mod labelled;
 mod sign;
 mod transfer;
 mod xml;
@@ -22,5 +23,6 @@ mod tests;
 
 pub use address::{Place, Style};
 pub use client::{Bucket, Object};
-pub use fault::{BucketError, Fault};
+pub use fault::{BucketError, Fault, Section};
+pub use labelled::Labels;
 pub use sign::Keys;

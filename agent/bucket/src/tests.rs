@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::client::{Object, Page};
-use crate::fault::{BucketError, Fault, told};
+use crate::fault::{BucketError, Fault, Section, told};
 use crate::transfer::part_of;
 
 const MIB: u64 = 1024 * 1024;
+const SECTION: Section = Section { name: "[backup.APP.bucket]", page: "docs/backups.md" };
 
 #[test]
 fn no_file_has_more_parts_than_s3_takes() {
@@ -23,7 +24,7 @@ fn a_page_says_what_is_there_and_where_it_goes_on() {
          <IsTruncated>true</IsTruncated><NextContinuationToken>1ueG/x==</NextContinuationToken><Contents><Key>erp/a</Key>\
          <LastModified>2026-11-27T19:00:00.000Z</LastModified><ETag>&quot;x&quot;</ETag><Size>12</Size></Contents></ListBucketResult>",
     );
-    let object = Object { key: "erp/a".into(), bytes: 12, modified: "2026-11-27T19:00:00.000Z".into() };
+    let object = Object { key: "erp/a".into(), bytes: 12, modified: "2026-11-27T19:00:00.000Z".into(), tag: "x".into() };
     assert_eq!(page.unwrap(), Page { objects: vec![object], next: Some("1ueG/x==".into()) });
     let last = Page::read("<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>").unwrap();
     assert_eq!(last, Page { objects: vec![], next: None });
@@ -38,7 +39,8 @@ fn a_page_says_what_is_there_and_where_it_goes_on() {
 
 #[test]
 fn when_an_object_came_is_compared() {
-    let is_before = |modified: &str, seconds| Object { key: String::new(), bytes: 0, modified: modified.into() }.is_before(seconds);
+    let is_before =
+        |modified: &str, seconds| Object { key: String::new(), bytes: 0, modified: modified.into(), tag: String::new() }.is_before(seconds);
     // 2024-02-29T23:59:59Z
     let at = 1_709_251_199;
     for (modified, before) in [
@@ -85,7 +87,7 @@ fn errors_say_what_where_why_and_what_next() {
     let doing = "put s3://backups/erp/x.dump.age at s3.example.org";
     let lines = faults.into_iter().map(|fault| {
         let (again, error) = (fault.is_transient(), BucketError { doing: doing.into(), fault });
-        format!("{error}\n  {}\n  tried again: {again}\n", error.hint())
+        format!("{error}\n  {}\n  tried again: {again}\n", error.hint(SECTION))
     });
     insta::assert_snapshot!(lines.collect::<String>());
 }

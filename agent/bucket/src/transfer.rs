@@ -13,10 +13,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::body::Part;
 use crate::client::{Ask, Bucket, Content};
 use crate::fault::{BucketError, Fault};
+use crate::labelled::Labels;
 use crate::xml;
 
 /// A file of this size goes up as one, a larger one in parts of it.
-const PART: u64 = 16 * 1024 * 1024;
+pub(crate) const PART: u64 = 16 * 1024 * 1024;
 /// S3 takes no more parts than this of one object: those of a very large file are larger.
 const PARTS_MAX: u64 = 10_000;
 /// How often progress is told.
@@ -43,7 +44,7 @@ impl Bucket {
             if whole.bytes <= PART {
                 self.put_one(key, &whole, file, &counted).await?;
             } else {
-                self.put_parts(key, &whole, file, &counted).await?;
+                self.put_parts(key, &whole, file, None, &counted).await?;
             }
             Ok(whole.bytes)
         };
@@ -57,8 +58,15 @@ impl Bucket {
         self.text(&Ask { content, ..Ask::new("PUT", key) }).await.map(drop)
     }
 
-    async fn put_parts(&self, key: &str, whole: &Part, file: &Path, counted: &Arc<AtomicU64>) -> Result<(), Fault> {
-        let (_, begun) = self.text(&Ask { query: vec![("uploads", "")], ..Ask::new("POST", key) }).await?;
+    pub(crate) async fn put_parts(
+        &self,
+        key: &str,
+        whole: &Part,
+        file: &Path,
+        labels: Option<&Labels>,
+        counted: &Arc<AtomicU64>,
+    ) -> Result<(), Fault> {
+        let (_, begun) = self.text(&Ask { query: vec![("uploads", "")], labels, ..Ask::new("POST", key) }).await?;
         let upload = xml::text(&begun, "UploadId").filter(|id| !id.is_empty()).ok_or(Fault::Malformed("it names no upload"))?;
         let sent = self.called_off(self.send_parts(key, &upload, whole, file, counted)).await;
         if sent.is_err() {
@@ -183,7 +191,7 @@ async fn content(part: &Part, file: &Path, counted: &Arc<AtomicU64>) -> Result<C
 }
 
 /// Tells now and then how far it is.
-async fn counting<T>(work: impl Future<Output = T>, counted: &AtomicU64, told: &mut (dyn FnMut(u64) + Send)) -> T {
+pub(crate) async fn counting<T>(work: impl Future<Output = T>, counted: &AtomicU64, told: &mut (dyn FnMut(u64) + Send)) -> T {
     let mut work = pin!(work);
     let mut ticks = interval(TOLD_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -199,6 +207,6 @@ async fn counting<T>(work: impl Future<Output = T>, counted: &AtomicU64, told: &
     }
 }
 
-fn of_file(path: &Path, error: std::io::Error) -> Fault {
+pub(crate) fn of_file(path: &Path, error: std::io::Error) -> Fault {
     Fault::File { path: path.to_path_buf(), error }
 }

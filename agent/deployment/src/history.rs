@@ -126,7 +126,8 @@ impl History {
 }
 
 fn answer(known: &Status, order: &Order) -> Admission {
-    let same = known.order.kind == order.kind && known.order.app == order.app && known.order.environment == order.environment;
+    let same =
+        known.order.kind.as_ever() == order.kind.as_ever() && known.order.app == order.app && known.order.environment == order.environment;
     if !same {
         let why = format!("another order with the number {} of {} was given before", order.fence.sequence, order.fence.rollout);
         return Admission::Refuse { highest: None, why };

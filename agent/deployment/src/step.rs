@@ -17,7 +17,8 @@ pub enum Reversibility {
 #[must_use]
 pub const fn steps_of(kind: &OrderKind) -> &'static [StepName] {
     match kind {
-        OrderKind::Prepare { .. } => StepName::PREPARE,
+        OrderKind::Prepare { publish: true, .. } => StepName::PREPARE,
+        OrderKind::Prepare { publish: false, .. } => StepName::PREPARE_ALONE,
         OrderKind::Migrate { backup: Some(_), .. } => StepName::MIGRATE,
         OrderKind::Migrate { backup: None, .. } => StepName::MIGRATE_ALONE,
         OrderKind::Activate { .. } => StepName::ACTIVATE,
@@ -46,6 +47,7 @@ pub const fn reversibility(step: StepName) -> Reversibility {
         | StepName::Venv
         | StepName::Configure
         | StepName::Collectstatic
+        | StepName::Publish
         | StepName::Backup
         | StepName::Compatible
         | StepName::Proof

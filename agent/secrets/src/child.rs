@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
 
 use crate::fault::Fault;
@@ -30,6 +30,12 @@ const PROPERTIES: [&str; 6] =
     ["MemoryMax=512M", "TasksMax=128", "LimitCORE=0", "NoNewPrivileges=yes", "PrivateTmp=yes", "KillMode=control-group"];
 /// What systemd grants a program beyond its time: it is killed here first.
 const UNIT_GRACE: Duration = Duration::from_secs(5);
+/// What systemd's program says where systemd was away, as it is for a moment while it executes itself anew (its package was upgraded): what
+/// it was to run did not run, or nobody knows how it ended.
+const AWAY: [&str; 3] = ["Failed to connect to bus", "Failed to start transient service unit", "Failed to query unit state"];
+/// How often it is asked again then, and after which pause.
+const ASKED_AGAIN: u32 = 8;
+const PAUSE: Duration = Duration::from_millis(500);
 /// What a program sees where its settings say nothing else.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -93,20 +99,65 @@ impl Running {
 
 /// Runs a program to its end and gives what it printed.
 pub(crate) async fn run(run: Run<'_>, until: Instant) -> Result<Value, Fault> {
+    run_by(&run, until, Path::new(SYSTEMD).is_dir().then_some(Path::new(SYSTEMD_RUN))).await
+}
+
+/// As a unit by systemd's program, if there is one.
+async fn run_by(run: &Run<'_>, until: Instant, systemd: Option<&Path>) -> Result<Value, Fault> {
     let until = until.min(Instant::now() + run.within);
+    for _ in 0..ASKED_AGAIN {
+        match once(run, until, systemd).await {
+            Ended::Away if Instant::now() + PAUSE < until => sleep(PAUSE).await,
+            ended => return ended.told(run),
+        }
+    }
+    once(run, until, systemd).await.told(run)
+}
+
+/// How one run ended.
+enum Ended {
+    Well(Value),
+    Badly(Fault),
+    /// systemd was away.
+    Away,
+}
+
+impl Ended {
+    fn told(self, run: &Run<'_>) -> Result<Value, Fault> {
+        match self {
+            Self::Well(value) => Ok(value),
+            Self::Badly(fault) => Err(fault),
+            Self::Away => {
+                let program = run.words.first().cloned().unwrap_or_default();
+                Err(Fault::Program { program, how: "was not run: systemd of this host did not take it".to_owned() })
+            }
+        }
+    }
+}
+
+async fn once(run: &Run<'_>, until: Instant, systemd: Option<&Path>) -> Ended {
+    match attempt(run, until, systemd).await {
+        Ok(Some(value)) => Ended::Well(value),
+        Ok(None) => Ended::Away,
+        Err(fault) => Ended::Badly(fault),
+    }
+}
+
+/// None where systemd was away.
+async fn attempt(run: &Run<'_>, until: Instant, systemd: Option<&Path>) -> Result<Option<Value>, Fault> {
     let program = run.words.first().cloned().unwrap_or_default();
     let fault = |how: String| Fault::Program { program: program.clone(), how };
     std::fs::metadata(&program).map_err(|error| fault(format!("cannot be run: {error}")))?;
     let user = run.user.map(|name| User::from_name(name).ok().flatten().ok_or_else(|| Fault::NoUser(name.to_owned()))).transpose()?;
-    let unit = Path::new(SYSTEMD).is_dir().then(unit_name);
+    let unit = systemd.map(|systemd| (systemd, unit_name()));
     let mut command = match &unit {
-        Some(unit) => in_unit(&run, unit),
-        None => as_child(&run, user.as_ref()),
+        Some((systemd, unit)) => in_unit(run, systemd, unit),
+        None => as_child(run, user.as_ref()),
     };
     command.stdin(if run.input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.current_dir("/").process_group(0).kill_on_drop(true);
     let child = command.spawn().map_err(|error| fault(format!("cannot be run: {error}")))?;
-    let mut running = Running { child, unit };
+    let mut running = Running { child, unit: unit.map(|(_, unit)| unit) };
     let (input, output, errors) = (running.child.stdin.take(), running.child.stdout.take(), running.child.stderr.take());
     let feed = async {
         if let (Some(mut pipe), Some(value)) = (input, &run.input) {
@@ -116,10 +167,14 @@ pub(crate) async fn run(run: Run<'_>, until: Instant) -> Result<Value, Fault> {
         }
     };
     let outcome = timeout_at(until, async {
-        let ((), printed, ()) = tokio::join!(feed, gather(output), discard(errors));
+        let ((), printed, was_away) = tokio::join!(feed, gather(output), complains(errors));
         let printed = printed.map_err(|()| Fault::TooLarge { from: program.clone(), max: FILE_BYTES_MAX })?;
         let status = running.wait().await.map_err(|error| fault(format!("cannot be waited for: {error}")))?;
-        if status.success() { Ok(printed.into_value()) } else { Err(fault(ended(status))) }
+        match status.success() {
+            true => Ok(Some(printed.into_value())),
+            false if systemd.is_some() && was_away => Ok(None),
+            false => Err(fault(ended(status))),
+        }
     });
     outcome.await.unwrap_or_else(|_| Err(fault("took too long and was killed".to_owned())))
 }
@@ -130,8 +185,8 @@ fn unit_name() -> String {
 }
 
 /// The program as a unit, for which systemd's own program stands here.
-fn in_unit(run: &Run<'_>, unit: &str) -> Command {
-    let mut command = Command::new(SYSTEMD_RUN);
+fn in_unit(run: &Run<'_>, systemd: &Path, unit: &str) -> Command {
+    let mut command = Command::new(systemd);
     command.env_clear().env("PATH", PATH);
     command.args(["--quiet", "--pipe", "--wait", "--collect", "--service-type=exec"]);
     command.args([format!("--unit={unit}"), "--description=A program that gives Roadstead a secret".to_owned()]);
@@ -165,10 +220,16 @@ async fn gather(pipe: Option<impl AsyncRead + Unpin>) -> Result<Buffer, ()> {
     Ok(buffer)
 }
 
-async fn discard(pipe: Option<impl AsyncRead + Unpin>) {
-    let mut part = Zeroizing::new([0_u8; 8192]);
-    let Some(mut pipe) = pipe else { return };
-    while let Ok(1..) = pipe.read(&mut *part).await {}
+/// Reads what it complains of to its end and throws it away; whether it began as it does where systemd is away.
+async fn complains(pipe: Option<impl AsyncRead + Unpin>) -> bool {
+    let longest = AWAY.iter().map(|words| words.len()).max().unwrap_or(0);
+    let (mut first, mut part) = (Zeroizing::new(Vec::with_capacity(longest)), Zeroizing::new([0_u8; 8192]));
+    let Some(mut pipe) = pipe else { return false };
+    while let Ok(length @ 1..) = pipe.read(&mut *part).await {
+        let missing = longest - first.len();
+        first.extend_from_slice(&part[..length.min(missing)]);
+    }
+    AWAY.iter().any(|words| first.starts_with(words.as_bytes()))
 }
 
 fn ended(status: ExitStatus) -> String {
@@ -192,6 +253,36 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(30);
+
+    /// It leaves the bus while it executes itself anew, and was told as the program's own failure.
+    #[tokio::test]
+    async fn a_systemd_that_is_away_for_a_moment_is_asked_again() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let fake = |name: &str, says: &str| {
+            let path = folder.path().join(name);
+            let text = format!(
+                "#!/bin/sh\necho x >>\"$0.asked\"\n[ $(wc -l <\"$0.asked\") -gt 2 ] && printf value && exit\necho '{says}' >&2\nexit 1\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let words = ["/bin/true".to_owned()];
+        let asked = async |systemd: &Path| {
+            let run = Run { words: &words, environment: &[], user: None, input: None, within: LONG };
+            run_by(&run, Instant::now() + LONG, Some(systemd)).await
+        };
+        for words in AWAY {
+            let away =
+                fake(&words.replace(' ', "-"), &format!("{words}: Message recipient disconnected from message bus without replying"));
+            assert_eq!(asked(&away).await.unwrap().reveal(), b"value");
+        }
+        let refuses = fake("refuses", "canary: no such secret");
+        let said = asked(&refuses).await.unwrap_err().to_string();
+        assert!(said.contains("ended with exit status 1") && !said.contains("canary"), "{said}");
+        assert_eq!(std::fs::read_to_string(folder.path().join("refuses.asked")).unwrap().lines().count(), 1, "that is its own to say");
+    }
 
     #[tokio::test]
     async fn what_a_program_prints_is_the_value() {

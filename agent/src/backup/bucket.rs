@@ -160,7 +160,8 @@ mod tests {
     #[test]
     fn what_is_left_of_an_upload_is_told_from_what_counts() {
         let shelf = Shelf::of(Path::new("/b"), &AppName::parse("erp").unwrap());
-        let object = |(key, modified): (&str, &str)| Object { key: format!("erp/{key}"), bytes: 1, modified: modified.into() };
+        let object =
+            |(key, modified): (&str, &str)| Object { key: format!("erp/{key}"), bytes: 1, modified: modified.into(), tag: String::new() };
         let (old, young) = ("2026-11-20T00:00:00.000Z", "2026-11-27T12:00:00.000Z");
         let objects = [
             ("erp-r-1-5.dump.age", old),

@@ -12,7 +12,8 @@ use super::program::program_of_root;
 use crate::backup::bucket;
 use crate::identity;
 use crate::layout::Layout;
-use crate::settings::{BucketSettings, MigrationSettings};
+use crate::publish::folder::Folder;
+use crate::settings::{BucketSettings, MigrationSettings, StaticSettings};
 
 const CHECK: &str = "secrets";
 /// How long a provider may take; a host has several servers to ask.
@@ -43,16 +44,45 @@ pub(super) fn migrations(app: &AppName, own: &MigrationSettings, providers: &BTr
     }
 }
 
-/// What root says of the bucket of an app's backups. Nothing is asked of it: that would take its keys.
+/// What root says of the bucket of an app's backups.
 pub(super) fn bucket(app: &AppName, own: &BucketSettings, providers: &BTreeMap<ProviderName, ProviderSettings>) -> Finding {
-    let says = format!("{app}: backups go to {}", bucket::place(own, ""));
+    let hint = "keep it where `allow` does not reach: with this key the app could remove its backups";
+    of_bucket("backup", format!("{app}: backups go to {}", bucket::place(own, "")), hint, app, own, providers)
+}
+
+/// What root says of where an app's static files are published.
+pub(super) fn statics(app: &AppName, own: &StaticSettings, providers: &BTreeMap<ProviderName, ProviderSettings>) -> Finding {
+    let says = |place: &str| format!("{app}: static files go to {place}");
+    match own {
+        StaticSettings::Bucket { bucket: own, .. } => {
+            let hint = "keep it where `allow` does not reach: with this key the app could change what other releases hand out";
+            of_bucket("static", says(&bucket::place(own, "")), hint, app, own, providers)
+        }
+        StaticSettings::Folder(folder) => match Folder::at(folder).look() {
+            Ok(()) => Finding::ok("static", says(&folder.display().to_string())),
+            Err(error) => {
+                let hint = "make it, or mount what it lies in: no release is deployed here before";
+                Finding::failed("static", format!("{}: {error}", says(&folder.display().to_string())), hint)
+            }
+        },
+    }
+}
+
+/// Nothing is asked of a bucket: that would take its keys.
+fn of_bucket(
+    check: &str,
+    says: String,
+    hint: &str,
+    app: &AppName,
+    own: &BucketSettings,
+    providers: &BTreeMap<ProviderName, ProviderSettings>,
+) -> Finding {
     let references = [Some(&own.access_key), Some(&own.secret_key), own.session_token.as_ref()];
     match references.into_iter().flatten().find(|reference| given_anyway(app, reference, providers)) {
-        None => Finding::ok("backup", says),
+        None => Finding::ok(check, says),
         Some(reference) => {
             let says = format!("{says}; but `allow` of [secrets.{}] lets the app's own configuration have {reference}", reference.provider);
-            let hint = "keep it where `allow` does not reach: with this key the app could remove its backups";
-            Finding::warning("backup", says, hint)
+            Finding::warning(check, says, hint)
         }
     }
 }
@@ -112,6 +142,28 @@ mod tests {
         };
         let (good, bad) = (of("keys:bucket-secret"), of("keys:erp.secret"));
         assert!(good.verdict == Verdict::Ok && good.says.contains("s3://backups/erp/"), "{good:?}");
+        assert!(bad.verdict == Verdict::Warning && bad.says.contains("keys:erp.secret"), "{bad:?}");
+    }
+
+    #[test]
+    fn where_static_files_go_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = AppName::parse("erp").unwrap();
+        let of = |section: &str| {
+            let settings = crate::settings::parse(&format!("[secrets.keys]\nkind = \"credential\"\n{section}")).unwrap();
+            super::statics(&app, &settings.statics[&app], &settings.secrets)
+        };
+        let directory = |path: &Path| of(&format!("[static.erp]\ndirectory = \"{}\"\n", path.display()));
+        let (there, missing) = (directory(folder.path()), directory(&folder.path().join("none")));
+        assert!(there.verdict == Verdict::Ok && there.says.contains("static files go to /"), "{there:?}");
+        assert!(missing.verdict == Verdict::Failed && missing.hint.contains("mount"), "{missing:?}");
+        let bucket = |secret: &str| {
+            of(&format!(
+                "[static.erp.bucket]\nendpoint = \"https://s3\"\nbucket = \"cdn\"\naccess-key = \"keys:bucket-access\"\nsecret-key = \"{secret}\"\n"
+            ))
+        };
+        let (good, bad) = (bucket("keys:bucket-secret"), bucket("keys:erp.secret"));
+        assert!(good.verdict == Verdict::Ok && good.says.contains("s3://cdn/erp/"), "{good:?}");
         assert!(bad.verdict == Verdict::Warning && bad.says.contains("keys:erp.secret"), "{bad:?}");
     }
 

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use roadstead_model::limits::{RELEASE_ENTRIES_MAX, TREE_DEPTH_MAX};
 
@@ -68,6 +68,36 @@ pub(crate) fn sweep(target: &Path, sources: &[&Path]) -> io::Result<u64> {
         if folder { std::fs::remove_dir(path)? } else { std::fs::remove_file(path)? }
     }
     Ok(removed)
+}
+
+/// The regular files below `source`, in order, and how large each is.
+pub(crate) fn list(source: &Path) -> io::Result<Vec<(String, u64)>> {
+    let mut files = Vec::new();
+    walk(source, &mut |relative, entry| {
+        if let Found::File(file) = entry {
+            if files.len() as u64 >= RELEASE_ENTRIES_MAX {
+                return Err(io::Error::other("there are more static files than a release may have"));
+            }
+            let name = relative.to_str().ok_or_else(|| io::Error::other("a file name is not UTF-8"))?;
+            files.push((name.to_owned(), file.metadata()?.len()));
+        }
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Opens a regular file below a folder. No link is followed on the way.
+pub(crate) fn open_below(folder: &Path, relative: &str) -> io::Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let mut at = open(folder, flags | OFlag::O_DIRECTORY, Mode::empty())?;
+    let mut parts = Path::new(relative).components().peekable();
+    while let Some(part) = parts.next() {
+        let Component::Normal(name) = part else { return Err(io::Error::other("no plain path")) };
+        let folder = if parts.peek().is_some() { OFlag::O_DIRECTORY } else { OFlag::empty() };
+        at = openat(at.as_fd(), name, flags | folder, Mode::empty())?;
+    }
+    let file = File::from(at);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
 }
 
 enum Found {
@@ -204,6 +234,12 @@ mod tests {
         std::os::unix::fs::symlink(secret.join("key"), source.join("file")).unwrap();
         assert_eq!(merge(&union, &source, true).unwrap().files, 1);
         assert_eq!(std::fs::read_dir(&union).unwrap().count(), 1);
+        write(&source, "css/b.css", "bb");
+        assert_eq!(list(&source).unwrap(), [("a.css".to_owned(), 1), ("css/b.css".to_owned(), 2)]);
+        assert_eq!(io::read_to_string(open_below(&source, "css/b.css").unwrap()).unwrap(), "bb");
+        for bad in ["file", "folder/key", "../secret/key", "css", "", "none", "/etc/passwd", "a.css/x"] {
+            assert!(open_below(&source, bad).is_err(), "{bad}");
+        }
         assert_eq!(merge(&union, &folder.path().join("none"), true).unwrap(), Merged::default());
     }
 }

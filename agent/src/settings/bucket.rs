@@ -1,4 +1,5 @@
-//! `[backup.APP.bucket]`: the S3-compatible bucket that backups of an app go to. Its keys are references to secrets, never keys.
+//! `[backup.APP.bucket]` and `[static.APP.bucket]`: the S3-compatible bucket that backups or static files of an app go to. Its keys are
+//! references to secrets, never keys.
 
 use roadstead_bucket::{Place, Style};
 use roadstead_model::{AppName, HttpUrl, ProviderName, SecretRef};
@@ -17,7 +18,7 @@ const PREFIX_BYTES_MAX: usize = 200;
 /// What the names of AWS's keys begin with.
 const KEYS_BEGIN: [&str; 2] = ["AKIA", "ASIA"];
 
-/// Where backups of an app go.
+/// A bucket for something of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BucketSettings {
     /// The bucket.
@@ -32,7 +33,7 @@ pub(crate) struct BucketSettings {
     pub(crate) secret_key: SecretRef,
     /// Where a session's token is, for keys that hold for a while.
     pub(crate) session_token: Option<SecretRef>,
-    /// Whether the file stays on the host, too.
+    /// Whether the file of a backup stays on the host, too.
     pub(crate) keep_here: bool,
 }
 
@@ -57,10 +58,15 @@ pub(super) struct Section {
     access_key: Spanned<String>,
     secret_key: Spanned<String>,
     session_token: Option<Spanned<String>>,
-    keep_here: Option<bool>,
+    keep_here: Option<Spanned<bool>>,
 }
 
 impl Section {
+    /// Where it says something that is of backups alone.
+    pub(super) fn is_of_backups(&self) -> Option<usize> {
+        self.keep_here.as_ref().map(|value| value.span().start)
+    }
+
     /// The settings that it makes, for an app.
     pub(super) fn check(self, app: &AppName, providers: &BTreeMap<ProviderName, ProviderSettings>) -> Result<BucketSettings, Mistake> {
         let key = |text: Spanned<String>| {
@@ -88,7 +94,7 @@ impl Section {
             access_key: key(self.access_key)?,
             secret_key: key(self.secret_key)?,
             session_token: self.session_token.map(key).transpose()?,
-            keep_here: self.keep_here.unwrap_or(false),
+            keep_here: self.keep_here.is_some_and(Spanned::into_inner),
         })
     }
 }

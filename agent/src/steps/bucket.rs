@@ -1,17 +1,14 @@
 //! What steps do with backups in a bucket: send one, bring one back, take over what another host made, remove what has had its time.
 
-use roadstead_bucket::{Bucket, BucketError, Fault, Keys};
-use roadstead_model::{Backup, BackupName, Failure, FailureKind, SecretRef, StepName, VariableName, size};
-use roadstead_secrets::Asker;
+use roadstead_bucket::{Bucket, BucketError, Fault};
+use roadstead_model::{Backup, BackupName, Failure, FailureKind, StepName, size};
 use roadstead_worker::clock;
-use roadstead_worker::failure::{called_off, chain};
 use std::path::Path;
-use std::time::Duration;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 use super::StepContext;
 use super::backup::Progress;
+use super::bucket_access::BACKUPS;
 use super::release::Release;
 use super::util::{disk, io_failure};
 use crate::backup::bucket::{believed, is_in_one, key, key_of, keys_of, let_go, place, strays};
@@ -19,8 +16,6 @@ use crate::backup::shelf::{EVIDENCE_BYTES_MAX, FACTS_BYTES_MAX, Shelf};
 use crate::host::disk::free;
 use crate::settings::{BackupSettings, BucketSettings};
 
-/// How long the providers of secrets may take.
-const KEYS_WITHIN: Duration = Duration::from_secs(30);
 /// What stays free on the disk of backups.
 const SLACK: u64 = 64 * 1024 * 1024;
 
@@ -43,8 +38,7 @@ impl<'a> Remote<'a> {
         shelf: &'a Shelf,
     ) -> Result<Option<Self>, Failure> {
         let Some(settings) = &settings.bucket else { return Ok(None) };
-        let keys = keys(context, release, settings).await?;
-        let bucket = Bucket::new(settings.place.clone(), keys, settings.authorities.as_deref(), context.cancelled.clone());
+        let bucket = BACKUPS.bucket(context, release, settings).await?;
         let remote = Self { context, settings, shelf, step, bucket };
         remote.bucket.look(&key(settings, "")).await.map_err(|error| remote.failure(&error))?;
         Ok(Some(remote))
@@ -90,71 +84,13 @@ impl<'a> Remote<'a> {
     }
 
     fn failure(&self, error: &BucketError) -> Failure {
-        if matches!(error.fault, Fault::CalledOff) {
-            return called_off();
-        }
-        let kind = match &error.fault {
-            Fault::File { .. } => FailureKind::Host,
-            fault if fault.is_transient() => FailureKind::Transfer,
-            Fault::Size { .. } | Fault::Connection(_) => FailureKind::Transfer,
-            _ => FailureKind::Unfit,
-        };
         let kept = if self.step == StepName::Backup {
             "without a backup in its place nothing is migrated, and none counts as made"
         } else {
             "nothing was changed"
         };
-        Failure::new(kind, error.to_string(), format!("{}; {kept}", error.hint()))
+        BACKUPS.failure(error, kept)
     }
-}
-
-/// The keys that the settings refer to. No output shows them.
-async fn keys(context: &StepContext, release: &Release, settings: &BucketSettings) -> Result<Keys, Failure> {
-    let named = [
-        ("BUCKET_ACCESS_KEY", Some(&settings.access_key)),
-        ("BUCKET_SECRET_KEY", Some(&settings.secret_key)),
-        ("BUCKET_SESSION_TOKEN", settings.session_token.as_ref()),
-    ];
-    let named: Vec<(&str, &SecretRef)> = named.into_iter().filter_map(|(name, reference)| Some((name, reference?))).collect();
-    let references: Vec<SecretRef> = named.iter().map(|(_, reference)| (*reference).clone()).collect();
-    let tree = release.tree(&context.layout);
-    let asker = Asker { app: &context.order.app, tree: Some(&tree), by_operator: true };
-    let mut issued = Vec::new();
-    let secrets = tokio::select! {
-        biased;
-        () = context.cancelled.cancelled() => None,
-        secrets = context.providers.resolve_all(asker, &references, Instant::now() + KEYS_WITHIN, &mut issued) => Some(secrets),
-    };
-    context.providers.end_in_vain(&issued).await;
-    let secrets = secrets.ok_or_else(called_off)?.map_err(|error| {
-        let summary = format!("the keys of the bucket for backups cannot be had: {}", chain(&error));
-        Failure::new(FailureKind::Unfit, summary, error.hint())
-    })?;
-    if !issued.is_empty() {
-        let summary = "a key of the bucket for backups is issued for a time only: it could end in the middle of an upload";
-        return Err(Failure::new(FailureKind::Unfit, summary, "name a secret that stays, such as one of a KV engine"));
-    }
-    let mut values = Vec::new();
-    for ((name, reference), secret) in named.iter().zip(&secrets) {
-        let text = secret.value.reveal_text().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()));
-        let text = text.ok_or_else(|| {
-            let summary = format!("the secret {reference} is no key of a bucket: it is empty, or holds spaces or other characters");
-            Failure::new(FailureKind::Unfit, summary, "correct what is stored there, or the reference in [backup.APP.bucket] of agent.toml")
-        })?;
-        if let Ok(name) = VariableName::parse(name) {
-            context.secrets.add([(name, text.to_owned())]);
-        }
-        values.push(Zeroizing::new(text.to_owned()));
-    }
-    let mut values = values.into_iter();
-    let (Some(access), Some(secret)) = (values.next(), values.next()) else {
-        return Err(Failure::new(
-            FailureKind::Host,
-            "the keys of the bucket for backups are not there",
-            "see [backup.APP.bucket] of agent.toml",
-        ));
-    };
-    Ok(Keys { access, secret, token: values.next() })
 }
 
 /// Brings a backup that lies in a bucket alone to its place on this host.

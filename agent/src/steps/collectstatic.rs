@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::StepContext;
 use super::commands::{self, Task, expect_success};
+use super::publish;
 use super::release::{Release, below};
 use super::util::{disk, io_failure};
 use crate::host::statics;
@@ -14,19 +15,26 @@ use crate::layout::Layout;
 
 /// Runs the step.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Prepare { release, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let OrderKind::Prepare { release, publish, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     let release = context.release(release)?;
     let Some(wanted) = &release.manifest.spec.statics else { return Ok("no static files".to_owned()) };
     if wanted.collect == Collect::Host {
         collect(context, &release).await?;
     }
     let layout = context.layout.clone();
-    let merged = disk(move || join(&layout, &release, false)).await?;
-    Ok(format!("{} files, {} of them new", merged.files, merged.changed))
+    let joined = release.clone();
+    let merged = disk(move || join(&layout, &joined, false)).await?;
+    let note = format!("{} files, {} of them new", merged.files, merged.changed);
+    if *publish {
+        return Ok(note);
+    }
+    // A controller that knows of no such step is no reason to move without.
+    let published = publish::before(context, &release, StepName::Collectstatic).await?;
+    Ok(format!("{note}; {published}"))
 }
 
 /// Where a release's static files lie.
-fn source(layout: &Layout, release: &Release) -> Option<PathBuf> {
+pub(super) fn source(layout: &Layout, release: &Release) -> Option<PathBuf> {
     let statics = release.manifest.spec.statics.as_ref()?;
     Some(match statics.collect {
         Collect::Build | Collect::Host => layout.collected_of(release.app(), &release.id),

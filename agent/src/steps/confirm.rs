@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::StepContext;
 use super::collectstatic;
 use super::endings;
+use super::publish;
 use super::renew;
 use super::revert::{Stopped, stop_others};
 use super::util::disk;
@@ -25,7 +26,9 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         return Err(Failure::new(FailureKind::Host, summary, "look at the host's last rollout: it went back by itself or by hand"));
     }
     let serving = context.release(release)?;
-    let stopped = stop_others(context, &serving, patience(context.order.deadline)).await?;
+    let stopping = stop_others(context, &serving, patience(context.order.deadline));
+    let (stopped, published) = tokio::join!(stopping, publish::behind(context, &serving, StepName::Confirm));
+    let stopped = stopped?;
     for cut_off in &stopped.cut_off {
         context.say(StepName::Confirm, &cut_off.to_string());
     }
@@ -40,13 +43,19 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let (layout, app) = (context.layout.clone(), context.order.app.clone());
     let swept = disk(move || collectstatic::sweep(&layout, &app, &kept)).await?;
     // All is done, and the release serves. That work was cut off is told all the same, in the history too.
-    endings::failure(&stopped.cut_off).map_or_else(|| Ok(note(&stopped, swept)), Err)
+    if let Some(failure) = endings::failure(&stopped.cut_off) {
+        if let Err(failure) = &published {
+            context.say(StepName::Confirm, &failure.to_string());
+        }
+        return Err(failure);
+    }
+    Ok(note(&stopped, swept, &published?))
 }
 
-fn note(stopped: &Stopped, swept: u64) -> String {
+fn note(stopped: &Stopped, swept: u64, published: &str) -> String {
     let Stopped { count, some_go_on, .. } = stopped;
     let going_on = if *some_go_on { ", some still end what they are at and are not waited for" } else { "" };
-    format!("{count} old instances stopped{going_on}, {swept} old static files removed")
+    format!("{count} old instances stopped{going_on}, {swept} old static files removed{published}")
 }
 
 /// How long old instances are waited for: what is left of the order's time is for the rest of the step.

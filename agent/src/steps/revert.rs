@@ -1,7 +1,7 @@
 //! Revert and settle: an earlier release, still on disk, serves again. While its instances are warm that is a rename; only then come
 //! workers and the rest, which have to boot.
 
-use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId};
+use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId, StepName};
 use roadstead_worker::files::{create_private_folder, write_atomically};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -10,6 +10,7 @@ use super::StepContext;
 use super::candidate;
 use super::endings::{CutOff, told_during};
 use super::proof;
+use super::publish;
 use super::release::{Release, Role, role};
 use super::serve::{Roles, follow, retire, stop_and_look, stop_serving, take_traffic};
 use super::stage::Stage;
@@ -17,7 +18,7 @@ use super::util::on_disk;
 
 /// Runs the step: the traffic goes back.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Revert { from, to, condemn } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let OrderKind::Revert { from, to, condemn, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     if *condemn {
         mark_bad(context, &from.id)?;
     }
@@ -41,7 +42,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
 
 /// Runs the step `settle`: everything else follows the traffic.
 pub(crate) async fn settle(context: &StepContext) -> Result<String, Failure> {
-    let OrderKind::Revert { from, to, condemn } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
+    let OrderKind::Revert { from, to, condemn, everywhere } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     let Some(to) = to else {
         remember(context, None, &from.id, *condemn)?;
         return Ok("nothing runs".to_owned());
@@ -50,7 +51,12 @@ pub(crate) async fn settle(context: &StepContext) -> Result<String, Failure> {
     let proven = told_during(context, settle_on(&context.stage(), &to)).await?;
     let passed = super::health::checks(&context.stage(), &to, Duration::MAX).await?;
     remember(context, Some(&to.id), &from.id, *condemn)?;
-    Ok(format!("{proven}, {passed} checks passed"))
+    // What is published is everybody's: one host that goes back changes nothing of it. The release serves, which is no worse for what is away.
+    let published = match everywhere {
+        true => publish::behind(context, &to, StepName::Settle).await.unwrap_or_else(|failure| format!("; {}", failure.summary)),
+        false => String::new(),
+    };
+    Ok(format!("{proven}, {passed} checks passed{published}"))
 }
 
 /// Makes `to` serve and asks what else runs to stop. It is the better one even where it does not answer yet: what serves now is known

@@ -175,7 +175,15 @@ pub fn release() -> ReleaseRef {
 
 /// To prepare it.
 pub fn prepare() -> OrderKind {
-    OrderKind::Prepare { release: release(), variables: [].into(), secrets: [].into(), files: [].into(), singletons: vec![], keep: 3 }
+    OrderKind::Prepare {
+        release: release(),
+        variables: [].into(),
+        secrets: [].into(),
+        files: [].into(),
+        singletons: vec![],
+        keep: 3,
+        publish: true,
+    }
 }
 
 /// To activate it; a minute of silence undoes that.

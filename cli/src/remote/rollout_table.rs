@@ -20,6 +20,8 @@ const GROUPS: [(&str, &[StepName]); 7] = [
     ("work", &[StepName::Backup, StepName::Recheck, StepName::Job]),
 ];
 
+/// What is not shown as 0.0 s.
+const SHOWN_MS: u64 = 100;
 /// What is done where no release goes anywhere.
 const TEND: usize = 6;
 
@@ -38,7 +40,7 @@ pub(crate) fn host_table(rollout: &Rollout, width: Option<usize>) -> String {
     order.extend(now.filter(|now| shown.contains(now)));
     let mut text = String::new();
     for folded in 0..=order.len() {
-        let columns = columns(&shown, &order[..folded]);
+        let columns = columns(rollout, &shown, &order[..folded]);
         text = drawn(rollout, &columns);
         if width.is_none_or(|width| text.lines().all(|line| line.chars().count() <= width)) {
             break;
@@ -93,14 +95,22 @@ fn group_of_phase(phase: &str) -> Option<usize> {
     }
 }
 
-fn columns(shown: &[usize], folded: &[usize]) -> Vec<Column> {
+/// Whether a host published something, or is at it: most have nowhere to publish to, and its column would only tell that.
+fn publishes(rollout: &Rollout) -> bool {
+    let publish = StepName::Publish.as_str();
+    let took = |host: &RolloutHost| host.times.iter().any(|time| time.step == publish && time.took_ms >= SHOWN_MS);
+    rollout.hosts.iter().any(|host| took(host) || failed_step(host) == Some(publish) || host.step == publish)
+}
+
+fn columns(rollout: &Rollout, shown: &[usize], folded: &[usize]) -> Vec<Column> {
     let mut columns = Vec::new();
     for group in shown {
         let (title, steps) = GROUPS[*group];
         if folded.contains(group) {
             columns.push(Column { title, steps });
         } else {
-            columns.extend(steps.iter().map(|step| Column { title: step.as_str(), steps: std::slice::from_ref(step) }));
+            let steps = steps.iter().filter(|step| **step != StepName::Publish || publishes(rollout));
+            columns.extend(steps.map(|step| Column { title: step.as_str(), steps: std::slice::from_ref(step) }));
         }
     }
     columns

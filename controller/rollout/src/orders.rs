@@ -107,7 +107,7 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
         Stage::Preparing => {
             let singletons = planned.singletons.clone();
             let Values { variables, secrets, files } = plan.values_of(planned);
-            let kind = OrderKind::Prepare { release, variables, secrets, files, singletons, keep: plan.keep };
+            let kind = OrderKind::Prepare { release, variables, secrets, files, singletons, keep: plan.keep, publish: true };
             (Verb::Prepare, kind, timeouts.prepare)
         }
         Stage::Migrating => (
@@ -123,11 +123,11 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
         Stage::Surveying | Stage::Halting | Stage::Restoring | Stage::Exchanging => crate::restore::order(plan, host.stage)?,
         Stage::Moving if plan.kind == RolloutKind::Restore => {
             let from = planned.current.clone().unwrap_or_else(|| release.clone());
-            (Verb::Start, OrderKind::Revert { from, to: Some(release), condemn: false }, timeouts.activate)
+            (Verb::Start, OrderKind::Revert { from, to: Some(release), condemn: false, everywhere: true }, timeouts.activate)
         }
         Stage::Moving if plan.kind == RolloutKind::Rollback => {
             let from = planned.current.clone()?;
-            (Verb::Revert, OrderKind::Revert { from, to: Some(release), condemn: false }, timeouts.activate)
+            (Verb::Revert, OrderKind::Revert { from, to: Some(release), condemn: false, everywhere: true }, timeouts.activate)
         }
         Stage::Moving => {
             let expected = planned.current.as_ref().map(|r| r.id.clone());
@@ -136,7 +136,7 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
         Stage::Confirming => (Verb::Confirm, OrderKind::Confirm { release }, timeouts.activate),
         Stage::Reverting => {
             let to = way_back(plan, id);
-            (Verb::Revert, OrderKind::Revert { from: release, to, condemn }, timeouts.activate)
+            (Verb::Revert, OrderKind::Revert { from: release, to, condemn, everywhere: false }, timeouts.activate)
         }
         Stage::Abandoning => (Verb::Abandon, OrderKind::Abandon { release, condemn }, timeouts.activate),
         Stage::Waiting

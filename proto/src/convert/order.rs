@@ -79,13 +79,14 @@ impl TryFrom<v1::Order> for Order {
 impl From<OrderKind> for v1::order::Kind {
     fn from(kind: OrderKind) -> Self {
         match kind {
-            OrderKind::Prepare { release, variables, secrets, files, singletons, keep } => Self::Prepare(v1::Prepare {
+            OrderKind::Prepare { release, variables, secrets, files, singletons, keep, publish } => Self::Prepare(v1::Prepare {
                 release: Some(release.into()),
                 variables: variables.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
                 singletons: singletons.iter().map(ToString::to_string).collect(),
                 keep,
                 secrets: secrets.into_iter().map(|(name, place)| (name.to_string(), place.to_string())).collect(),
                 files: files.into_iter().map(|(path, text)| (path.to_string(), text)).collect(),
+                publish,
             }),
             OrderKind::Migrate { release, backup, idle } => Self::Migrate(v1::Migrate {
                 release: Some(release.into()),
@@ -98,8 +99,8 @@ impl From<OrderKind> for v1::order::Kind {
                 confirm_within_ms: confirm_within.0,
             }),
             OrderKind::Confirm { release } => Self::Confirm(v1::Confirm { release: Some(release.into()) }),
-            OrderKind::Revert { from, to, condemn } => {
-                Self::Revert(v1::Revert { from: Some(from.into()), to: to.map(Into::into), condemn })
+            OrderKind::Revert { from, to, condemn, everywhere } => {
+                Self::Revert(v1::Revert { from: Some(from.into()), to: to.map(Into::into), condemn, everywhere })
             }
             OrderKind::Backup { release, demand } => {
                 Self::Backup(v1::MakeBackup { release: Some(release.into()), check: demand.to_string() })
@@ -146,9 +147,12 @@ impl TryFrom<v1::order::Kind> for OrderKind {
                 confirm_within: Millis(activate.confirm_within_ms),
             },
             Kind::Confirm(confirm) => Self::Confirm { release: release(confirm.release)? },
-            Kind::Revert(revert) => {
-                Self::Revert { from: release(revert.from)?, to: revert.to.map(TryInto::try_into).transpose()?, condemn: revert.condemn }
-            }
+            Kind::Revert(revert) => Self::Revert {
+                from: release(revert.from)?,
+                to: revert.to.map(TryInto::try_into).transpose()?,
+                condemn: revert.condemn,
+                everywhere: revert.everywhere,
+            },
             Kind::Backup(made) => Self::Backup { release: release(made.release)?, demand: made.check.parse().field("backup.check")? },
             Kind::Recheck(again) => Self::Recheck {
                 release: release(again.release)?,
@@ -190,6 +194,7 @@ impl TryFrom<v1::Prepare> for OrderKind {
             files: wire.files.into_iter().map(file).collect::<Result<_, Invalid>>()?,
             singletons: wire.singletons.iter().map(|s| ServiceName::parse(s).field("prepare.singletons")).collect::<Result<_, _>>()?,
             keep: wire.keep,
+            publish: wire.publish,
         })
     }
 }

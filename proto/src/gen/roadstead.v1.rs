@@ -446,6 +446,9 @@ pub struct Prepare {
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
+    /// Publishing static files is a step of its own. Unset: the controller knows of none.
+    #[prost(bool, tag = "7")]
+    pub publish: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Migrate {
@@ -482,6 +485,9 @@ pub struct Revert {
     pub to: ::core::option::Option<ReleaseRef>,
     #[prost(bool, tag = "3")]
     pub condemn: bool,
+    /// The whole environment goes back to it.
+    #[prost(bool, tag = "4")]
+    pub everywhere: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Abandon {

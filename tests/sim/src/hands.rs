@@ -43,6 +43,7 @@ impl SimHands {
             _ if troubled && chance.percent(1) => chance.millis(60_000, 3_600_000),
             StepName::Fetch
             | StepName::Venv
+            | StepName::Publish
             | StepName::Backup
             | StepName::Recheck
             | StepName::Job
@@ -64,6 +65,10 @@ impl SimHands {
             }
             (StepName::Unpack, OrderKind::Prepare { .. }) => {
                 self.world.machine(&self.host).trees.insert(release.clone());
+                Ok(())
+            }
+            (StepName::Publish, OrderKind::Prepare { .. }) => {
+                self.world.machine(&self.host).published.insert(release.clone());
                 Ok(())
             }
             (StepName::Candidate, OrderKind::Activate { expected, .. }) => self.candidate(order, release, expected.as_ref()),

@@ -30,6 +30,8 @@ pub(crate) enum Flaw {
 pub(crate) struct Machine {
     /// Releases that are complete on its disk.
     pub(crate) trees: BTreeSet<ReleaseId>,
+    /// Releases whose static files this host has seen where everybody has them from.
+    pub(crate) published: BTreeSet<ReleaseId>,
     /// What the link says.
     pub(crate) current: Option<ReleaseId>,
     /// Releases that are never started again here.
@@ -239,6 +241,9 @@ impl World {
         let plan = &record.state.plan;
         if plan.migrate && !self.database().migrated.contains(&rollout) {
             self.witness.broken("nobody moves before the migration", format!("{host} moves in {rollout}"));
+        }
+        if !self.machine(host).published.contains(&plan.release.id) {
+            self.witness.broken("nobody moves before its static files are published", format!("{host} moves in {rollout}"));
         }
         self.is_drained(&record.state, host);
         // Whoever was excluded while it moved is out by an operator's will.

@@ -2,15 +2,10 @@
 //! there is no migration, and a restore brings it back, also where nothing is known of it any more. Nobody sees the keys.
 
 use roadstead_tests::fleet::{Fleet, FleetOptions, Project};
-use roadstead_tests::lab::{Execution, Host, wait_until};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use roadstead_tests::lab::{Execution, Host};
 
-use crate::SOON;
+use crate::s3_server::{self, PROVIDER, SECRET};
 
-const SECRET: &str = "canary-secret-key-2f6d1c";
-const SERVER: &str = "[Service]\nExecStart=/usr/local/bin/s3s-fs --host 127.0.0.1 --port 9000 --access-key AKIASTORY --secret-key \
-                      canary-secret-key-2f6d1c /srv/s3\nStandardOutput=null\nStandardError=null\n";
 const BUCKET: &str = "/srv/s3/backups/production/erp";
 const SHELF: &str = "/var/lib/roadstead-backups/erp";
 
@@ -36,8 +31,7 @@ fn a_backup_leaves_its_host_and_comes_back() {
     assert_eq!(web.sh(&format!("ls -A {SHELF}")).unwrap().trim(), "", "what went nowhere is not kept");
 
     // With it, all of it is there before anything is migrated, for nobody to read but the team.
-    web.systemctl(&["start", "s3"]).unwrap();
-    wait_until("the server", SOON, || web.sh("curl -so /dev/null http://127.0.0.1:9000/").is_ok()).unwrap();
+    s3_server::start(web);
     deploy(&fleet, Some(0));
     assert_eq!(migrated(&fleet), "0004_note");
     let backup = fleet.desk.json(&["db", "list", "staging"]).unwrap()[0].clone();
@@ -82,28 +76,13 @@ fn a_backup_leaves_its_host_and_comes_back() {
     nobody_sees_the_keys(&fleet, web, &[said, restored]);
 }
 
-/// The program of a server, made ready once for all.
-fn program() -> PathBuf {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/s3");
-    let output = Command::new(script).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().into()
-}
-
 /// A server that does not run yet, the host's settings for it, and whoever is called with its key written down. Gives the team's secret key.
 fn set_up(fleet: &Fleet, web: &Host) -> String {
-    web.write("/usr/local/bin/s3s-fs", std::fs::read(program()).unwrap()).unwrap();
-    web.write("/etc/systemd/system/s3.service", SERVER).unwrap();
-    web.sh("chmod 755 /usr/local/bin/s3s-fs; mkdir -p /srv/s3/backups; systemctl daemon-reload").unwrap();
+    s3_server::install(web, "backups");
     let key = fleet.data.sh("age-keygen 2>/dev/null").unwrap();
     let public = key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    web.write("/etc/roadstead/keys/bucket/access", "AKIASTORY\n").unwrap();
-    web.write("/etc/roadstead/keys/bucket/secret", format!("{SECRET}\n")).unwrap();
-    let settings = format!(
-        "[secrets.keys]\nkind = \"command\"\ncommand = [\"/bin/cat\", \"/etc/roadstead/keys/{{path}}\"]\n[backup.erp]\nrecipients = [\"{public}\"]\n\
-         [backup.erp.bucket]\nendpoint = \"http://127.0.0.1:9000\"\nbucket = \"backups\"\nprefix = \"production/erp\"\n\
-         access-key = \"keys:bucket/access\"\nsecret-key = \"keys:bucket/secret\"\n"
-    );
+    let bucket = s3_server::section("backups", "production/erp");
+    let settings = format!("{PROVIDER}[backup.erp]\nrecipients = [\"{public}\"]\n[backup.erp.bucket]\n{bucket}");
     web.write("/etc/roadstead/agent.toml", settings).unwrap();
     web.systemctl(&["restart", "roadstead-agent"]).unwrap();
     fleet.wait_for_all().unwrap();

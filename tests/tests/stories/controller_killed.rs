@@ -44,7 +44,7 @@ fn a_rollout_survives_its_controller() {
 }
 
 /// What every host does, the one that migrates and the others.
-const EVERYWHERE: [&str; 13] = [
+const EVERYWHERE: [&str; 14] = [
     "preflight",
     "prune",
     "fetch",
@@ -53,6 +53,7 @@ const EVERYWHERE: [&str; 13] = [
     "venv",
     "configure",
     "collectstatic",
+    "publish",
     "candidate",
     "cutover",
     "proof",

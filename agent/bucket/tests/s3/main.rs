@@ -4,7 +4,7 @@
 
 mod server;
 
-use roadstead_bucket::{BucketError, Fault, Place};
+use roadstead_bucket::{BucketError, Fault, Labels, Place, Section};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use server::{SECRET, Server};
 
 const MIB: usize = 1024 * 1024;
+const SECTION: Section = Section { name: "[backup.APP.bucket]", page: "docs/backups.md" };
 
 /// A file whose every piece is another.
 fn file(server: &Server, bytes: usize) -> (PathBuf, Vec<u8>) {
@@ -23,7 +24,7 @@ fn file(server: &Server, bytes: usize) -> (PathBuf, Vec<u8>) {
 }
 
 fn told(error: &BucketError) -> String {
-    let told = format!("{error} {error:?} {}", error.hint());
+    let told = format!("{error} {error:?} {}", error.hint(SECTION));
     assert!(!told.contains("canary"), "{told}");
     told
 }
@@ -185,4 +186,55 @@ async fn what_is_refused_says_what_next() {
     let said = told(&nowhere.look("erp/").await.unwrap_err());
     assert!(said.contains("NoSuchBucket") && said.contains("make the bucket"), "{said}");
     assert_eq!(server.kept(), [""; 0]);
+}
+
+fn labels() -> Labels {
+    Labels::new("text/css; charset=utf-8", "public, max-age=31536000, immutable")
+}
+
+/// What the server notes beside an object.
+fn noted(server: &Server) -> String {
+    let all = fs::read_dir(server.folder.path().join("root")).unwrap().chain(fs::read_dir(server.root()).unwrap());
+    let notes = all.map(|entry| entry.unwrap().path()).filter(|path| path.display().to_string().contains("metadata"));
+    notes.map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_file_is_handed_out_as_it_was_said() {
+    let server = Server::start();
+    let bucket = server.bucket();
+    for bytes in [0, 70_001, 17 * MIB] {
+        let (path, content) = file(&server, bytes);
+        let open = || fs::File::open(&path).unwrap();
+        let mut last = 0;
+        bucket.put_labelled("static/a b.css", open(), &path, &labels(), &mut |bytes| last = bytes).await.unwrap();
+        assert_eq!((last, bucket.head("static/a b.css").await.unwrap()), (bytes as u64, Some(bytes as u64)));
+        let noted = noted(&server);
+        assert!(noted.contains("text/css; charset=utf-8") && noted.contains("public, max-age=31536000, immutable"), "{noted}");
+        let to = server.folder.path().join("back");
+        bucket.get("static/a b.css", &to, bytes as u64, &mut |_| {}).await.unwrap();
+        assert!(fs::read(&to).unwrap() == content);
+        // That of a large one is no sum of its contents; what came with it is.
+        let tag = bucket.list("static/").await.unwrap().remove(0).tag;
+        assert!(bucket.is_same("static/a b.css", &tag, open(), &path).await.unwrap());
+        assert!(bucket.is_same("static/a b.css", "", open(), &path).await.unwrap());
+        fs::write(&path, vec![1; bytes + 1]).unwrap();
+        assert!(!bucket.is_same("static/a b.css", &tag, open(), &path).await.unwrap());
+        assert!(!bucket.is_same("static/none", "", open(), &path).await.unwrap());
+        bucket.delete("static/a b.css").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_long_is_told() {
+    let server = Server::start();
+    fs::create_dir(server.root().join("erp")).unwrap();
+    for number in 0..1001 {
+        fs::write(server.root().join(format!("erp/{number:04}")), "x").unwrap();
+    }
+    let mut count = 0;
+    server.bucket().visit("erp/", 2, &mut |_| count += 1).await.unwrap();
+    assert_eq!(count, 1001);
+    let said = told(&server.bucket().visit("erp/", 1, &mut |_| {}).await.unwrap_err());
+    assert!(said.contains("more than 1000 objects"), "{said}");
 }

@@ -33,11 +33,12 @@ pub(crate) fn kinds() -> Vec<OrderKind> {
             files: [].into(),
             singletons: vec![],
             keep: 3,
+            publish: true,
         },
         OrderKind::Migrate { release: release.clone(), backup: None, idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1000) },
         OrderKind::Confirm { release: release.clone() },
-        OrderKind::Revert { from: release.clone(), to: None, condemn: true },
+        OrderKind::Revert { from: release.clone(), to: None, condemn: true, everywhere: false },
         OrderKind::Abandon { release, condemn: false },
     ]
 }

@@ -21,6 +21,8 @@ impl App {
         match &status.order.kind {
             // It made what runs follow the release that serves now.
             OrderKind::Activate { .. } | OrderKind::Revert { .. } if is_done => self.follows = None,
+            // One that failed has changed what it could of it, and is no release to follow.
+            OrderKind::Prepare { .. } if !is_done => {}
             OrderKind::Prepare { release, .. } | OrderKind::Activate { release, .. } if Some(&release.id) == serves => {
                 self.follows = Some(Millis(now.0.saturating_add(FOLLOW_AFTER.0)));
             }

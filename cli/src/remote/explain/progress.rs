@@ -60,7 +60,7 @@ fn steps(rollout: &Rollout, events: &[Event]) -> Vec<String> {
     if only_tends(rollout) {
         return told;
     }
-    let prepared = have(StepName::Collectstatic);
+    let prepared: Vec<&str> = rollout.hosts.iter().filter(|host| is_prepared(host)).map(|host| host.host_name.as_str()).collect();
     if rollout.kind != "rollback" {
         told.push(format!("Prepared: {}.", of_all(&prepared, total)));
     }
@@ -101,6 +101,13 @@ fn steps(rollout: &Rollout, events: &[Event]) -> Vec<String> {
 
 fn did(host: &RolloutHost, step: StepName) -> bool {
     host.times.iter().any(|time| time.step == step.as_str())
+}
+
+/// Whether a host did all that comes before it moves. Agents that publish nothing end with the step before.
+fn is_prepared(host: &RolloutHost) -> bool {
+    let publish = StepName::Publish;
+    let failed = host.failure.as_ref().and_then(crate::remote::causes::step_of) == Some(publish);
+    did(host, publish) || (did(host, StepName::Collectstatic) && !failed && host.step != publish.as_str())
 }
 
 fn was_told_to_move(host: &RolloutHost) -> bool {

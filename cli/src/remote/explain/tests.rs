@@ -2,7 +2,7 @@ use super::*;
 use roadstead_model::FailureKind;
 use roadstead_proto::v1::{RolloutHost, StepTime};
 
-const PREPARED: [&str; 8] = ["preflight", "prune", "fetch", "verify", "unpack", "venv", "configure", "collectstatic"];
+const PREPARED: [&str; 9] = ["preflight", "prune", "fetch", "verify", "unpack", "venv", "configure", "collectstatic", "publish"];
 const MOVED: [&str; 4] = ["candidate", "cutover", "proof", "health"];
 
 fn host(name: &str, batch: u32, state: &str, steps: &[&str]) -> RolloutHost {
@@ -84,7 +84,7 @@ fn a_release_that_does_not_start_went_back() {
 fn an_abort_names_who_and_why() {
     let moved = all(&[&PREPARED, &MOVED, &["revert", "settle"]]);
     let hosts =
-        vec![host("web-1", 0, "reverted", &moved), host("web-2", 0, "stuck", &moved[..10]), host("web-3", 1, "abandoned", &PREPARED)];
+        vec![host("web-1", 0, "reverted", &moved), host("web-2", 0, "stuck", &moved[..11]), host("web-3", 1, "abandoned", &PREPARED)];
     let mut back = rollout("failed", hosts);
     let aborted = "aborted by admin:bob: wrong release";
     back.failure = Some(roadstead_model::Failure::new(FailureKind::Cancelled, aborted, "start it again when you are ready").into());

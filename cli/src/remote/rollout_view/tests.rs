@@ -21,7 +21,7 @@ fn rollout(phase: &str, hosts: Vec<RolloutHost>) -> Rollout {
     }
 }
 
-const PREPARED: [(&str, u64); 8] = [
+const PREPARED: [(&str, u64); 9] = [
     ("preflight", 20),
     ("prune", 0),
     ("fetch", 3_210),
@@ -30,6 +30,7 @@ const PREPARED: [(&str, u64); 8] = [
     ("venv", 1_050),
     ("configure", 90),
     ("collectstatic", 12),
+    ("publish", 1),
 ];
 
 fn preparing() -> Rollout {
@@ -60,6 +61,13 @@ fn hosts_are_rows_and_steps_are_columns() {
     insta::assert_snapshot!("preparing_narrow", picture(&preparing(), 5_200, Some(60)));
     insta::assert_snapshot!("moving", picture(&moving(), 5_200, Some(100)));
     insta::assert_snapshot!("moving_wide", picture(&moving(), 5_200, None));
+}
+
+#[test]
+fn publishing_has_a_column_where_something_is_published() {
+    let mut at_it = host("web-1", "preparing", &PREPARED[..8]);
+    (at_it.step, at_it.step_done, at_it.step_total) = ("publish".into(), 1 << 20, 4 << 20);
+    insta::assert_snapshot!("publishing", picture(&rollout("preparing", vec![at_it, host("web-2", "prepared", &PREPARED)]), 5_200, None));
 }
 
 #[test]

@@ -34,6 +34,7 @@ mod scratch;
 mod secret_ref;
 mod signatures;
 mod sockets;
+mod static_names;
 mod text;
 mod unit_text;
 mod vault_answer;
@@ -64,6 +65,7 @@ pub use request::request;
 pub use secret_ref::secret_ref;
 pub use signatures::signatures;
 pub use sockets::sockets;
+pub use static_names::static_names;
 pub use unit_text::unit_text;
 pub use vault_answer::vault_answer;
 pub use wheel::wheel;
@@ -73,7 +75,7 @@ pub use wire::{facts, message, order, report};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 32] = [
+pub const TARGETS: [Target; 33] = [
     ("blob", blob),
     ("bundle", bundle),
     ("command_show", command_show),
@@ -103,6 +105,7 @@ pub const TARGETS: [Target; 32] = [
     ("secret_ref", secret_ref),
     ("signatures", signatures),
     ("sockets", sockets),
+    ("static_names", static_names),
     ("unit_text", unit_text),
     ("vault_answer", vault_answer),
     ("wheel", wheel),

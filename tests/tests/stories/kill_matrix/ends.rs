@@ -78,6 +78,10 @@ impl Ground {
         if !current.starts_with(&format!("releases/{version}-")) {
             return Err(format!("current is {current}"));
         }
+        let unpublished = self.unpublished();
+        if !unpublished.is_empty() {
+            return Err(format!("static files are not published: {unpublished}"));
+        }
         let twice = "SELECT app || '.' || name FROM django_migrations GROUP BY app, name HAVING count(*) > 1";
         let twice = self.fleet.data.sql("erp", twice).unwrap();
         if !twice.is_empty() {

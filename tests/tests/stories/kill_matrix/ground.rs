@@ -2,13 +2,15 @@
 
 use super::cells::{Act, Cell};
 use super::rows::Scenario;
-use crate::SOON;
+use crate::{SOON, s3_server};
 use roadstead_model::StepName;
 use roadstead_tests::fleet::{Fleet, FleetOptions, Journals, Project, Stopper, strays};
 use roadstead_tests::lab::{Host, wait_until};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Static files that the new release has beyond those of the old one.
+const PUBLISHED: u32 = 100;
 /// The release that serves before and, where all goes back, after.
 pub(super) const OLD: &str = "1.0.0";
 
@@ -50,6 +52,7 @@ impl Ground {
         let settings = "heartbeat-seconds = 2\n";
         let fleet = Fleet::new(name, &FleetOptions::default().policy(policy).settings(settings)).unwrap();
         let host = fleet.hosts[0].clone();
+        publishes(&fleet, &host);
         fleet.deploy(OLD).unwrap();
         host.exec(&["touch", "/root/first"]).unwrap();
         keep_database(&fleet);
@@ -59,6 +62,8 @@ impl Ground {
         good.project.edit("requirements.txt", "redis==5.2.1", "redis==5.2.1\nsix==1.17.0").unwrap();
         let job = "[jobs.recount]\ncommand = [\"python\", \"-c\", \"import time; time.sleep(2)\"]\n\n[static]";
         good.project.edit("roadstead.toml", "[static]", job).unwrap();
+        // so many static files that they take a while
+        (0..PUBLISHED).for_each(|number| good.project.write(&format!("static/many/{number}.txt"), &format!("{number}")).unwrap());
         let (journals, stopper) = (Journals::of(&host), Stopper::install(&host).unwrap());
         fleet.wait_for_all().unwrap();
         let (good_files, old_files) = (String::new(), String::new());
@@ -177,10 +182,25 @@ impl Ground {
         self.host.sh(&format!("{WHERE} && {LISTING}")).unwrap()
     }
 
+    /// Static files of the serving release that are not where everybody has them from.
+    pub(super) fn unpublished(&self) -> String {
+        self.host.sh(&format!("{WHERE} && {UNPUBLISHED}")).unwrap()
+    }
+
     /// Runs a command that succeeds.
     pub(super) fn roadstead(&self, words: &[&str]) {
         self.fleet.desk.roadstead(words).unwrap();
     }
+}
+
+/// The host has a bucket for static files.
+fn publishes(fleet: &Fleet, host: &Host) {
+    s3_server::install(host, "cdn");
+    s3_server::start(host);
+    let settings = format!("{}[static.erp.bucket]\n{}", s3_server::PROVIDER, s3_server::section("cdn", "erp"));
+    host.write("/etc/roadstead/agent.toml", settings).unwrap();
+    host.systemctl(&["restart", "roadstead-agent"]).unwrap();
+    fleet.wait_for_all().unwrap();
 }
 
 /// Makes a copy of the database as the old release has it.
@@ -198,9 +218,13 @@ fn keep_database(fleet: &Fleet) {
 const WHERE: &str = "cd /srv/roadstead/erp && current=$(basename $(readlink current)) && \
     venv=$(systemctl cat erp-web@$current | grep -om1 'venvs/[^/]*')";
 
-/// Releases that do not serve go from the disk, and every blob that came after the first.
-const FORGET: &str = "find releases -mindepth 1 -maxdepth 1 ! -name $current -exec rm -rf {} + && \
+/// Releases that do not serve go from the disk, every blob that came after the first, and what the new one alone has published.
+const FORGET: &str = "find releases -mindepth 1 -maxdepth 1 ! -name $current -exec rm -rf {} + && rm -rf /srv/s3/cdn/erp/many && \
     find /var/lib/roadstead-agent/blobs -type f -newer /root/first -delete";
+
+/// Static files of the serving release that are not in the bucket as it has them.
+const UNPUBLISHED: &str = "find collected/$current -type f ! -name staticfiles.json -printf '%P\\n' | \
+    while read -r path; do cmp -s collected/$current/$path /srv/s3/cdn/erp/$path || echo $path; done";
 
 /// So do environments.
 const FORGET_PACKAGES: &str = "find venvs -mindepth 1 -maxdepth 1 ! -path $venv -exec rm -rf {} +";

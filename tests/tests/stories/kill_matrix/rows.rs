@@ -59,6 +59,7 @@ pub(super) const fn running(step: StepName) -> Row {
         | StepName::Venv
         | StepName::Configure
         | StepName::Collectstatic
+        | StepName::Publish
         | StepName::Compatible => row(Scenario::Deploy, Helper::None),
         StepName::Backup => row(Scenario::Deploy, Helper::Command("backup")),
         StepName::Migrate => row(Scenario::Deploy, Helper::Command("migrate")),
@@ -129,6 +130,7 @@ fn orders() -> [OrderKind; 12] {
             files: BTreeMap::new(),
             singletons: Vec::new(),
             keep: 0,
+            publish: true,
         },
         OrderKind::Migrate { release: release.clone(), backup: Some(BackupDemand::default()), idle: false },
         OrderKind::Activate { release: release.clone(), expected: None, confirm_within: Millis(1) },
@@ -140,6 +142,6 @@ fn orders() -> [OrderKind; 12] {
         OrderKind::Halt { release: release.clone() },
         OrderKind::Restore { release: release.clone(), backup: backup.clone() },
         OrderKind::Exchange { release: release.clone(), backup },
-        OrderKind::Revert { from: release, to: None, condemn: false },
+        OrderKind::Revert { from: release, to: None, condemn: false, everywhere: false },
     ]
 }

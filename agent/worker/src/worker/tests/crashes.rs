@@ -31,7 +31,7 @@ pub(super) fn stories() -> Vec<Story> {
         story("activate fails at its last step", activate(), &[StepName::Health], &[]),
         story("activate cannot go back", activate(), &[StepName::Proof], &[StepName::Cutover]),
         story("confirm", confirm(), &[], &[]),
-        story("revert fails", OrderKind::Revert { from: release(), to: None, condemn: true }, &[StepName::Revert], &[]),
+        story("revert fails", OrderKind::Revert { from: release(), to: None, condemn: true, everywhere: false }, &[StepName::Revert], &[]),
         story("abandon", OrderKind::Abandon { release: release(), condemn: true }, &[], &[]),
     ]
 }

@@ -92,7 +92,7 @@ async fn an_order_of_another_day_is_not_carried_on() {
 async fn a_way_back_of_another_day_is_finished() {
     let root = root();
     let rig = Rig::start(root.path(), FakeHands::new(World { waits: [StepName::Revert].into(), ..World::default() })).await;
-    rig.order(order(1, 1, OrderKind::Revert { from: release(), to: None, condemn: true })).await;
+    rig.order(order(1, 1, OrderKind::Revert { from: release(), to: None, condemn: true, everywhere: false })).await;
     rig.hands.saw("run erp revert").await;
     let hands = rig.kill().await;
     hands.release();

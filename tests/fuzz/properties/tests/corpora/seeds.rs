@@ -195,6 +195,7 @@ fn orders() -> [(&'static str, Order); 6] {
                     files: BTreeMap::new(),
                     singletons,
                     keep: 3,
+                    publish: true,
                 },
             ),
         ),
@@ -204,7 +205,7 @@ fn orders() -> [(&'static str, Order); 6] {
             order(3, OrderKind::Activate { release: release.clone(), expected: Some(release.id.clone()), confirm_within: Millis(9) }),
         ),
         ("confirm", order(4, OrderKind::Confirm { release: release.clone() })),
-        ("revert", order(5, OrderKind::Revert { from: release.clone(), to: Some(release.clone()), condemn: true })),
+        ("revert", order(5, OrderKind::Revert { from: release.clone(), to: Some(release.clone()), condemn: true, everywhere: false })),
         ("abandon", order(6, OrderKind::Abandon { release, condemn: false })),
     ]
 }
@@ -322,6 +323,11 @@ fn lists() -> Vec<Seed> {
         ("command_show", "three-hosts", b"# group blog\nweb-1 100 up 12\nweb-2 0 down 0\n\nweb-3 5 up 1\n".to_vec()),
         ("haproxy_stat", "two-servers", HAPROXY.as_bytes().to_vec()),
         ("sockets", "both-families", table.as_bytes().to_vec()),
+        (
+            "static_names",
+            "two-files",
+            br#"{"paths": {"css/a.css": "css/a.0123456789ab.css", "b.txt": "b.txt"}, "version": "1.1", "hash": "x"}"#.to_vec(),
+        ),
         ("signatures", "two-of-three", vec![1, 0, 255, 4, 255, 2, 255, 1, 20]),
         name("release", "1.4.2-3-gabc1234-0123456789ab"),
         name("selector", "role=web,zone=a|b,zone!=c,gpu,!canary"),

@@ -42,6 +42,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         within: 2000,
     },
     Mutant {
+        name: "hosts are not told to publish static files",
+        file: "controller/rollout/src/orders.rs",
+        from: "keep: plan.keep, publish: true };",
+        to: "keep: plan.keep, publish: false };",
+        within: 20,
+    },
+    Mutant {
         name: "the driver acts before it saves",
         file: DRIVER,
         from: "            if !self.save(&work.changes, stopping).await {\n                return;\n            }\n            self.tell(work, &ended).await;",
