@@ -2,7 +2,8 @@
 //!
 //! A host that serves a release already may be prepared for it once more, to run what it did not run before: what runs only once, most of
 //! all. The cutover that comes next starts that. It may never come: an operator aborts, others fail, the controller is away. From then on
-//! the host and the controller both know that the service is here, and nobody would start it.
+//! the host and the controller both know that the service is here, and nobody would start it. A host that goes back to a release and
+//! runs out of time once it serves is as badly off.
 
 use roadstead_deployment::Status;
 use roadstead_model::{AppName, Millis, OrderKind, OrderOutcome, ReleaseId};
@@ -21,9 +22,9 @@ impl App {
         match &status.order.kind {
             // It made what runs follow the release that serves now.
             OrderKind::Activate { .. } | OrderKind::Revert { .. } if is_done => self.follows = None,
-            // One that failed has changed what it could of it, and is no release to follow.
-            OrderKind::Prepare { .. } if !is_done => {}
-            OrderKind::Prepare { release, .. } | OrderKind::Activate { release, .. } if Some(&release.id) == serves => {
+            OrderKind::Prepare { release, .. } | OrderKind::Activate { release, .. } | OrderKind::Revert { to: Some(release), .. }
+                if Some(&release.id) == serves =>
+            {
                 self.follows = Some(Millis(now.0.saturating_add(FOLLOW_AFTER.0)));
             }
             _ => {}

@@ -1,6 +1,7 @@
 //! The worker with a made-up host and real journals.
 
 mod crashes;
+mod following;
 mod leases;
 mod looks;
 mod orders;
