@@ -108,11 +108,10 @@ impl Release {
         self.leases.as_ref()?.of(self.app())
     }
 
-    /// Services that run only once, that this host was prepared to run, and for which it has no lease now.
-    pub(crate) fn without_lease(&self) -> Vec<(&ServiceName, &Service)> {
-        let Some(allowed) = self.allowed() else { return Vec::new() };
-        let services = self.manifest.spec.services.iter().filter(|(_, service)| service.kind.is_singleton());
-        services.filter(|(name, _)| self.listed.contains(*name) && !allowed.contains(*name)).collect()
+    /// Services that run on other hosts: this one was not prepared to run them, or was to and is not any more, or has no lease for them now.
+    pub(crate) fn elsewhere(&self) -> Vec<(&ServiceName, &Service)> {
+        let here: BTreeSet<&ServiceName> = self.services().map(|(name, _)| name).collect();
+        self.manifest.spec.services.iter().filter(|(name, _)| !here.contains(name)).collect()
     }
 
     /// The app.
@@ -241,9 +240,11 @@ mod tests {
     fn a_single_service_runs_only_where_it_was_listed() {
         let mut release = samples::release("1.0");
         let names = |release: &Release| release.services().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
-        assert_eq!(names(&release), ["web", "worker"]);
+        let elsewhere = |release: &Release| release.elsewhere().into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+        assert_eq!((names(&release), elsewhere(&release)), (vec!["web".into(), "worker".into()], vec!["beat".to_owned()]));
         release.listed.insert(samples::name("beat"));
         assert_eq!(names(&release), ["beat", "web", "worker"]);
+        assert!(elsewhere(&release).is_empty());
     }
 
     #[test]

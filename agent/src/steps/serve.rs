@@ -261,19 +261,28 @@ async fn move_own_units(stage: &Stage<'_>, release: &Release) -> Result<(), Fail
 async fn move_singles(stage: &Stage<'_>, release: &Release, others: &[Other], roles: &Roles) -> Result<(), Failure> {
     let stopped = stop_all(stage, others, roles, |role| role == Some(Role::Single)).await;
     let started = start_all(stage, release, |role| role == Role::Single).await;
-    // A lease that ended meanwhile has ended nothing that was not there yet.
+    // What this release ran here until the host was prepared anew, without it. And a lease that ended meanwhile has ended nothing that was
+    // not there yet.
     let mut ended = Ok(());
-    for (name, service) in release.without_lease() {
-        ended = ended.and(stage.stop(&release.unit(name), service.stop_timeout).await.map(drop));
+    for (unit, stop_timeout) in left_over(stage, release, Role::Single) {
+        ended = ended.and(stage.stop(&unit, stop_timeout).await.map(drop));
     }
     stopped.and(started).and(ended)
+}
+
+/// Units of the serving release that this host has, though the service is not here: what they run ends, and does not start with the machine.
+fn left_over(stage: &Stage<'_>, release: &Release, wanted: Role) -> Vec<(String, Millis)> {
+    let services = release.elsewhere().into_iter().filter(|(_, service)| role(service) == wanted);
+    let units = services.map(|(name, service)| (release.unit(name), service.stop_timeout));
+    units.filter(|(unit, _)| stage.layout.units().join(unit).exists()).collect()
 }
 
 /// The old ones take no more work and end what they have; whoever confirms waits for them.
 async fn move_workers(stage: &Stage<'_>, release: &Release, others: &[Other], roles: &Roles) -> Result<(), Failure> {
     let mut moved = start_all(stage, release, |role| role == Role::Worker).await;
-    for other in others.iter().filter(|other| roles.role(other) == Some(Role::Worker)) {
-        let asked = stage.host.systemd.ask_to_stop(&other.unit).await;
+    let theirs = others.iter().filter(|other| roles.role(other) == Some(Role::Worker)).map(|other| other.unit.clone());
+    for unit in theirs.chain(left_over(stage, release, Role::Worker).into_iter().map(|(unit, _)| unit)) {
+        let asked = stage.host.systemd.ask_to_stop(&unit).await;
         moved = moved.and(asked.map_err(|error| error.failure()));
     }
     moved
@@ -320,7 +329,9 @@ pub(crate) async fn stop_and_look(
 async fn start_at_boot(stage: &Stage<'_>, release: &Release, others: &[Other]) -> Result<(), Failure> {
     write_boot_files(stage, Some(release))?;
     let path_of = |unit: &str| stage.layout.units().join(unit);
-    let (mut ours, mut later): (Vec<PathBuf>, Vec<String>) = Default::default();
+    let mut ours: Vec<PathBuf> = Vec::new();
+    let left_over = [Role::Single, Role::Worker].into_iter().flat_map(|role| left_over(stage, release, role));
+    let mut later: Vec<String> = left_over.map(|(unit, _)| unit).collect();
     for (name, service) in release.services() {
         let unit = match role(service) {
             Role::Own => continue,

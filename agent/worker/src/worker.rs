@@ -421,6 +421,7 @@ impl Worker {
             self.app(name).lease.hold_anew();
         }
         self.app(name).work = Work::None;
+        self.tell_facts().await;
         self.app(name).lease.look_again();
         self.use_lease(name);
         self.go_on(name).await;
@@ -440,6 +441,10 @@ impl Worker {
             let Some(app) = self.apps.get(name) else { continue };
             state.highest = app.history.highest();
             state.unconfirmed = app.history.watch().is_some();
+            if app.is_to_follow() {
+                // What it was prepared for is not yet what runs.
+                state.listed = None;
+            }
         }
         facts
     }

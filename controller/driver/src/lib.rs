@@ -69,7 +69,7 @@ pub use tending::TendRequest;
 use traffic::{Balancers, Shares};
 use tries::Tries;
 pub use verbs::{Refused, RestoreRequest, StartRequest, Verb};
-pub use windows::{UnknownTimeZone, check_time_zone};
+pub use windows::{UnknownTimeZone, check_time_zone, opens_in};
 
 /// Events that wait; whoever brings one more waits with it.
 const QUEUE: usize = 1024;

@@ -3,7 +3,7 @@
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Span, Zoned};
-use roadstead_model::{CivilTime, Freeze, Gates, Timestamp, Window};
+use roadstead_model::{CivilTime, Freeze, Gates, Millis, Timestamp, Window};
 use roadstead_rollout::Closed;
 
 /// Freezes and windows that are stepped over before nobody waits any longer.
@@ -60,6 +60,18 @@ pub(crate) fn closed(gates: &Gates, now: Timestamp) -> Option<Closed> {
         None => "it never opens: abort it, apply other windows and freezes, and deploy again".to_owned(),
     };
     Some(Closed { why, way })
+}
+
+/// How long it is until rollouts may begin as far as windows and freezes say so; nothing when that is never.
+#[must_use]
+pub fn opens_in(gates: &Gates, now: Timestamp) -> Option<Millis> {
+    if gates.windows.is_empty() && gates.freezes.is_empty() {
+        return Some(Millis(0));
+    }
+    let calendar = Calendar { gates, zone: zone(gates).ok()? };
+    let opening = calendar.opening(calendar.at(now)?)?;
+    let opening = u64::try_from(opening.timestamp().as_millisecond()).ok()?;
+    Some(Millis(opening.saturating_sub(now.0)))
 }
 
 /// A moment for people, in UTC.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::decide::enter;
 use crate::ending::go_back;
-use crate::{Note, Phase, Stage, State};
+use crate::{Note, Phase, Plan, Stage, State};
 
 /// Somebody approved a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,20 +72,42 @@ pub(crate) fn seen(state: &mut State, seen: Vec<Closed>, currents: &Currents, no
     if !is_open(state) {
         return;
     }
-    notes.push(Note { host: None, kind: "gates-open", text: "its gates are open: it begins".to_owned() });
-    // What hosts serve may be something else than when it was asked for, days ago.
-    for (id, planned) in &mut state.plan.hosts {
-        if let Some(current) = currents.get(id) {
-            planned.current.clone_from(current);
-            if let Some(host) = state.hosts.get_mut(id) {
-                host.current = current.as_ref().map(|release| release.id.clone());
-            }
-        }
+    let now_serving = with_currents(&state.plan, currents);
+    let changes = state.plan.told_apart(&now_serving);
+    if !state.approvals.is_empty() && brings_news(&state.plan, &now_serving) {
+        state.condemn = false;
+        let summary = format!("what hosts serve has changed since it was planned, and that was approved: {}", changes.join("; "));
+        let hint = "nothing was changed: look at `roadstead plan`, and ask for it again";
+        return go_back(state, Failure::new(FailureKind::Host, summary, hint), now, notes);
     }
+    let since = if changes.is_empty() { String::new() } else { format!("; since it was planned, {}", changes.join("; ")) };
+    notes.push(Note { host: None, kind: "gates-open", text: format!("its gates are open: it begins{since}") });
+    for (id, host) in &mut state.hosts {
+        host.current = now_serving.hosts.get(id).and_then(|planned| planned.current.as_ref()).map(|release| release.id.clone());
+    }
+    state.plan = now_serving;
     for host in state.hosts.values_mut().filter(|host| host.stage == Stage::Waiting) {
         enter(host, Stage::Preparing, now);
     }
     state.phase = Phase::Preparing { since: now };
+}
+
+/// A plan with what its hosts serve by now, perhaps days after it was asked for.
+fn with_currents(plan: &Plan, currents: &Currents) -> Plan {
+    let mut plan = plan.clone();
+    for (id, planned) in &mut plan.hosts {
+        if let Some(current) = currents.get(id) {
+            planned.current.clone_from(current);
+        }
+    }
+    plan
+}
+
+/// Whether a host serves what nobody served by the plan: whoever approved it judged the step from other releases. One that came level, or
+/// went back to what others had, is no news.
+fn brings_news(planned: &Plan, now: &Plan) -> bool {
+    let known: Vec<&ReleaseRef> = planned.hosts.values().filter_map(|host| host.current.as_ref()).chain([&planned.release]).collect();
+    now.hosts.values().filter_map(|host| host.current.as_ref()).any(|current| !known.contains(&current))
 }
 
 fn is_open(state: &State) -> bool {

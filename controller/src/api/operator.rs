@@ -14,6 +14,7 @@ mod plans;
 mod releases;
 mod rollouts;
 mod upload;
+mod warnings;
 
 use roadstead_model::AdminName;
 use roadstead_proto::v1;

@@ -73,7 +73,11 @@ impl World {
         let listed = machine.once.listed_for(release);
         let may_run = listed.iter().any(|service| allowed.is_none_or(|allowed| allowed.contains(service)));
         machine.once.at_boot = release.filter(|_| allowed.is_none() && !listed.is_empty()).cloned();
-        if !may_run || machine.once.runs().is_some() {
+        if !may_run {
+            machine.once.running = None;
+            return;
+        }
+        if machine.once.runs().is_some() {
             return;
         }
         machine.once.running = release.cloned();

@@ -8,7 +8,7 @@ const CONTROLLER: &str = "roadstead-controller";
 
 #[test]
 fn a_rollout_survives_its_controller() {
-    let policy = "[strategy]\nbatch = 1\nmax-unavailable = 1\nbake = \"5s\"\n";
+    let policy = "[strategy]\nbatch = 1\nmax-unavailable = 1\nbake = \"15s\"\n";
     let fleet = Fleet::new("headless", &FleetOptions::default().hosts(2).policy(policy)).unwrap();
     fleet.push("1.0.0").unwrap();
 

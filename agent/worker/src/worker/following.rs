@@ -31,8 +31,13 @@ impl App {
         }
     }
 
+    /// Whether what runs need not be yet what the serving release was prepared to run.
+    pub(crate) const fn is_to_follow(&self) -> bool {
+        self.follows.is_some() || matches!(self.work, Work::Reconciling)
+    }
+
     fn follows_at(&self) -> Option<Millis> {
-        self.follows.filter(|_| matches!(self.work, Work::None) && self.held.is_none())
+        self.follows.filter(|_| matches!(self.work, Work::None))
     }
 }
 

@@ -150,7 +150,8 @@ impl Worker {
         let leases = Arc::clone(&self.means.leases);
         let app = self.app(name);
         let Some(hold) = app.lease.armed.clone() else { return };
-        if matches!(app.work, Work::None) && app.held.is_none() {
+        // One that takes no orders until its journals can be trusted serves all the same, as after a start.
+        if matches!(app.work, Work::None) {
             leases.set(name, hold);
             if std::mem::take(&mut app.lease.is_stopped) {
                 self.reconcile(name);

@@ -96,6 +96,27 @@ fn what_hosts_serve_is_what_they_serve_when_it_begins() {
     assert_eq!(fleet.state.plan.hosts[&host_id(1)].current, None);
 }
 
+/// What was approved is the step from what hosts served then.
+#[test]
+fn what_was_approved_does_not_begin_from_another_release() {
+    let seen = |currents: &[(usize, &str)]| {
+        let mut fleet = gated(&[("dba", 1)]);
+        approve(&mut fleet, "bob", &["dba"]).unwrap();
+        let currents = currents.iter().map(|(host, version)| (host_id(*host), Some(release(version)))).collect();
+        fleet.event(Event::GatesSeen { closed: Vec::new(), currents });
+        fleet
+    };
+    let mut fleet = seen(&[(0, "1.0"), (1, "0.9")]);
+    assert_eq!(fleet.run(), Outcome::Failed);
+    let summary = &fleet.state.failure.as_ref().unwrap().summary;
+    let told = "what hosts serve has changed since it was planned, and that was approved: ";
+    assert!(summary.starts_with(told) && summary.contains(" → 0.9-"), "{summary}");
+    assert!(!fleet.state.condemn && fleet.state.hosts.values().all(|host| host.stage == Stage::Abandoned));
+
+    assert_eq!(seen(&[(0, "1.0"), (1, "1.0")]).run(), Outcome::Done);
+    assert_eq!(seen(&[(0, "1.1")]).run(), Outcome::Done, "it came to the release another way");
+}
+
 #[test]
 fn whoever_goes_back_waits_at_no_gate() {
     let mut environment = environment(Share::Count(1), Share::Count(1), Share::Count(0));

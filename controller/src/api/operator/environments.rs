@@ -12,12 +12,10 @@ use super::super::status::{internal, invalid, not_removed, stored};
 use super::Admin;
 use super::configurations::{refuse_code_in, refuse_secrets};
 use super::homes;
+use super::warnings::{self, Around};
 use crate::clock;
 use crate::settings::Roles;
 use crate::store::{Applied, EnvironmentRecord, HostRecord};
-
-/// Labels that a warning names.
-const LABELS_NAMED_MAX: usize = 12;
 
 pub(super) async fn apply(
     context: &Context,
@@ -68,27 +66,14 @@ async fn told(context: &Context, spec: &EnvironmentSpec, applied: Applied) -> Re
     };
     let mut hosts = context.store.hosts(Some(&spec.name)).await.map_err(stored)?;
     hosts.retain(|host| host.revoked_at.is_none());
-    let warnings = without_hosts(spec, &hosts).into_iter().collect();
+    let admins = context.store.admins().await.map_err(stored)?.into_iter().filter(|(_, revoked)| !revoked).map(|(name, _)| name).collect();
+    let knows_first = match &spec.gates.after {
+        Some(after) => context.store.environment(&after.environment, &spec.app).await.map_err(stored)?.is_some(),
+        None => true,
+    };
+    let around = Around { hosts: &hosts, admins: &admins, roles: &context.roles, knows_first, now: clock::now() };
+    let warnings = warnings::of(spec, &around);
     Ok(v1::ApplyEnvironmentResponse { result: result.to_owned(), changes, warnings })
-}
-
-/// What there is to say when no host takes part. It is no mistake: hosts may enroll later.
-fn without_hosts(spec: &EnvironmentSpec, enrolled: &[HostRecord]) -> Option<String> {
-    let name = &spec.name;
-    if enrolled.is_empty() {
-        return Some(format!("no host has enrolled for {name} yet: `roadstead host token --env {name}` lets one in"));
-    }
-    if enrolled.iter().any(|host| spec.hosts.matches(&host.labels)) {
-        return None;
-    }
-    let labels: BTreeSet<String> =
-        enrolled.iter().flat_map(|host| host.labels.iter().map(|(key, value)| format!("{key}={value}"))).collect();
-    let mut there: Vec<&str> = labels.iter().take(LABELS_NAMED_MAX).map(String::as_str).collect();
-    if labels.len() > there.len() {
-        there.push("…");
-    }
-    let there = if there.is_empty() { "they have no labels".to_owned() } else { format!("their labels are {}", there.join(", ")) };
-    Some(format!("no host of {name} matches {:?} ({} enrolled): {there}", spec.hosts.to_string(), enrolled.len()))
 }
 
 pub(super) async fn remove(

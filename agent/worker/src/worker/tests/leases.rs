@@ -122,3 +122,28 @@ async fn a_lease_is_needed_until_every_order_of_before_has_ended() {
     let ended = log.iter().rposition(|line| line.starts_with("run ")).unwrap();
     assert!(log[ended..].iter().any(|line| line == "hold erp [] freely"), "what the order brought ends before: {log:?}");
 }
+
+/// A host whose disk was full when it had an order to carry on takes none until it is asked again. What it may run, it runs all the same.
+#[tokio::test(start_paused = true)]
+async fn what_may_run_is_started_also_where_no_order_is_taken() {
+    let root = tempfile::tempdir().unwrap();
+    let hands = FakeHands::new(World::default());
+    let rig = Rig::start(root.path(), Arc::clone(&hands)).await;
+    rig.order(order(1, 1, prepare())).await;
+    rig.outcome().await;
+    rig.stop().await;
+    let journal = root.path().join("var/lib/roadstead-agent/journal/erp/1-1.jsonl");
+    std::fs::write(&journal, "{\n{\n").unwrap();
+    hands.world.lock().unwrap().is_stopped = true;
+    hands.world.lock().unwrap().stays_down = 1;
+    let rig = Rig::start(root.path(), Arc::clone(&hands)).await;
+    rig.order(order(1, 2, activate())).await;
+    assert!(matches!(rig.outcome().await, Report::Refused { .. }), "its journals cannot be trusted");
+    rig.told(table(7, 0, None)).await;
+    let brought_up = async {
+        while hands.world.lock().unwrap().is_stopped {
+            rig.question().await;
+        }
+    };
+    timeout(Duration::from_secs(600), brought_up).await.expect("it is brought up");
+}
