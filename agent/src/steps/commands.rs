@@ -97,7 +97,7 @@ pub(crate) fn expect_success(finished: &Finished, what: &str) -> Result<(), Fail
         (Some(Stopped::Deadline), _) | (None, "timeout") => {
             (FailureKind::Deadline, "find out what it waits for, or raise its timeout under [steps] in roadstead.toml")
         }
-        (None, "oom-kill") => (FailureKind::Command, "raise memory_max under [steps] in roadstead.toml, or let it use less"),
+        (None, "oom-kill") => (FailureKind::Command, "raise `memory-max` under [steps] in roadstead.toml, or let it use less"),
         _ => (FailureKind::Command, "see its last output"),
     };
     let shown: String = what.chars().take(200).collect();

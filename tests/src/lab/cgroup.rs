@@ -97,6 +97,13 @@ pub(crate) fn memory_peak(name: &str, unit: &str) -> Result<u64> {
     Ok(text.trim().parse().unwrap_or_default())
 }
 
+/// Lets all of a host have no more memory than that, in bytes, the pages of its files included.
+pub(crate) fn limit_memory(name: &str, most: u64) -> Result<()> {
+    let split = Path::new(ROOT).join("memory").join(name);
+    let file = if split.exists() { split.join("memory.limit_in_bytes") } else { Path::new(ROOT).join(name).join("memory.max") };
+    fs::write(&file, most.to_string()).map_err(LabError::io("write", file))
+}
+
 /// The CPU time that a host has used since it was made, whoever used it there.
 pub(crate) fn cpu_time(name: &str) -> Result<Duration> {
     let split = Path::new(ROOT).join("cpuacct").join(name).join("cpuacct.usage");

@@ -66,6 +66,11 @@ impl Host {
         cgroup::memory_peak(&machine_name(&self.lab(), &self.name), &self.unit_property(unit, "ControlGroup")?)
     }
 
+    /// Makes it a machine with so many bytes of memory: when they are used up, the kernel kills somebody.
+    pub fn limit_memory(&self, most: u64) -> Result<()> {
+        cgroup::limit_memory(&machine_name(&self.lab(), &self.name), most)
+    }
+
     // --- commands ---
 
     /// Runs a shell command and returns its standard output; anything but success is an error that shows what it said.

@@ -32,6 +32,16 @@ finally:
         print(len(children), 'processes were begun', flush=True)
 ";
 
+/// Takes memory until it is killed.
+const MEMORY: &str = "\
+print('it grows', flush=True)
+held = []
+while True:
+    held.append(b'x' * (1 << 22))
+";
+/// What a machine of these tests can do with, and the kernel has to choose whom to kill.
+const MACHINE_BYTES: u64 = 1 << 30;
+
 /// Works on more processors than there are, without an end.
 const WORK: &str = "\
 import os
@@ -55,6 +65,7 @@ fn a_host_in_a_bad_state_says_so_and_recovers() {
     disks_that_cannot_be_written(&fleet);
     a_disk_that_turns_while_a_release_is_prepared(&fleet);
     steps_that_take_all_there_is(&fleet);
+    memory_that_runs_out(&fleet);
     a_step_that_works_for_ever(&fleet);
     an_agent_that_may_open_no_file_any_more(&fleet);
 }
@@ -114,6 +125,27 @@ fn steps_that_take_all_there_is(fleet: &TinyFleet) {
     fleet.push("1.3.3", &Twist { spec, files: &[("greedy.py", "print('no more')\n")], ..Twist::default() }).unwrap();
     succeeds(fleet, "1.3.3");
     back(fleet);
+}
+
+/// A command of the release's takes all the memory that it may have, or all that there is: it is killed, and nobody else.
+fn memory_that_runs_out(fleet: &TinyFleet) {
+    let host = fleet.host();
+    let processes = || ["roadstead-agent", &web_unit(host)].map(|unit| host.main_process(unit).unwrap());
+    let before = processes();
+    let hook = "[hooks]\nbefore-migrate = [[\"python\", \"greedy.py\"]]\n";
+    let files = &[("greedy.py", MEMORY)];
+    fleet.push("1.3.4", &Twist { spec: &format!("{hook}\n[steps]\nmemory-max = \"48M\"\n"), files, ..Twist::default() }).unwrap();
+    // Where cgroups are of version 1, systemd does not learn why it was killed.
+    refused(fleet, "1.3.4", &["migrate", "greedy.py", "killed", "it grows"]);
+    host.limit_memory(MACHINE_BYTES).unwrap();
+    fleet.push("1.3.5", &Twist { spec: hook, files, ..Twist::default() }).unwrap();
+    refused(fleet, "1.3.5", &["migrate", "greedy.py", "killed", "it grows"]);
+    assert_eq!(processes(), before, "the agent and the app are those of before");
+}
+
+/// The unit of the web service that serves.
+fn web_unit(host: &Host) -> String {
+    host.sh("systemctl list-units --plain --no-legend --state=active 'tiny-web@*' | cut -d' ' -f1").unwrap().trim().to_owned()
 }
 
 /// A command of the release's works on all processors: the app answers all the while, and the command ends with its time.
