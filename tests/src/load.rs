@@ -144,6 +144,7 @@ impl Shared {
                 break;
             }
             let (at, asked) = (self.began.elapsed(), Instant::now());
+            tally.lock().unwrap_or_else(PoisonError::into_inner).begin(at);
             let answer = client.get();
             let took = asked.elapsed();
             let failed = !matches!(&answer, Ok(Answer { status: 200..=299, .. }));
@@ -178,6 +179,18 @@ impl RunningLoad {
     /// How long it has run: the clock of the report's times.
     pub fn elapsed(&self) -> Duration {
         self.shared.began.elapsed()
+    }
+
+    /// When each request that is under way was asked, on the clock of [`elapsed`](Self::elapsed).
+    pub fn under_way(&self) -> Vec<Duration> {
+        let tallies = self.shared.tallies.iter();
+        tallies.filter_map(|tally| tally.lock().unwrap_or_else(PoisonError::into_inner).under_way()).collect()
+    }
+
+    /// Waits until every request that was asked before a time on the clock of [`elapsed`](Self::elapsed) has ended.
+    pub fn wait_for_those_before(&self, time: Duration, deadline: Duration) -> Result<(), LabError> {
+        let what = format!("the requests under way to {}{} to end", self.shared.load.address, self.shared.load.path);
+        wait_until(&what, deadline, || self.under_way().iter().all(|asked| *asked > time))
     }
 
     /// Waits until so many more requests have been answered with 2xx, so that what follows happens under load.

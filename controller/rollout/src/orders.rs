@@ -134,6 +134,7 @@ fn order(state: &State, term: u64, id: &HostId, host: &crate::Host) -> Option<Or
             (Verb::Activate, OrderKind::Activate { release, expected, confirm_within: timeouts.confirm }, timeouts.activate)
         }
         Stage::Confirming => (Verb::Confirm, OrderKind::Confirm { release }, timeouts.activate),
+        Stage::Reverting if crate::traffic::leaves(host) => return None,
         Stage::Reverting => {
             let to = way_back(plan, id);
             (Verb::Revert, OrderKind::Revert { from: release, to, condemn, everywhere: false }, timeouts.activate)

@@ -66,6 +66,9 @@ pub struct HostTraffic {
     /// Since when balancers do not do with it what they are to do.
     #[serde(default)]
     pub lacking_since: Option<Timestamp>,
+    /// What it goes back to takes no traffic: the release serves on there until balancers send nothing any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
 }
 
 /// Which table is wanted now.
@@ -247,7 +250,7 @@ pub(crate) fn begin_to_move(state: &mut State, ids: &[HostId], now: Timestamp) {
         let State { hosts, traffic, .. } = state;
         let Some(host) = hosts.get_mut(id) else { continue };
         enter(host, if drains { Stage::Draining } else { Stage::Moving }, now);
-        host.traffic = HostTraffic { drained: drains, turn: traffic.turn, out_since: None, lacking_since: Some(now) };
+        host.traffic = HostTraffic { drained: drains, turn: traffic.turn, lacking_since: Some(now), ..HostTraffic::default() };
     }
 }
 
@@ -266,14 +269,31 @@ pub(crate) fn give_back(state: &mut State, id: &HostId, now: Timestamp) {
     let State { hosts, traffic, .. } = state;
     let Some(host) = hosts.get_mut(id) else { return };
     enter(host, if is_behind { Stage::Returning } else { Stage::Healthy }, now);
-    host.traffic = HostTraffic { drained: false, turn: traffic.turn, out_since: None, lacking_since: Some(now) };
+    host.traffic = HostTraffic { turn: traffic.turn, lacking_since: Some(now), ..HostTraffic::default() };
 }
 
 /// Any other change of what balancers are to do is a new table, too.
 pub(crate) fn count_turns(before: &State, state: &mut State) {
-    if before.traffic.turn == state.traffic.turn && weights(before) != weights(state) {
-        state.traffic.turn += 1;
+    let (had, gets) = (weights(before), weights(state));
+    state.traffic.turn += u32::from(before.traffic.turn == state.traffic.turn && had != gets);
+    let has_balancers = state.plan.traffic.as_ref().is_some_and(|traffic| !traffic.balancers.is_empty());
+    if let (Some(had), Some(gets), true) = (had, gets, has_balancers) {
+        let_traffic_leave(before, state, |id| had.get(id).is_some_and(|had| had.takes()) && gets.get(id) == Some(&Weight::DRAINED));
     }
+}
+
+/// Whoever goes back and has no traffic from now on is left by it first. What such a host goes back to was not there for users: it may be
+/// a release of long ago, or nothing.
+fn let_traffic_leave(before: &State, state: &mut State, loses: impl Fn(&HostId) -> bool) {
+    let turn = state.traffic.turn;
+    for (_, host) in state.hosts.iter_mut().filter(|(id, host)| host.stage == Stage::Reverting && serves(before, id) && loses(id)) {
+        host.traffic = HostTraffic { turn, leaves: true, ..HostTraffic::default() };
+    }
+}
+
+/// Whether it goes back when its traffic has left it.
+pub(crate) const fn leaves(host: &Host) -> bool {
+    matches!(host.stage, Stage::Reverting) && host.traffic.leaves
 }
 
 /// A balancer said what it does. What it says of another rollout's table, or of none of this one, says nothing here.
@@ -308,13 +328,14 @@ pub(crate) fn settle(state: &mut State, now: Timestamp, notes: &mut Vec<Note>) {
         match state.hosts.get(&id).map(|host| host.stage) {
             Some(Stage::Draining) => settle_draining(state, &id, now, notes),
             Some(Stage::Returning) => settle_returning(state, &id, now, notes),
+            Some(Stage::Reverting) => settle_leaving(state, &id, now),
             _ => {}
         }
     }
 }
 
 const fn is_between(host: &Host) -> bool {
-    matches!(host.stage, Stage::Draining | Stage::Returning)
+    matches!(host.stage, Stage::Draining | Stage::Returning) || leaves(host)
 }
 
 fn settle_draining(state: &mut State, id: &HostId, now: Timestamp, notes: &mut Vec<Note>) {
@@ -348,12 +369,26 @@ fn settle_returning(state: &mut State, id: &HostId, now: Timestamp, notes: &mut 
     }
 }
 
+/// A balancer that does not obey keeps nobody from going back.
+fn settle_leaving(state: &mut State, id: &HostId, now: Timestamp) {
+    let is_out = lacking(state, id).is_none();
+    let is_left = is_out && in_flight(state, id) == 0;
+    if let Some(host) = state.hosts.get_mut(id) {
+        host.traffic.out_since = is_out.then(|| host.traffic.out_since.unwrap_or(now));
+    }
+    let is_late = state.hosts.get(id).and_then(|host| deadline(state, host)).is_some_and(|deadline| now >= deadline);
+    let Some(host) = state.hosts.get_mut(id).filter(|_| is_left || is_late) else { return };
+    enter(host, Stage::Reverting, now);
+    host.traffic = HostTraffic::default();
+}
+
 /// Until when balancers are waited for.
 pub(crate) fn deadline(state: &State, host: &Host) -> Option<Timestamp> {
     let traffic = state.plan.traffic.as_ref()?;
     match (host.stage, host.traffic.out_since) {
-        (Stage::Draining, Some(since)) => Some(since.plus(traffic.drain)),
+        (stage, Some(since)) if stage == Stage::Draining || leaves(host) => Some(since.plus(traffic.drain)),
         (Stage::Draining | Stage::Returning, _) => Some(host.traffic.lacking_since.unwrap_or(host.since).plus(state.plan.timeouts.away)),
+        _ if leaves(host) => Some(host.since.plus(state.plan.timeouts.away)),
         _ => None,
     }
 }
@@ -421,9 +456,13 @@ pub(crate) fn awaited(state: &State) -> Option<(String, Timestamp, Timestamp, &'
     let between = state.hosts.iter().filter(|(_, host)| is_between(host));
     let (id, host) = between.min_by_key(|(_, host)| deadline(state, host))?;
     let (name, until) = (&state.plan.hosts.get(id)?.name, deadline(state, host)?);
+    let (late, cut) = match leaves(host) {
+        true => ("it goes back all the same", "it goes back all the same"),
+        false => ("the host counts as lost", "it moves all the same"),
+    };
     Some(match (lacking(state, id), in_flight(state, id)) {
-        (Some(lacking), _) => (format!("balancers, of which {}", lacking.summary), host.since, until, "the host counts as lost"),
-        (None, requests) => (format!("{requests} requests in flight on {name} to end"), host.since, until, "it moves all the same"),
+        (Some(lacking), _) => (format!("balancers, of which {}", lacking.summary), host.since, until, late),
+        (None, requests) => (format!("{requests} requests in flight on {name} to end"), host.since, until, cut),
     })
 }
 

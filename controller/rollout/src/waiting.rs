@@ -52,8 +52,9 @@ pub fn waiting(state: &State) -> Option<Waiting> {
             }
         }
         Phase::Moving { .. } if count(Stage::Moving) == 0 && count(Stage::Draining) + count(Stage::Returning) > 0 => {
-            return traffic::awaited(state).map(|(what, since, until, then)| Waiting { what, since, until, then });
+            return of_traffic(state);
         }
+        Phase::Reverting { .. } if state.hosts.values().any(traffic::leaves) => return of_traffic(state),
         Phase::Moving { batch, since } => {
             let open = count(Stage::Moving);
             let until = since.plus(timeouts.away).plus(timeouts.activate);
@@ -107,6 +108,11 @@ fn on_hold(state: &State) -> Option<Waiting> {
         HoldCause::Losses { failure } => format!("an operator to retry, ignore or exclude hosts: {}", failure.summary),
     };
     Some(Waiting { what, since: hold.since, until: hold.until(), then: "it goes back" })
+}
+
+/// Balancers, or requests in flight.
+fn of_traffic(state: &State) -> Option<Waiting> {
+    traffic::awaited(state).map(|(what, since, until, then)| Waiting { what, since, until, then })
 }
 
 /// The gates that are closed, and how each is opened.

@@ -41,10 +41,22 @@ pub(crate) struct Tally {
     failures: Vec<Failure>,
     /// In microseconds, of good answers.
     latencies: Vec<u32>,
+    under_way: Option<Duration>,
 }
 
 impl Tally {
+    /// A request is asked, at a time since the load began.
+    pub(crate) fn begin(&mut self, at: Duration) {
+        self.under_way = Some(at);
+    }
+
+    /// When the request that has no answer yet was asked.
+    pub(crate) fn under_way(&self) -> Option<Duration> {
+        self.under_way
+    }
+
     pub(crate) fn count(&mut self, at: Duration, took: Duration, answer: io::Result<Answer>) {
+        self.under_way = None;
         let failure = match answer {
             Ok(answer) => {
                 *self.statuses.entry(answer.status).or_default() += 1;
@@ -193,6 +205,16 @@ mod tests {
         assert_eq!(report.percentile(50.0), at(51));
         assert_eq!(report.failures.iter().map(|f| f.what.as_str()).collect::<Vec<_>>(), ["connection refused", "status 502"]);
         assert!((report.rate() - 50.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_request_is_under_way_until_it_is_counted() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.under_way(), None);
+        tally.begin(Duration::from_millis(7));
+        assert_eq!(tally.under_way(), Some(Duration::from_millis(7)));
+        tally.count(Duration::from_millis(7), Duration::from_millis(1), answer(200, "a"));
+        assert_eq!(tally.under_way(), None);
     }
 
     #[test]

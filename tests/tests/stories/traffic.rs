@@ -3,6 +3,7 @@
 
 mod balancers;
 mod constant_load;
+mod ways_back;
 
 use crate::SOON;
 use balancers::Balancers;
@@ -10,6 +11,7 @@ use constant_load::ConstantLoad;
 use roadstead_tests::fleet::{Fleet, FleetOptions, Project};
 use roadstead_tests::lab::wait_until;
 use serde_json::Value;
+use ways_back::{end_of_abort, goes_back_from_behind_the_traffic, is_never_ready};
 
 /// Longer than the longest request.
 const TRAFFIC: &str = "[traffic]\nbalancers = \"role=balancer\"\ndrain = \"20s\"\n";
@@ -29,11 +31,19 @@ const BEAT: &str = "[services.beat]\nkind = \"celery-beat\"\napp = \"config.cele
 /// A policy in whose time a balancer that is away is missed.
 const HASTY: &str = "[timeouts]\naway = \"5s\"\n";
 
-/// Pages of the application that take their time, or come in parts; and a page that is asked by balancers.
+/// A bake that no act waits for: what is done while it lasts is done in time.
+const BAKES: &str = "bake = \"10m\"\n";
+/// Asked of each release by agents, and by nobody else.
+const CHECK: &str = "\n[[checks.health]]\nservice = \"web\"\npath = \"/checked\"\nwithin = \"30s\"\n";
+
+/// Pages of the application that take their time, or come in parts; and one that is bad on hosts where the story says so.
 const SLOW: &str = "\
 import time
+from pathlib import Path
 
 from django.http import HttpResponse, StreamingHttpResponse
+
+from config.version import VERSION
 
 
 def slow(request):
@@ -49,6 +59,11 @@ def parts():
 
 def stream(request):
     return StreamingHttpResponse(parts())
+
+
+def checked(request):
+    is_bad = (Path.home() / f\"bad-{VERSION}\").exists()
+    return HttpResponse(\"bad\" if is_bad else \"fine\", status=503 if is_bad else 200)
 ";
 
 #[test]
@@ -64,14 +79,25 @@ fn hosts_are_drained_at_every_balancer_and_no_request_is_dropped() {
 
     let load = ConstantLoad::begin(&fleet, &balancers);
     let mut rows = vec![load.during("rolling", || rolling(&fleet))];
-    rows.push(load.during("rollback", || roll_back(&fleet)));
-    rows.push(load.during("canary, 10 % of the traffic", || canary(&fleet, &balancers)));
+    rows.push(load.during("rollback", || roll_back(&fleet, "2.0.0")));
+    rows.push(load.during("rolling, a release that is never ready", || is_never_ready(&fleet, &load)));
+    rows.push(load.during("rolling, found bad behind the traffic", || goes_back_from_behind_the_traffic(&fleet)));
+    rows.push(load.during("canary, aborted with 10 % of the traffic", || canary(&fleet, &balancers, "abort")));
+    rows.push(load.during("canary, promoted with 10 % of the traffic", || canary(&fleet, &balancers, "promote")));
+    rows.push(load.during("all at once, aborted while hosts move", || ways_back::all_at_once_moves(&fleet)));
+    rows.push(load.during("all at once, aborted while it bakes", || ways_back::all_at_once_bakes(&fleet)));
     rows.push(load.during("all at once", || all_at_once(&fleet)));
+    rows.push(load.during("all at once, rolled back", || roll_back(&fleet, "2.1.0")));
     rows.push(load.during("rolling, aborted while a host is drained", || abort_while_draining(&fleet)));
     rows.push(load.during("HAProxy reloaded, the controller killed", || forgetful(&fleet, &balancers)));
     rows.push(load.during("a balancer's agent away", || away(&fleet, &balancers)));
+    rows.push(load.during("blue-green, aborted before the switch", || ways_back::blue_green_moves(&fleet, &balancers, &load)));
     rows.push(load.during("blue-green", || blue_green(&fleet, &balancers)));
     rows.push(load.during("blue-green, back by a switch", || switch_back(&fleet, &balancers)));
+    for (what, words) in [("aborted", &["rollout", "abort"][..]), ("rolled back", &["rollback", "staging"])] {
+        let bakes = || ways_back::blue_green_bakes(&fleet, &balancers, &load, words);
+        rows.push(load.during(&format!("blue-green, {what} while it bakes"), bakes));
+    }
     let failed = load.end();
     println!("{}", constant_load::table(&rows));
     assert_eq!(failed, 0);
@@ -82,21 +108,25 @@ fn releases(fleet: &Fleet) {
     let project = Project::of_erp(fleet, "1.1.0").unwrap();
     project.write("core/slow.py", SLOW).unwrap();
     let health = "    path(\"healthz\", health.live, name=\"live\"),\n";
-    let more = "    path(\"slow\", slow.slow),\n    path(\"stream\", slow.stream),\n";
+    let more = "    path(\"slow\", slow.slow),\n    path(\"stream\", slow.stream),\n    path(\"checked\", slow.checked),\n";
     project.edit("config/urls.py", health, &format!("{health}{more}")).unwrap();
     project.edit("config/urls.py", "from core import health\n", "from core import health, slow\n").unwrap();
     project.edit("roadstead.toml", "workers = 2\n", "workers = 2\nthreads = 8\n").unwrap();
-    for version in ["2.0.0", "2.1.0"] {
+    let path = project.repository().join("roadstead.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    project.write("roadstead.toml", &format!("{text}{CHECK}")).unwrap();
+    for version in ["2.0.0", "2.1.0", ways_back::NEVER_READY, ways_back::BAD_LATER] {
         project.release(fleet, version).unwrap();
     }
     project.edit("roadstead.toml", BEAT, "").unwrap();
-    for version in ["3.0.0", "3.1.0"] {
+    for version in ["3.0.0", "3.1.0", "3.2.0"] {
         project.release(fleet, version).unwrap();
     }
 }
 
 fn deploy(fleet: &Fleet, version: &str) {
     let said = fleet.desk.roadstead(&["deploy", "staging", version]).unwrap();
+    println!("{said}");
     assert_eq!(fleet.serving().unwrap(), [version; 3], "{said}");
 }
 
@@ -109,20 +139,24 @@ fn rolling(fleet: &Fleet) {
     assert!(drained.ends_with(&rest), "{drained:?}");
 }
 
-fn roll_back(fleet: &Fleet) {
-    fleet.desk.roadstead(&["rollback", "staging", "--reason", "a story"]).unwrap();
-    assert_eq!(fleet.serving().unwrap(), ["2.0.0"; 3]);
+fn roll_back(fleet: &Fleet, version: &str) {
+    println!("{}", fleet.desk.roadstead(&["rollback", "staging", "--reason", "a story"]).unwrap());
+    assert_eq!(fleet.serving().unwrap(), [version; 3]);
 }
 
-/// One host has the release and a tenth of the traffic, at each balancer.
-fn canary(fleet: &Fleet, balancers: &Balancers) {
+/// One host has the release and a tenth of the traffic, at each balancer. Then all have it, or none.
+fn canary(fleet: &Fleet, balancers: &Balancers, then: &str) {
     fleet.apply(&format!("{CANARY}{TRAFFIC}")).unwrap();
     let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
     fleet.wait_for_phase(&rollout, "baked", SOON * 3).unwrap();
     println!("{}", fleet.desk.roadstead(&["env", "show", "staging"]).unwrap());
     println!("{}", fleet.desk.roadstead(&["status"]).unwrap());
     balancers.wait_for_shares(&[("2.1.0", 10), ("2.0.0", 90)]);
-    fleet.desk.roadstead(&["rollout", "promote", &rollout, "--reason", "a story"]).unwrap();
+    if then == "abort" {
+        end_of_abort(fleet, &rollout, "2.0.0");
+        return balancers.wait_for_shares(&[("2.1.0", 0), ("2.0.0", 100)]);
+    }
+    fleet.desk.roadstead(&["rollout", then, &rollout, "--reason", "a story"]).unwrap();
     let watched = fleet.watch(&rollout).unwrap();
     assert!(watched.success(), "{}{}", watched.stdout, watched.stderr);
     assert_eq!(fleet.serving().unwrap(), ["2.1.0"; 3]);
@@ -137,7 +171,7 @@ fn all_at_once(fleet: &Fleet) {
 /// A host that is drained and does not move after all has its traffic again.
 fn abort_while_draining(fleet: &Fleet) {
     fleet.apply(&format!("{ROLLING}{TRAFFIC}")).unwrap();
-    let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
+    let rollout = fleet.begin(&["deploy", "staging", "2.0.0"]).unwrap();
     let mut shown = Value::Null;
     let drains = || {
         shown = fleet.rollout(&rollout).unwrap();
@@ -147,13 +181,13 @@ fn abort_while_draining(fleet: &Fleet) {
     println!("{}", fleet.desk.roadstead(&["rollout", "show", &rollout]).unwrap());
     fleet.desk.roadstead(&["rollout", "abort", &rollout, "--reason", "a story"]).unwrap();
     wait_until("every host to have its traffic", SOON, || all_full(fleet)).unwrap();
-    assert_eq!(fleet.serving().unwrap(), ["2.0.0"; 3]);
+    assert_eq!(fleet.serving().unwrap(), ["2.1.0"; 3]);
 }
 
 /// A process that comes back knows nothing of weights: the agent tells it again, and a host that was drained stays drained. The controller
 /// is killed meanwhile, too.
 fn forgetful(fleet: &Fleet, balancers: &Balancers) {
-    let rollout = fleet.begin(&["deploy", "staging", "2.1.0"]).unwrap();
+    let rollout = fleet.begin(&["deploy", "staging", "2.0.0"]).unwrap();
     let drains = || fleet.rollout(&rollout).unwrap()["hosts"].as_array().unwrap().iter().any(|host| host["state"] == "draining");
     wait_until("a host to be drained", SOON * 2, drains).unwrap();
     balancers.restart_haproxy();
@@ -172,11 +206,11 @@ fn away(fleet: &Fleet, balancers: &Balancers) {
     let gone =
         || fleet.desk.json(&["env", "show", "staging"]).unwrap()["balancers"].as_array().unwrap().iter().any(|b| b["connected"] == false);
     wait_until("the balancer to be missed", SOON, gone).unwrap();
-    let failed = fleet.desk.try_roadstead(&["deploy", "staging", "2.0.0"]).unwrap();
+    let failed = fleet.desk.try_roadstead(&["deploy", "staging", "2.1.0"]).unwrap();
     assert_eq!(failed.code, Some(1), "{}", failed.stdout);
     let why = format!("{}{}", failed.stdout, failed.stderr);
     assert!(why.contains("lb-2 does not say that it could take web-1 out of the traffic"), "{why}");
-    assert_eq!(fleet.serving().unwrap(), ["2.1.0"; 3]);
+    assert_eq!(fleet.serving().unwrap(), ["2.0.0"; 3]);
     nginx.systemctl(&["start", "roadstead-agent"]).unwrap();
     wait_until("every host to have its traffic", SOON, || all_full(fleet)).unwrap();
 }
@@ -184,12 +218,12 @@ fn away(fleet: &Fleet, balancers: &Balancers) {
 /// The set that has no traffic moves, is looked at, and has all of it then. The other one stays as it is.
 fn blue_green(fleet: &Fleet, balancers: &Balancers) {
     fleet.apply(&format!("{BLUE_GREEN}{TRAFFIC}")).unwrap();
-    let refused = fleet.desk.try_roadstead(&["deploy", "staging", "2.0.0"]).unwrap();
+    let refused = fleet.desk.try_roadstead(&["deploy", "staging", "2.1.0"]).unwrap();
     assert!(refused.stderr.contains("beat of the app runs once: it would run in both sets"), "{}", refused.stderr);
     let said = fleet.desk.roadstead(&["deploy", "staging", "3.0.0"]).unwrap();
-    assert_eq!(fleet.serving().unwrap(), ["2.1.0", "2.1.0", "3.0.0"], "{said}");
+    assert_eq!(fleet.serving().unwrap(), ["2.0.0", "2.0.0", "3.0.0"], "{said}");
     balancers.wait_for_shares(&[("3.0.0", 100)]);
-    fleet.desk.roadstead(&["deploy", "staging", "3.1.0"]).unwrap();
+    println!("{}", fleet.desk.roadstead(&["deploy", "staging", "3.1.0"]).unwrap());
     assert_eq!(fleet.serving().unwrap(), ["3.1.0", "3.1.0", "3.0.0"]);
     balancers.wait_for_shares(&[("3.1.0", 100)]);
     println!("{}", fleet.desk.roadstead(&["status"]).unwrap());
@@ -200,6 +234,7 @@ fn switch_back(fleet: &Fleet, balancers: &Balancers) {
     let said = fleet.desk.roadstead(&["rollback", "staging", "--reason", "a story"]).unwrap();
     println!("{said}");
     balancers.wait_for_shares(&[("3.0.0", 100)]);
+    println!("{}", fleet.desk.roadstead(&["status"]).unwrap());
     assert_eq!(fleet.serving().unwrap(), ["3.1.0", "3.1.0", "3.0.0"]);
 }
 

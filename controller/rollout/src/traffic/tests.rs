@@ -244,7 +244,66 @@ fn going_back_is_a_switch() {
     fleet.abort("ada", "no");
     assert_eq!(of_sets(&fleet), (0, 100), "at once, whatever hosts do about it");
     assert_eq!(fleet.run(), Outcome::RolledBack);
+}
 
+/// Hosts of a set that was switched to go back to nothing, or to the release before the last one: users are not to meet either.
+#[test]
+fn a_set_goes_back_when_its_traffic_has_left_it() {
+    for phase in ["switching", "baking", "confirming"] {
+        let mut fleet = blue_green(RolloutKind::Rollout);
+        fleet.until(|state| state.phase.word() == phase);
+        fleet.abort("ada", "no");
+        let (first, second) = (balancer_id(0), balancer_id(1));
+        fleet.take_up(&first);
+        fleet.tell(&first);
+        assert!(crate::orders(&fleet.state, 1).is_empty(), "{phase}: a balancer sends requests there still");
+        let waits = waiting(&fleet.state).unwrap();
+        assert_eq!(waits.what, "balancers, of which lb-1 does not say that it could take web-0 out of the traffic");
+        assert_eq!(waits.then, "it goes back all the same");
+        fleet.take_up(&second);
+        fleet.balancers.get_mut(&second).unwrap().in_flight.insert(host_id(1), 4);
+        fleet.tell(&second);
+        assert_eq!(crate::orders(&fleet.state, 1).len(), 2, "{phase}: requests in flight end first on one of them");
+        assert_eq!(waiting(&fleet.state).unwrap().what, "4 requests in flight on web-1 to end");
+        fleet.balancers.get_mut(&second).unwrap().in_flight.clear();
+        fleet.tell(&second);
+        assert_eq!(crate::orders(&fleet.state, 1).len(), 3, "{phase}");
+        assert_eq!(fleet.run(), Outcome::RolledBack);
+    }
+}
+
+#[test]
+fn a_balancer_that_does_not_obey_keeps_nobody_from_going_back() {
+    let mut fleet = blue_green(RolloutKind::Rollout);
+    fleet.until(|state| matches!(state.phase, Phase::Baking { .. }));
+    fleet.abort("ada", "no");
+    let asked = fleet.now;
+    fleet.sleep();
+    while crate::orders(&fleet.state, 1).is_empty() {
+        fleet.sleep();
+    }
+    assert_eq!(fleet.now.since(asked), fleet.state.plan.timeouts.away);
+    assert_eq!(fleet.run(), Outcome::RolledBack);
+}
+
+/// A host that is new serves nothing when it goes back, wherever it stands.
+#[test]
+fn a_new_host_goes_back_to_nothing_when_its_traffic_has_left_it() {
+    let mut plan = plan_behind(RolloutKind::Rollout, &environment(Share::Count(1), Share::Count(1), Share::Count(0)), 3, 1);
+    let new = plan.hosts.get_mut(&host_id(0)).unwrap();
+    (new.current, new.share) = (None, Some(Weight::DRAINED));
+    let mut fleet = Fleet::new(plan);
+    fleet.until(|state| state.hosts[&host_id(1)].stage == Stage::Draining);
+    fleet.abort("ada", "no");
+    let told = |fleet: &Fleet| crate::orders(&fleet.state, 1).contains_key(&host_id(0));
+    assert!(!told(&fleet) && stage(&fleet, 0) == Stage::Reverting);
+    fleet.balance();
+    assert!(told(&fleet));
+    assert_eq!(fleet.run(), Outcome::RolledBack);
+}
+
+#[test]
+fn a_rollback_of_sets_is_a_switch() {
     let mut plan = plan_of_sets(RolloutKind::Rollback, &environment(Share::Percent(100), Share::Percent(100), Share::Count(0)), 3, 2);
     let target = plan.release.clone();
     plan.hosts.values_mut().for_each(|host| host.current = Some(target.clone()));
