@@ -20,7 +20,7 @@ const REFUSED: [(&str, &str); 12] = [
     ("approvals = [{ role = \"ops\" }, { role = \"ops\" }]", "the role ops stands in two approvals"),
     ("after = { environment = \"production\" }", "production cannot wait until a release was well in production itself"),
     ("after = { environment = \"tiny\", healthy-for = \"169h\" }", "at most a week"),
-    ("approval = [{ role = \"ops\" }]", "unknown field `approval`"),
+    ("approval = [{ role = \"ops\" }]", "unknown key `approval`: did you mean `approvals`?"),
 ];
 
 /// Both environments serve 1.1.0.
@@ -64,7 +64,7 @@ fn what_differs_is_told(story: &Story, folder: &str) {
         assert_eq!(differs.code, Some(1), "{}", words(&differs));
         let lines: Vec<&str> = differs.stdout.lines().collect();
         assert_eq!((lines[0], lines[lines.len() - 1]), ("production of tiny: would change", "tiny of tiny: unchanged"), "{lines:?}");
-        assert!(lines.contains(&"  bake: 1 s → 2 s"), "{lines:?}");
+        assert!(lines.contains(&"  bake: 1.0 s → 2.0 s"), "{lines:?}");
         assert!(lines.iter().any(|line| line.starts_with("  gates.windows") && line.contains("09:00-17:00")), "{lines:?}");
     }
 }
@@ -102,11 +102,11 @@ fn one_environment_beside_another(story: &Story) {
     println!("{told}");
     let row = |field: &str| told.lines().find(|line| line.starts_with(field)).map(|line| line.split_whitespace().collect::<Vec<_>>());
     assert_eq!(told.lines().next().map(|head| head.split_whitespace().collect()), Some(vec![FIRST, PRODUCTION]), "{told}");
-    assert_eq!(row("bake"), Some(vec!["bake", "1", "s", "2", "s"]), "{told}");
+    assert_eq!(row("bake"), Some(vec!["bake", "1.0", "s", "2.0", "s"]), "{told}");
     assert!(row("gates.windows").is_some() && row("release").is_none() && row("hosts.number").is_none(), "{told}");
     let json = story.desk().json(&["env", "diff", FIRST, PRODUCTION]).unwrap();
     let bake = json["differences"].as_array().unwrap().iter().find(|row| row["field"] == "bake").unwrap();
-    assert_eq!((&bake["left"], &bake["right"]), (&"1 s".into(), &"2 s".into()));
+    assert_eq!((&bake["left"], &bake["right"]), (&"1.0 s".into(), &"2.0 s".into()));
     assert_eq!(story.desk().roadstead(&["env", "diff", FIRST, FIRST]).unwrap(), "tiny and tiny of tiny do not differ\n");
 }
 
