@@ -53,7 +53,10 @@ pub(crate) fn missing(state: &State) -> Vec<(RoleName, u32)> {
 
 pub(crate) fn approval(state: &State, role: &RoleName, count: u32) -> Closed {
     let what = if count == 1 { format!("the approval of one of {role}") } else { format!("the approval of {count} of {role}") };
-    let way = format!("not of {}, who asked for it: roadstead rollout approve {}", state.requested_by, state.plan.rollout);
+    let given: Vec<&str> = state.approvals.iter().map(|approval| approval.by.as_str()).collect();
+    // Nobody counts twice.
+    let given = if given.is_empty() { String::new() } else { format!(", nor of {}, who approved it", given.join(" and ")) };
+    let way = format!("not of {}, who asked for it{given}: roadstead rollout approve {}", state.requested_by, state.plan.rollout);
     Closed { why: what, way }
 }
 

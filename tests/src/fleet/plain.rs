@@ -69,11 +69,16 @@ impl PlainFleet {
 
     /// The same, with further labels.
     pub fn add_as(&self, app: &str, host: &Host, labels: &[&str]) -> Result<()> {
+        self.add_to(app, app, host, labels)
+    }
+
+    /// The same, in an environment of another name.
+    pub fn add_to(&self, environment: &str, app: &str, host: &Host, labels: &[&str]) -> Result<()> {
         host.install_debs(&[&self.agent])?;
         host.write("/etc/roadstead/release-keys.toml", &self.trust)?;
         host.start_nginx(&site(app))?;
         let of_app = format!("app={app}");
-        let mut words = vec!["host", "token", "--env", app, "--label", &of_app];
+        let mut words = vec!["host", "token", "--env", environment, "--label", &of_app];
         labels.iter().for_each(|label| words.extend(["--label", label]));
         let token = self.desk.roadstead(&words)?;
         enroll(host, self.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;

@@ -1,6 +1,8 @@
 //! A release is judged by what its hosts' agents do not tell: errors and latency that Prometheus sees, and answers to the controller. What
 //! fails is caught in the canary, and the other hosts never serve it; what cannot be judged waits for somebody.
 
+mod from_outside;
+
 use crate::SOON;
 use roadstead_tests::fleet::{Fleet, FleetOptions, Project};
 use roadstead_tests::lab::wait_until;
@@ -148,4 +150,5 @@ fn a_release_is_judged_by_what_its_hosts_do_not_tell() {
         assert_eq!(versions(other), ["1.1.0", "1.1.3"], "the others never served what was broken");
         assert_eq!(reports[other].failed(), 0, "{}", reports[other]);
     }
+    from_outside::a_host_cannot_vouch_for_itself(&fleet);
 }

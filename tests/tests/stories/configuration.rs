@@ -1,6 +1,8 @@
 //! What an environment says to its app: a change of it is a rollout, under load and without a failed request; one that the app cannot run
 //! with goes back; going back restores release and configuration together; what cannot fit is refused before anything begins.
 
+mod promises;
+
 use crate::SOON;
 use roadstead_tests::fleet::{TinyFleet, Twist};
 use roadstead_tests::lab::{Execution, Host, HostOptions, wait_until};
@@ -88,9 +90,9 @@ fn configuration_travels_with_the_release() {
     let story = Story::begin();
     let Story { fleet, second } = &story;
     let twist = Twist { app: Some(APP), spec: SPEC, ..Twist::default() };
-    for version in ["1.0.0", "1.1.0"] {
-        fleet.push(version, &twist).unwrap();
-    }
+    fleet.push("1.0.0", &twist).unwrap();
+    let news = promises::news();
+    fleet.push("1.1.0", &Twist { files: &[("news.txt", news.as_str())], ..twist }).unwrap();
 
     // Nothing begins without what the release needs, and what can never fit is not taken.
     let limits = fleet.fleet.desk.write("limits.toml", "rate = 5\n").unwrap();
@@ -105,7 +107,7 @@ fn configuration_travels_with_the_release() {
     assert!(said.contains("configuration 1 of tiny in tiny: POOL set, file:config/limits.toml set"), "{said}");
     story.refused(&["deploy", "tiny", "1.0.0"], 3, &["POOL is to be a whole number"]);
     story.told(&["config", "set", "tiny", "POOL=8"]);
-    fleet.deploy("1.0.0").unwrap();
+    promises::a_plan_is_kept(&story, "1.0.0", "starts anew");
     story.all_say("8", ["-", "-"], "5");
     let first = story.serving();
 
@@ -116,10 +118,12 @@ fn configuration_travels_with_the_release() {
         load.wait_for_more(100, SOON).unwrap();
         load
     });
+    let before = promises::plan(&story, "1.1.0");
     let begun = story.told(&["config", "set", "tiny", "POOL=16", "ZONE=b", "--hosts", "zone=b"]);
     assert!(begun.contains("POOL set for zone=b, ZONE set for zone=b"), "{begun}");
     let plan = story.told(&["plan", "tiny", "current"]);
     assert!(plan.contains("Variables  POOL changes, ZONE is set\n"), "{plan}");
+    promises::a_plan_of_before_is_refused(&story, "1.1.0", &before);
     let differs = story.told(&["config", "diff", "tiny"]);
     assert!(differs.contains("zone=b") && differs.contains("16"), "{differs}");
     story.told(&["deploy", "tiny", "current"]);
@@ -135,7 +139,7 @@ fn configuration_travels_with_the_release() {
     story.refused(&["config", "set", "tiny", "POOL=0", "--deploy"], 1, &["a pool of nothing"]);
     story.all_say("4", ["-", "b"], "5");
     story.told(&["config", "set", "tiny", "POOL=5"]);
-    fleet.deploy("1.1.0").unwrap();
+    promises::a_plan_is_kept(&story, "1.1.0", "restarts");
     story.all_say("5", ["-", "b"], "5");
 
     // Going back restores both, whatever is the newest by now.

@@ -30,6 +30,7 @@ mod failover;
 mod first_deployment;
 mod foreign_projects;
 mod forensics;
+mod gates;
 mod host_away;
 mod identity;
 mod install_page;

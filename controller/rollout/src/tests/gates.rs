@@ -52,9 +52,10 @@ fn so_many_people_of_each_role_approve_and_never_who_asked() {
     assert!(why(approve(&mut fleet, "bob", &["ops"])).ends_with("bob has approved it already"), "nobody counts twice");
     see(&mut fleet, &[]);
     let what = waiting(&fleet.state).unwrap().what;
-    assert_eq!(what, "the approval of 2 of ops (not of ada, who asked for it: roadstead rollout approve r-7)");
+    assert_eq!(what, "the approval of 2 of ops (not of ada, who asked for it, nor of bob, who approved it: roadstead rollout approve r-7)");
     approve(&mut fleet, "cyd", &["ops"]).unwrap();
     see(&mut fleet, &[]);
+    assert!(waiting(&fleet.state).unwrap().what.contains("one of ops (not of ada, who asked for it, nor of bob and cyd, who approved it"));
     assert_eq!(fleet.state.phase.word(), "gated");
     approve(&mut fleet, "dan", &["dba", "ops"]).unwrap();
     assert!(why(approve(&mut fleet, "eve", &["ops"])).ends_with("no approval is missing"));
