@@ -9,3 +9,4 @@ mod restores;
 mod steering;
 mod stories;
 mod tending;
+mod waits;

@@ -1,5 +1,6 @@
-//! The network between agents and the controller: sessions over links that are slow, break, and are cut in one or both directions.
-//! Within a session nothing is lost or overtaken, as in TCP; what was on its way when a session ended arrives late or never.
+//! The network between agents and the controller: sessions over links that are slow, break, and are cut, always both ways; cuts of one way,
+//! and all that happens below TCP, are for real hosts. Within a session nothing is lost or overtaken, as in TCP; what was on its way when a
+//! session ended arrives late or never. Orders alone come twice: any of the last ones, long after.
 
 use roadstead_driver::{Downward, Epoch, Event};
 use roadstead_model::{HostId, Millis, Order, Report, ServiceName};

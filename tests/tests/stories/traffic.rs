@@ -7,7 +7,7 @@ mod ways_back;
 
 use crate::SOON;
 use balancers::Balancers;
-use constant_load::ConstantLoad;
+use constant_load::{ConstantLoad, Row};
 use roadstead_tests::fleet::{Fleet, FleetOptions, Project};
 use roadstead_tests::lab::wait_until;
 use serde_json::Value;
@@ -68,9 +68,44 @@ def checked(request):
 
 #[test]
 fn hosts_are_drained_at_every_balancer_and_no_request_is_dropped() {
+    under_load("traffic", |fleet, balancers, load| {
+        let mut rows = vec![load.during("rolling", || rolling(fleet))];
+        rows.push(load.during("rollback", || roll_back(fleet, "2.0.0")));
+        rows.push(load.during("rolling, a release that is never ready", || is_never_ready(fleet, load)));
+        rows.push(load.during("rolling, found bad behind the traffic", || goes_back_from_behind_the_traffic(fleet)));
+        rows.push(load.during("canary, aborted with 10 % of the traffic", || canary(fleet, balancers, "abort")));
+        rows.push(load.during("canary, promoted with 10 % of the traffic", || canary(fleet, balancers, "promote")));
+        rows.push(load.during("rolling, aborted while a host is drained", || abort_while_draining(fleet)));
+        rows.push(load.during("HAProxy reloaded, the controller killed", || forgetful(fleet, balancers)));
+        rows.push(load.during("a balancer's agent away", || away(fleet, balancers)));
+        rows
+    });
+}
+
+#[test]
+fn sets_and_whole_fleets_move_and_go_back_and_no_request_is_dropped() {
+    under_load("sets", |fleet, balancers, load| {
+        let mut rows = vec![load.during("all at once", || all_at_once(fleet))];
+        rows.push(load.during("all at once, aborted while hosts move", || ways_back::all_at_once_moves(fleet)));
+        rows.push(load.during("all at once, aborted while it bakes", || ways_back::all_at_once_bakes(fleet)));
+        fleet.apply(&format!("{ALL_AT_ONCE}{TRAFFIC}")).unwrap();
+        rows.push(load.during("all at once, rolled back", || roll_back(fleet, "2.0.0")));
+        rows.push(load.during("blue-green, aborted before the switch", || ways_back::blue_green_moves(fleet, balancers, load)));
+        rows.push(load.during("blue-green", || blue_green(fleet, balancers)));
+        rows.push(load.during("blue-green, back by a switch", || switch_back(fleet, balancers)));
+        for (what, words) in [("aborted", &["rollout", "abort"][..]), ("rolled back", &["rollback", "staging"])] {
+            let bakes = || ways_back::blue_green_bakes(fleet, balancers, load, words);
+            rows.push(load.during(&format!("blue-green, {what} while it bakes"), bakes));
+        }
+        rows
+    });
+}
+
+/// Three hosts serve 2.0.0 behind three balancers, and users are there all the while.
+fn under_load(name: &str, acts: impl FnOnce(&Fleet, &Balancers<'_>, &ConstantLoad) -> Vec<Row>) {
     let colors = ["role=web,color=blue", "role=web,color=blue", "role=web,color=green"];
     let options = FleetOptions::default().hosts(3).labels(&colors).further(&["lb-1", "lb-2", "lb-3"]).policy(ROLLING);
-    let fleet = Fleet::new("traffic", &options).unwrap();
+    let fleet = Fleet::new(name, &options).unwrap();
     releases(&fleet);
     let balancers = Balancers::set_up(&fleet).unwrap();
     fleet.apply(&format!("{ROLLING}{TRAFFIC}")).unwrap();
@@ -78,26 +113,7 @@ fn hosts_are_drained_at_every_balancer_and_no_request_is_dropped() {
     deploy(&fleet, "2.0.0");
 
     let load = ConstantLoad::begin(&fleet, &balancers);
-    let mut rows = vec![load.during("rolling", || rolling(&fleet))];
-    rows.push(load.during("rollback", || roll_back(&fleet, "2.0.0")));
-    rows.push(load.during("rolling, a release that is never ready", || is_never_ready(&fleet, &load)));
-    rows.push(load.during("rolling, found bad behind the traffic", || goes_back_from_behind_the_traffic(&fleet)));
-    rows.push(load.during("canary, aborted with 10 % of the traffic", || canary(&fleet, &balancers, "abort")));
-    rows.push(load.during("canary, promoted with 10 % of the traffic", || canary(&fleet, &balancers, "promote")));
-    rows.push(load.during("all at once, aborted while hosts move", || ways_back::all_at_once_moves(&fleet)));
-    rows.push(load.during("all at once, aborted while it bakes", || ways_back::all_at_once_bakes(&fleet)));
-    rows.push(load.during("all at once", || all_at_once(&fleet)));
-    rows.push(load.during("all at once, rolled back", || roll_back(&fleet, "2.1.0")));
-    rows.push(load.during("rolling, aborted while a host is drained", || abort_while_draining(&fleet)));
-    rows.push(load.during("HAProxy reloaded, the controller killed", || forgetful(&fleet, &balancers)));
-    rows.push(load.during("a balancer's agent away", || away(&fleet, &balancers)));
-    rows.push(load.during("blue-green, aborted before the switch", || ways_back::blue_green_moves(&fleet, &balancers, &load)));
-    rows.push(load.during("blue-green", || blue_green(&fleet, &balancers)));
-    rows.push(load.during("blue-green, back by a switch", || switch_back(&fleet, &balancers)));
-    for (what, words) in [("aborted", &["rollout", "abort"][..]), ("rolled back", &["rollback", "staging"])] {
-        let bakes = || ways_back::blue_green_bakes(&fleet, &balancers, &load, words);
-        rows.push(load.during(&format!("blue-green, {what} while it bakes"), bakes));
-    }
+    let rows = acts(&fleet, &balancers, &load);
     let failed = load.end();
     println!("{}", constant_load::table(&rows));
     assert_eq!(failed, 0);
@@ -165,7 +181,7 @@ fn canary(fleet: &Fleet, balancers: &Balancers, then: &str) {
 /// Nobody else would be left: nobody is drained, and nothing is dropped.
 fn all_at_once(fleet: &Fleet) {
     fleet.apply(&format!("{ALL_AT_ONCE}{TRAFFIC}")).unwrap();
-    deploy(fleet, "2.0.0");
+    deploy(fleet, "2.1.0");
 }
 
 /// A host that is drained and does not move after all has its traffic again.

@@ -14,6 +14,8 @@ const BEHIND: &str = "-10y";
 const RIGHT: &str = "+0";
 /// What an operator reads of a clock.
 const CLUE: &str = "compare the clocks of both machines";
+/// What the doctor of a host says whose clock is ahead: it looks no further, and the clock comes before a new token.
+const OVER: &[&str] = &["its certificate has ended, by this host's clock", "Hint: is the clock right (`timedatectl`)?"];
 
 /// A release whose migration takes a while, during which a clock can jump.
 const SLOW_HOOK: &str = "\
@@ -81,6 +83,10 @@ fn a_host_starts_with_a_wrong_clock(fleet: &TinyFleet, offset: &str) {
         .try_sh(&format!("LD_PRELOAD={LIBRARY} NO_FAKE_STAT=1 FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME={offset} roadstead-agent doctor"))
         .unwrap();
     println!("{}{}", doctor.stdout, doctor.stderr);
+    // Ahead, its own certificate is over; behind, the controller's has not begun.
+    let clues = if offset == AHEAD { OVER } else { &[CLUE] };
+    assert_eq!(doctor.code, Some(1), "{}{}", doctor.stdout, doctor.stderr);
+    assert!(clues.iter().all(|clue| doctor.stdout.contains(clue)), "{}", doctor.stdout);
     set(host, RIGHT);
     fleet.fleet.wait_for_all().unwrap();
 }
@@ -96,6 +102,9 @@ fn a_controller_starts_with_a_wrong_clock(fleet: &TinyFleet, offset: &str) {
     let status = fleet.fleet.desk.try_roadstead(&["status"]).unwrap();
     println!("{}{}", status.stdout, status.stderr);
     assert!(status.code != Some(0) && status.stderr.contains(CLUE), "{}{}", status.stdout, status.stderr);
+    let doctor = fleet.fleet.desk.try_roadstead(&["doctor"]).unwrap();
+    println!("{}{}", doctor.stdout, doctor.stderr);
+    assert!(doctor.code == Some(1) && doctor.stdout.contains(CLUE), "{}{}", doctor.stdout, doctor.stderr);
     assert_eq!(fleet.answer().unwrap(), "200 1.0.0");
     set(controller, RIGHT);
     fleet.fleet.wait_for_all().unwrap();

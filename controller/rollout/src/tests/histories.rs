@@ -4,6 +4,7 @@ use proptest::prelude::{Just, ProptestConfig, Strategy as _, any, prop, prop_one
 use roadstead_model::*;
 
 use super::fleet::*;
+use super::waits::check_wait;
 use crate::*;
 
 #[derive(Debug, Clone)]
@@ -142,7 +143,7 @@ impl Watch {
             let open: Vec<_> = state.hosts.values().filter(|h| matches!(h.stage, Stage::Moving | Stage::Reverting)).collect();
             assert!(open.is_empty(), "an ended rollout leaves nobody halfway: {open:?}");
         } else {
-            assert!(waiting(state).is_some(), "a running rollout has a deadline");
+            check_wait(state);
         }
         for (id, host) in &state.hosts {
             let before = self.before.insert(id.clone(), host.stage);

@@ -6,6 +6,7 @@ use roadstead_model::*;
 use std::collections::BTreeSet;
 
 use super::fleet::*;
+use super::waits::check_wait;
 use crate::*;
 
 pub(crate) fn loss() -> Safeguard {
@@ -270,7 +271,7 @@ fn check(fleet: &Fleet, before: &State, restorers: &mut BTreeSet<HostId>) {
     }
     match state.outcome() {
         Some(_) => assert!(outstanding.is_empty(), "an ended restore asks for nothing"),
-        None => assert!(waiting(state).is_some() && wake(state).is_some(), "a restore that runs has a deadline"),
+        None => check_wait(state),
     }
     let bytes = serde_json::to_vec(state).unwrap();
     assert_eq!(serde_json::from_slice::<State>(&bytes).unwrap(), *state, "what is stored is what was decided");
