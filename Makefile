@@ -48,7 +48,7 @@ image: ## make the disk image of lab hosts anew (as root)
 
 test: machine check deny setup ## everything, real systemd hosts included (as root)
 	$(scratch) cargo test --workspace --test openbao --test s3 --test programs --test seeds --test lab --test load
-	$(scratch) cargo test --workspace --test stories -- --test-threads=3
+	$(scratch) cargo test --workspace --test stories -- --test-threads=4
 
 sim: ## simulate SEEDS fleets in trouble from seed FROM on; of a single one the whole story
 	cargo run --quiet --bin roadstead-sim -- $(SEEDS) $(FROM)
