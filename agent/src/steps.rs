@@ -45,6 +45,7 @@ mod stand_down;
 pub(crate) mod unpack;
 pub(crate) mod util;
 pub(crate) mod venv;
+mod verdict;
 mod verify;
 
 pub(crate) use configure::local_variables;
@@ -119,7 +120,7 @@ impl StepContext {
     /// A prepared release that the order names.
     fn release(&self, release: &ReleaseRef) -> Result<Release, Failure> {
         let memory = self.memory()?;
-        let listed = memory.singletons.get(&release.id).map_or(&[][..], Vec::as_slice);
+        let listed = memory.singletons.get(&release.id).map(Vec::as_slice);
         Ok(Release::load_exactly(&self.layout, &self.order.app, release, listed)?.under(&self.leases))
     }
 

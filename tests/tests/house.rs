@@ -332,17 +332,18 @@ fn tests_named_in(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// What is named is a test, or the part of one that stands in its file. What the simulator promises and does is called from anywhere in it:
-/// its seeds are the test.
+/// its seeds are the test. Stories have parts in files of their own.
 fn is_run(file: &str, function: &str) {
-    const SIMULATOR: &str = "tests/sim/src";
+    const WHOLES: [&str; 2] = ["tests/sim/src", "tests/tests/stories"];
     let text = std::fs::read_to_string(root().join(file)).unwrap_or_else(|_| panic!("docs/reliability.md names {file}"));
     assert!(text.contains(&format!("fn {function}(")), "docs/reliability.md names {function}, which is not in {file}");
-    let simulated = || {
+    let is_called_in = |whole: &&str| {
         let mut files = Vec::new();
-        sources(&root().join(SIMULATOR), &mut files);
-        file.starts_with(SIMULATOR) && files.iter().any(|file| is_called(&std::fs::read_to_string(file).unwrap(), function))
+        sources(&root().join(whole), &mut files);
+        files.iter().any(|file| is_called(&std::fs::read_to_string(file).unwrap(), function))
     };
-    let runs = is_test(&text, function) || is_called(&text, function) || simulated();
+    let from_elsewhere = || WHOLES.iter().filter(|whole| file.starts_with(**whole)).any(is_called_in);
+    let runs = is_test(&text, function) || is_called(&text, function) || from_elsewhere();
     assert!(runs, "docs/reliability.md names {function} of {file}, which is no test and which nobody calls");
 }
 

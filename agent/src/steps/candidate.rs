@@ -11,6 +11,7 @@ use super::renew;
 use super::serve::start_time;
 use super::stage::Stage;
 use super::util::disk;
+use super::verdict;
 use crate::host::probe::Address;
 
 /// Runs the step.
@@ -18,7 +19,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Activate { release, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     let release = context.release(release)?;
     expect_current(context)?;
-    refuse_bad(context, &release)?;
+    verdict::refuse(&context.layout, &context.order.app, &release.id, "started")?;
     // `/run` is empty after a boot.
     let (layout, folders, app) = (context.layout.clone(), release.clone(), context.order.app.clone());
     disk(move || configure::make_folders(&layout, &folders, &super::account::of(&layout, &app)?)).await?;
@@ -101,14 +102,6 @@ pub(crate) fn expect_current(context: &StepContext) -> Result<(), Failure> {
     let words = |id: Option<&roadstead_model::ReleaseId>| id.map_or_else(|| "no release".to_owned(), ToString::to_string);
     let summary = format!("{} serves here, the order expects {}", words(current.as_ref()), words(expected.as_ref()));
     Err(Failure::new(FailureKind::Host, summary, "the host changed since the plan was made: start a new rollout"))
-}
-
-fn refuse_bad(context: &StepContext, release: &Release) -> Result<(), Failure> {
-    if !context.layout.bad_mark(&context.order.app, &release.id).exists() {
-        return Ok(());
-    }
-    let summary = format!("{} was marked bad on this host and is never started again", release.id);
-    Err(Failure::new(FailureKind::Unfit, summary, "build a new version and deploy that"))
 }
 
 /// Tries one service; how many checks it passed, or `None` for what cannot be tried beforehand.

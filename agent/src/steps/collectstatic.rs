@@ -76,7 +76,7 @@ pub(crate) fn prefer(layout: &Layout, release: &Release) -> Result<statics::Merg
 /// Removes static files that none of the releases has.
 pub(crate) fn sweep(layout: &Layout, app: &AppName, kept: &[ReleaseId]) -> Result<u64, Failure> {
     let union = layout.statics(app);
-    let loaded: Vec<Release> = kept.iter().filter_map(|id| Release::load(layout, app, id, &[]).ok()).collect();
+    let loaded: Vec<Release> = kept.iter().filter_map(|id| Release::load(layout, app, id, None).ok()).collect();
     let sources: Vec<PathBuf> = loaded.iter().filter_map(|release| source(layout, release)).collect();
     let sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
     statics::sweep(&union, &sources).map_err(|error| io_failure("remove old static files from", &union, &error))

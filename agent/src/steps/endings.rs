@@ -90,7 +90,7 @@ async fn endings(stage: &Stage<'_>, until: &mut BTreeMap<String, Timestamp>) -> 
 /// What is known of an instance's tasks.
 fn tasks(stage: &Stage<'_>, other: &Other, state: &UnitState) -> Tasks {
     let kind = || {
-        let release = Release::load(stage.layout, stage.app, &other.release, &[]).ok()?;
+        let release = Release::load(stage.layout, stage.app, &other.release, None).ok()?;
         let name = ServiceName::parse(&other.service).ok()?;
         release.manifest.spec.services.get(&name).map(|service| service.kind.clone())
     };

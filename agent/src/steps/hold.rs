@@ -55,7 +55,7 @@ pub(super) async fn singles(stage: &Stage<'_>) -> Result<Vec<Single>, Failure> {
     let mut singles = Vec::new();
     for instance in stage.others(None).await? {
         let Ok(name) = ServiceName::parse(&instance.service) else { continue };
-        let Ok(release) = Release::load(stage.layout, stage.app, &instance.release, &[]) else { continue };
+        let Ok(release) = Release::load(stage.layout, stage.app, &instance.release, None) else { continue };
         if let Some(service) = release.manifest.spec.services.get(&name).filter(|service| service.kind.is_singleton()) {
             singles.push(Single { instance, name, stop_timeout: service.stop_timeout });
         }
@@ -89,14 +89,14 @@ fn forget_others(stage: &Stage<'_>, memory: &mut AppMemory, services: &BTreeSet<
 }
 
 fn is_single(stage: &Stage<'_>, release: &ReleaseId, name: &ServiceName) -> bool {
-    let Ok(release) = Release::load(stage.layout, stage.app, release, &[]) else { return false };
+    let Ok(release) = Release::load(stage.layout, stage.app, release, None) else { return false };
     release.manifest.spec.services.get(name).is_some_and(|service| service.kind.is_singleton())
 }
 
 /// The units of those services that the serving release was prepared to run here.
 fn ours(stage: &Stage<'_>, memory: &AppMemory, services: &BTreeSet<ServiceName>) -> Vec<String> {
     let Some(current) = facts::current(stage.layout, stage.app) else { return Vec::new() };
-    let Ok(release) = Release::load(stage.layout, stage.app, &current, &[]) else { return Vec::new() };
+    let Ok(release) = Release::load(stage.layout, stage.app, &current, None) else { return Vec::new() };
     let listed = memory.singletons.get(&current).map_or(&[][..], Vec::as_slice);
     let ours = listed.iter().filter(|name| services.contains(*name) && is_single(stage, &current, name));
     ours.map(|name| release.unit(name)).collect()

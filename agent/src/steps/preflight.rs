@@ -4,6 +4,7 @@ use roadstead_model::{Failure, FailureKind, OrderKind};
 
 use super::StepContext;
 use super::util::{disk, io_failure};
+use super::verdict;
 use super::{account, verify};
 use crate::host::disk::free;
 
@@ -16,10 +17,7 @@ const FREE_INODES_MIN: u64 = 5_000;
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Prepare { release, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     let app = &context.order.app;
-    if context.layout.bad_mark(app, &release.id).exists() {
-        let summary = format!("{} was marked bad on this host and is never prepared again", release.id);
-        return Err(Failure::new(FailureKind::Unfit, summary, "build a new version and deploy that"));
-    }
+    verdict::refuse(&context.layout, app, &release.id, "prepared")?;
     let layout = context.layout.clone();
     disk(move || {
         verify::trusted_keys(&layout)?;

@@ -4,17 +4,18 @@ use roadstead_bundle::manifest::Manifest;
 use roadstead_bundle::walk::reachable;
 use roadstead_model::{AppName, Digest, Failure, FailureKind, OrderKind, ReleaseId, limits};
 use roadstead_worker::files::{read_bounded, sync_folder};
+use roadstead_worker::state::AppMemory;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use super::StepContext;
 use super::release::Release;
-use super::revert::mark_bad;
 use super::serve::forget_units;
 use super::stage::Other;
 use super::unpack::{blobs, remove_tree};
 use super::util::{disk, io_failure, on_disk};
+use super::verdict;
 use crate::backup::shelf::Shelf;
 use crate::facts::apps_on_disk;
 use crate::host::links;
@@ -27,7 +28,7 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
         OrderKind::Prepare { release, keep, .. } => (*keep, Some(&release.id)),
         OrderKind::Abandon { release, condemn } => {
             if *condemn {
-                mark_bad(context, &release.id)?;
+                verdict::condemn(&context.layout, &context.order.app, &release.id)?;
             }
             // What was prepared stays for another attempt, unless it is bad.
             (u32::MAX, (!condemn).then_some(&release.id))
@@ -38,17 +39,14 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     super::backup::end_all(context).await?;
     // What an order that was cut off left of a backup lies there in clear, and takes room.
     disk(move || shelf.clear()).await?;
-    let mut needed = needed(context, keep, prepared)?;
-    let mut leftovers: Vec<Other> = Vec::new();
+    let mut instances: Vec<(Other, bool)> = Vec::new();
     for other in context.stage().others(None).await? {
         let state = context.host.systemd.unit(&other.unit).await.map_err(|error| error.failure())?;
-        if state.is_down() {
-            leftovers.push(other);
-        } else {
-            needed.insert(other.release);
-        }
+        instances.push((other, state.is_down()));
     }
-    leftovers.retain(|other| !needed.contains(&other.release));
+    let up = instances.iter().filter(|(_, is_down)| !is_down).map(|(other, _)| other.release.clone());
+    let needed = needed(&context.memory()?, context.current().into_iter().chain(prepared.cloned()).chain(up), keep);
+    let leftovers: Vec<Other> = instances.into_iter().map(|(other, _)| other).filter(|other| !needed.contains(&other.release)).collect();
     forget_units(&context.stage(), &leftovers).await?;
     context.states.update(&context.order.app, |memory| {
         memory.singletons.retain(|id, _| needed.contains(id));
@@ -63,13 +61,11 @@ pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     })
 }
 
-/// The releases that stay: the serving one, the one before, the newest good ones, and the one that is prepared.
-fn needed(context: &StepContext, keep: u32, prepared: Option<&ReleaseId>) -> Result<BTreeSet<ReleaseId>, Failure> {
-    let memory = context.memory()?;
+/// The releases that stay: those that are `in_use` (the serving one, the one that is prepared, whatever has a unit that is up), the one
+/// before, and the newest good ones.
+fn needed(memory: &AppMemory, in_use: impl Iterator<Item = ReleaseId>, keep: u32) -> BTreeSet<ReleaseId> {
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);
-    let good = newest(memory.good.iter().rev(), keep);
-    let fixed = [context.current(), memory.previous.clone(), prepared.cloned()].into_iter().flatten();
-    Ok(fixed.chain(good).collect())
+    in_use.chain(memory.previous.clone()).chain(newest(memory.good.iter().rev(), keep)).collect()
 }
 
 /// So many releases, the newest first; of one that ran with several configurations, what ran last.
@@ -85,7 +81,7 @@ struct Swept {
 
 fn sweep(layout: &Layout, app: &AppName, needed: &BTreeSet<ReleaseId>) -> Result<Swept, Failure> {
     let mut swept = Swept { releases: 0, bytes: 0 };
-    let venvs: BTreeSet<String> = needed.iter().filter_map(|id| Some(Release::load(layout, app, id, &[]).ok()?.venv_name())).collect();
+    let venvs: BTreeSet<String> = needed.iter().filter_map(|id| Some(Release::load(layout, app, id, None).ok()?.venv_name())).collect();
     for (folder, kept) in [(layout.releases(app), 1), (layout.collected(app), 0), (layout.placed(app), 0)] {
         for name in names(&folder) {
             if ReleaseId::parse(&name).is_ok_and(|id| needed.contains(&id)) {
@@ -184,6 +180,18 @@ mod tests {
         let id = |text: &str| ReleaseId::parse(text).unwrap();
         let good = ["1.2-0123456789ab_00000002", "1.2-0123456789ab_00000001", "1.1-0123456789ab", "1.0-0123456789ab"].map(id);
         assert_eq!(newest(good.iter(), 2), [good[0].clone(), good[2].clone()]);
+    }
+
+    #[test]
+    fn what_is_in_use_and_what_a_rollback_wants_is_needed() {
+        let id = |text: &str| ReleaseId::parse(text).unwrap();
+        let [one, two, three, four] =
+            ["1.0-0123456789ab", "1.1-0123456789ab", "1.2-0123456789ab", "1.3-0123456789ab"].map(id);
+        let memory = AppMemory { previous: Some(two.clone()), good: vec![one.clone(), two.clone(), three.clone()], ..AppMemory::default() };
+        let stay = |in_use: &[&ReleaseId], keep| needed(&memory, in_use.iter().map(|id| (*id).clone()), keep);
+        assert_eq!(stay(&[&four], 0), [two.clone(), four.clone()].into());
+        assert_eq!(stay(&[&four], 1), [two.clone(), three.clone(), four.clone()].into());
+        assert_eq!(stay(&[&four, &one], 0), [one, two, four].into(), "a unit of the first one is still up");
     }
 
     use crate::host::samples;

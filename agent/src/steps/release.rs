@@ -22,8 +22,8 @@ pub(crate) struct Release {
     pub(crate) id: ReleaseId,
     /// The manifest that was verified on this host.
     pub(crate) manifest: Manifest,
-    /// Services that only chosen hosts run, and this one does.
-    listed: BTreeSet<ServiceName>,
+    /// Services that only chosen hosts run, and this one does; nothing where that is not known.
+    listed: Option<BTreeSet<ServiceName>>,
     /// Who knows what may run here of what runs only once, at each moment; absent where nobody asks.
     leases: Option<Arc<Leases>>,
 }
@@ -53,11 +53,11 @@ impl Role {
 impl Release {
     /// The release of this id, which names its configuration, too, without services that only chosen hosts run.
     pub(crate) fn new(id: ReleaseId, manifest: Manifest) -> Self {
-        Self { id, manifest, listed: BTreeSet::new(), leases: None }
+        Self { id, manifest, listed: None, leases: None }
     }
 
     /// The release of this id, as its preparation left it.
-    pub(crate) fn load(layout: &Layout, app: &AppName, id: &ReleaseId, listed: &[ServiceName]) -> Result<Self, Failure> {
+    pub(crate) fn load(layout: &Layout, app: &AppName, id: &ReleaseId, listed: Option<&[ServiceName]>) -> Result<Self, Failure> {
         let path = layout.manifest(app, id);
         let hint = "deploy the release again: the agent then fetches and verifies it anew";
         let bytes = read_bounded(&path, limits::MANIFEST_BYTES_MAX).map_err(|error| {
@@ -68,17 +68,17 @@ impl Release {
         if ReleaseId::of(&manifest.version, &Digest::of(&bytes)) != id.bare() || manifest.app != *app {
             return Err(damaged("it is of another release".to_owned()));
         }
-        Ok(Self { id: id.clone(), manifest, listed: listed.iter().cloned().collect(), leases: None })
+        Ok(Self { id: id.clone(), manifest, listed: listed.map(|listed| listed.iter().cloned().collect()), leases: None })
     }
 
     /// As [`Self::load`], with the services of chosen hosts that this one is remembered to run.
     pub(crate) fn remembered(layout: &Layout, states: &States, app: &AppName, id: &ReleaseId) -> Result<Self, Failure> {
         let memory = states.read(app)?;
-        Self::load(layout, app, id, memory.singletons.get(id).map_or(&[][..], Vec::as_slice))
+        Self::load(layout, app, id, memory.singletons.get(id).map(Vec::as_slice))
     }
 
     /// As [`Self::load`], for a release that an order names by its digest too.
-    pub(crate) fn load_exactly(layout: &Layout, app: &AppName, release: &ReleaseRef, listed: &[ServiceName]) -> Result<Self, Failure> {
+    pub(crate) fn load_exactly(layout: &Layout, app: &AppName, release: &ReleaseRef, listed: Option<&[ServiceName]>) -> Result<Self, Failure> {
         let loaded = Self::load(layout, app, &release.id, listed)?;
         let found = Digest::of(&loaded.manifest.encode());
         if found == release.manifest {
@@ -109,7 +109,11 @@ impl Release {
     }
 
     /// Services that run on other hosts: this one was not prepared to run them, or was to and is not any more, or has no lease for them now.
+    /// None where nothing is known of that: what runs goes on.
     pub(crate) fn elsewhere(&self) -> Vec<(&ServiceName, &Service)> {
+        if self.listed.is_none() {
+            return Vec::new();
+        }
         let here: BTreeSet<&ServiceName> = self.services().map(|(name, _)| name).collect();
         self.manifest.spec.services.iter().filter(|(name, _)| !here.contains(name)).collect()
     }
@@ -127,7 +131,7 @@ impl Release {
         self.manifest.spec.services.iter().filter(move |(name, service)| {
             let everywhere = !service.kind.is_singleton() && service.hosts.is_everything();
             let may_run = || !service.kind.is_singleton() || allowed.as_ref().is_none_or(|allowed| allowed.contains(*name));
-            everywhere || (self.listed.contains(*name) && may_run())
+            everywhere || (self.listed.as_ref().is_some_and(|listed| listed.contains(*name)) && may_run())
         })
     }
 
@@ -241,8 +245,10 @@ mod tests {
         let mut release = samples::release("1.0");
         let names = |release: &Release| release.services().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
         let elsewhere = |release: &Release| release.elsewhere().into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+        assert_eq!((names(&release), elsewhere(&release)), (vec!["web".into(), "worker".into()], Vec::<String>::new()), "nothing is known");
+        release.listed = Some(BTreeSet::new());
         assert_eq!((names(&release), elsewhere(&release)), (vec!["web".into(), "worker".into()], vec!["beat".to_owned()]));
-        release.listed.insert(samples::name("beat"));
+        release.listed = Some([samples::name("beat")].into());
         assert_eq!(names(&release), ["beat", "web", "worker"]);
         assert!(elsewhere(&release).is_empty());
     }
@@ -255,9 +261,9 @@ mod tests {
         std::fs::create_dir_all(layout.manifests(&samples::app())).unwrap();
         std::fs::write(layout.manifest(&samples::app(), &one.release_id()), two.encode()).unwrap();
         std::fs::write(layout.manifest(&samples::app(), &two.release_id()), two.encode()).unwrap();
-        assert!(Release::load(&layout, &samples::app(), &one.release_id(), &[]).unwrap_err().summary.contains("another release"));
-        assert_eq!(Release::load(&layout, &samples::app(), &two.release_id(), &[]).unwrap().manifest, two);
+        assert!(Release::load(&layout, &samples::app(), &one.release_id(), None).unwrap_err().summary.contains("another release"));
+        assert_eq!(Release::load(&layout, &samples::app(), &two.release_id(), None).unwrap().manifest, two);
         let wrong = ReleaseRef { id: two.release_id(), manifest: Digest::of(b"x") };
-        assert_eq!(Release::load_exactly(&layout, &samples::app(), &wrong, &[]).unwrap_err().kind, FailureKind::Untrusted);
+        assert_eq!(Release::load_exactly(&layout, &samples::app(), &wrong, None).unwrap_err().kind, FailureKind::Untrusted);
     }
 }

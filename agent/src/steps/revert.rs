@@ -2,7 +2,6 @@
 //! workers and the rest, which have to boot.
 
 use roadstead_model::{Failure, FailureKind, OrderKind, ReleaseId, StepName};
-use roadstead_worker::files::{create_private_folder, write_atomically};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -14,22 +13,19 @@ use super::publish;
 use super::release::{Release, Role, role};
 use super::serve::{Roles, follow, retire, stop_and_look, stop_serving, take_traffic};
 use super::stage::Stage;
-use super::util::on_disk;
+use super::verdict;
 
 /// Runs the step: the traffic goes back.
 pub(crate) async fn run(context: &StepContext) -> Result<String, Failure> {
     let OrderKind::Revert { from, to, condemn, .. } = &context.order.kind else { return Ok("nothing to do".to_owned()) };
     if *condemn {
-        mark_bad(context, &from.id)?;
+        verdict::condemn(&context.layout, &context.order.app, &from.id)?;
     }
     let Some(to) = to else {
         stop_serving(&context.stage()).await?;
         return Ok("nothing serves, as before".to_owned());
     };
-    if context.layout.bad_mark(&context.order.app, &to.id).exists() {
-        let summary = format!("{} was marked bad on this host and is never started again", to.id);
-        return Err(Failure::new(FailureKind::Unfit, summary, "go back to another release, or build a new version"));
-    }
+    verdict::refuse(&context.layout, &context.order.app, &to.id, "started")?;
     let to = context.release(to)?;
     let warmth = give_traffic(context, &to, *condemn).await?;
     Ok(match warmth {
@@ -114,16 +110,6 @@ async fn settle_on(stage: &Stage<'_>, to: &Release) -> Result<String, Failure> {
 }
 
 /// Marks a release as bad: it is never started or gone back to again.
-pub(crate) fn mark_bad(context: &StepContext, release: &ReleaseId) -> Result<(), Failure> {
-    let app = &context.order.app;
-    create_private_folder(&context.layout.bad_marks(app)).map_err(|error| on_disk(&error))?;
-    let mark = context.layout.bad_mark(app, release);
-    if mark.exists() {
-        return Ok(());
-    }
-    write_atomically(&mark, b"", 0o600).map_err(|error| on_disk(&error))
-}
-
 fn remember(context: &StepContext, now: Option<&ReleaseId>, left: &ReleaseId, condemned: bool) -> Result<(), Failure> {
     let layout = &context.layout;
     context.states.update(&context.order.app, |memory| {

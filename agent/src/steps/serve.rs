@@ -125,7 +125,7 @@ pub(crate) struct Roles(BTreeMap<String, (Option<Role>, Millis)>);
 impl Roles {
     pub(crate) fn of(stage: &Stage<'_>, others: &[Other]) -> Self {
         let describe = |other: &Other| {
-            let release = Release::load(stage.layout, stage.app, &other.release, &[]).ok()?;
+            let release = Release::load(stage.layout, stage.app, &other.release, None).ok()?;
             let name = ServiceName::parse(other.service.strip_suffix("-trial").unwrap_or(&other.service)).ok()?;
             let exact = ServiceName::parse(&other.service).ok();
             let services = &release.manifest.spec.services;
@@ -277,7 +277,7 @@ fn left_over(stage: &Stage<'_>, release: &Release, wanted: Role) -> Vec<(String,
     units.filter(|(unit, _)| stage.layout.units().join(unit).exists()).collect()
 }
 
-/// The old ones take no more work and end what they have; whoever confirms waits for them.
+/// The old ones take no more work and end what they have; whoever confirms waits for those of other releases.
 async fn move_workers(stage: &Stage<'_>, release: &Release, others: &[Other], roles: &Roles) -> Result<(), Failure> {
     let mut moved = start_all(stage, release, |role| role == Role::Worker).await;
     let theirs = others.iter().filter(|other| roles.role(other) == Some(Role::Worker)).map(|other| other.unit.clone());

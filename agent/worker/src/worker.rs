@@ -418,6 +418,8 @@ impl Worker {
     async fn reconciled(&mut self, name: &AppName, result: Result<(), Failure>) {
         if let Err(failure) = result {
             tracing::error!(app = %name, %failure, hint = failure.hint, detail = failure.detail, "the app could not be brought up as its 'current' says");
+            let now = self.means.contact.clock().elapsed();
+            self.app(name).follow_soon(now);
             self.app(name).lease.hold_anew();
         }
         self.app(name).work = Work::None;

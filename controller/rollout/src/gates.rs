@@ -109,7 +109,8 @@ fn with_currents(plan: &Plan, currents: &Currents) -> Plan {
 /// Whether a host serves what nobody served by the plan: whoever approved it judged the step from other releases. One that came level, or
 /// went back to what others had, is no news.
 fn brings_news(planned: &Plan, now: &Plan) -> bool {
-    let known: Vec<&ReleaseRef> = planned.hosts.values().filter_map(|host| host.current.as_ref()).chain([&planned.release]).collect();
+    let served = planned.hosts.values().filter_map(|host| host.current.as_ref());
+    let known: Vec<&ReleaseRef> = served.chain(&planned.previous).chain([&planned.release]).collect();
     now.hosts.values().filter_map(|host| host.current.as_ref()).any(|current| !known.contains(&current))
 }
 

@@ -161,6 +161,10 @@ pub(crate) struct HostDeadline {
 }
 
 pub(crate) fn host_deadline(host: &Host, timeouts: &Timeouts) -> Option<HostDeadline> {
+    if crate::traffic::leaves(host) {
+        // It is asked for nothing before its traffic has left it, which has a deadline of its own.
+        return None;
+    }
     let span = match host.stage {
         Stage::Preparing => timeouts.prepare,
         Stage::Moving | Stage::Confirming | Stage::Reverting | Stage::Abandoning | Stage::Halting => timeouts.activate,

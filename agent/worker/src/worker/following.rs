@@ -22,13 +22,18 @@ impl App {
         match &status.order.kind {
             // It made what runs follow the release that serves now.
             OrderKind::Activate { .. } | OrderKind::Revert { .. } if is_done => self.follows = None,
-            OrderKind::Prepare { release, .. } | OrderKind::Activate { release, .. } | OrderKind::Revert { to: Some(release), .. }
-                if Some(&release.id) == serves =>
-            {
-                self.follows = Some(Millis(now.0.saturating_add(FOLLOW_AFTER.0)));
+            OrderKind::Prepare { release, .. } | OrderKind::Revert { to: Some(release), .. } if Some(&release.id) == serves => {
+                self.follow_soon(now);
             }
+            // Whichever of the two releases serves now, the other one may have taken its place behind the traffic in part.
+            OrderKind::Activate { .. } if serves.is_some() => self.follow_soon(now),
             _ => {}
         }
+    }
+
+    /// What runs is made to follow what serves, unless an order does that before.
+    pub(crate) fn follow_soon(&mut self, now: Millis) {
+        self.follows = Some(Millis(now.0.saturating_add(FOLLOW_AFTER.0)));
     }
 
     /// Whether what runs need not be yet what the serving release was prepared to run.

@@ -63,3 +63,34 @@ async fn a_host_that_was_prepared_anew_is_brought_up_unless_another_order_comes(
     rig.outcome().await;
     assert!(!is_brought_up(&rig).await, "the cutover did that: {:?}", rig.hands.log());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_host_whose_cutover_cannot_be_undone_is_brought_up() {
+    let root = tempfile::tempdir().unwrap();
+    let rig = serving(root.path(), StepName::Health).await;
+    rig.hands.world.lock().unwrap().undo_fails.insert(StepName::Cutover);
+    fails(&rig, activate()).await;
+    assert!(is_brought_up(&rig).await);
+}
+
+/// What it was prepared for is what the controller goes by when it looks for who runs what runs only once.
+#[tokio::test(start_paused = true)]
+async fn a_host_says_what_it_runs_when_it_has_followed() {
+    let root = tempfile::tempdir().unwrap();
+    let rig = serving(root.path(), StepName::Collectstatic).await;
+    let says_it = async || rig.hello().await.facts.apps.into_values().all(|state| state.listed.is_some());
+    assert!(says_it().await);
+    rig.hands.world.lock().unwrap().stays_down = 1;
+    fails(&rig, prepare()).await;
+    assert!(!says_it().await);
+    assert!(is_brought_up(&rig).await);
+    let times = || rig.hands.log().iter().filter(|line| *line == "reconcile erp").count();
+    assert!((times(), says_it().await) == (1, false), "it was not up, and is tried again");
+    let followed = async {
+        while !says_it().await {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(600), followed).await.unwrap();
+    assert_eq!(times(), 2);
+}
