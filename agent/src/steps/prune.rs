@@ -185,8 +185,7 @@ mod tests {
     #[test]
     fn what_is_in_use_and_what_a_rollback_wants_is_needed() {
         let id = |text: &str| ReleaseId::parse(text).unwrap();
-        let [one, two, three, four] =
-            ["1.0-0123456789ab", "1.1-0123456789ab", "1.2-0123456789ab", "1.3-0123456789ab"].map(id);
+        let [one, two, three, four] = ["1.0-0123456789ab", "1.1-0123456789ab", "1.2-0123456789ab", "1.3-0123456789ab"].map(id);
         let memory = AppMemory { previous: Some(two.clone()), good: vec![one.clone(), two.clone(), three.clone()], ..AppMemory::default() };
         let stay = |in_use: &[&ReleaseId], keep| needed(&memory, in_use.iter().map(|id| (*id).clone()), keep);
         assert_eq!(stay(&[&four], 0), [two.clone(), four.clone()].into());

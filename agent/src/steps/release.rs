@@ -78,7 +78,12 @@ impl Release {
     }
 
     /// As [`Self::load`], for a release that an order names by its digest too.
-    pub(crate) fn load_exactly(layout: &Layout, app: &AppName, release: &ReleaseRef, listed: Option<&[ServiceName]>) -> Result<Self, Failure> {
+    pub(crate) fn load_exactly(
+        layout: &Layout,
+        app: &AppName,
+        release: &ReleaseRef,
+        listed: Option<&[ServiceName]>,
+    ) -> Result<Self, Failure> {
         let loaded = Self::load(layout, app, &release.id, listed)?;
         let found = Digest::of(&loaded.manifest.encode());
         if found == release.manifest {

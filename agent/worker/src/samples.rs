@@ -159,7 +159,10 @@ impl Hands for FakeHands {
             boot_id: "b".into(),
             pythons: vec![],
             disk: DiskSpace::default(),
-            apps: apps.into_iter().map(|app| (app, AppState { listed: Some(BTreeSet::new()), ..AppState::default() })).collect::<BTreeMap<_, _>>(),
+            apps: apps
+                .into_iter()
+                .map(|app| (app, AppState { listed: Some(BTreeSet::new()), ..AppState::default() }))
+                .collect::<BTreeMap<_, _>>(),
             release_keys: None,
         }
     }

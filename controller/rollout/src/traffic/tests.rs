@@ -286,6 +286,22 @@ fn a_balancer_that_does_not_obey_keeps_nobody_from_going_back() {
     assert_eq!(fleet.run(), Outcome::RolledBack);
 }
 
+/// Requests may take longer than any order does.
+#[test]
+fn nobody_is_given_up_while_its_last_requests_end() {
+    let mut fleet = blue_green(RolloutKind::Rollout);
+    let drain = Millis::from_secs(3600);
+    fleet.state.plan.traffic.as_mut().unwrap().drain = drain;
+    fleet.until(|state| matches!(state.phase, Phase::Baking { .. }));
+    fleet.abort("ada", "no");
+    let asked = fleet.now;
+    fleet.balancers.get_mut(&balancer_id(1)).unwrap().in_flight.insert(host_id(1), 4);
+    fleet.balance();
+    fleet.until(|state| crate::orders(state, 1).contains_key(&host_id(1)));
+    assert!(fleet.now.since(asked) >= drain, "it had all of its time");
+    assert_eq!(fleet.run(), Outcome::RolledBack);
+}
+
 /// A host that is new serves nothing when it goes back, wherever it stands.
 #[test]
 fn a_new_host_goes_back_to_nothing_when_its_traffic_has_left_it() {
