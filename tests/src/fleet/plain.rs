@@ -74,11 +74,15 @@ impl PlainFleet {
 
     /// The same, in an environment of another name.
     pub fn add_to(&self, environment: &str, app: &str, host: &Host, labels: &[&str]) -> Result<()> {
+        host.start_nginx(&site(app))?;
+        self.enroll_in(environment, host, &[&[format!("app={app}").as_str()], labels].concat())
+    }
+
+    /// Makes a plain host one of an environment's, with these labels alone: no app runs there before its labels fit.
+    pub fn enroll_in(&self, environment: &str, host: &Host, labels: &[&str]) -> Result<()> {
         host.install_debs(&[&self.agent])?;
         host.write("/etc/roadstead/release-keys.toml", &self.trust)?;
-        host.start_nginx(&site(app))?;
-        let of_app = format!("app={app}");
-        let mut words = vec!["host", "token", "--env", environment, "--label", &of_app];
+        let mut words = vec!["host", "token", "--env", environment];
         labels.iter().for_each(|label| words.extend(["--label", label]));
         let token = self.desk.roadstead(&words)?;
         enroll(host, self.desk.controller(), &token, &[])?.checked(host.name(), "roadstead-agent enroll")?;

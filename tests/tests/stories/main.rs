@@ -8,6 +8,7 @@ mod analysis;
 mod backups;
 mod backups_in_a_bucket;
 mod backups_on_demand;
+mod bad_balancers;
 mod bad_health;
 mod bad_hosts;
 mod bad_units;
@@ -63,6 +64,7 @@ mod wheels;
 mod wild_app;
 mod workers_and_beat;
 mod wrong_clock;
+mod zones;
 
 use std::time::Duration;
 
