@@ -40,9 +40,8 @@ fn zone(host: &str) -> &str {
 }
 
 fn policy(tiny: &TinyFleet, order: &str, batch: u32) {
-    let strategy = format!(
-        "[strategy]\nbatch = {batch}\nmax-unavailable = {batch}\nbake = \"1s\"\ndomain = \"zone\"\ndomain-order = \"{order}\"\n"
-    );
+    let strategy =
+        format!("[strategy]\nbatch = {batch}\nmax-unavailable = {batch}\nbake = \"1s\"\ndomain = \"zone\"\ndomain-order = \"{order}\"\n");
     tiny.fleet.policy("tiny", &strategy).unwrap();
 }
 

@@ -5,6 +5,7 @@ use crate::SOON;
 use roadstead_tests::fleet::Fleet;
 use roadstead_tests::lab::{Execution, Host, wait_until};
 use serde_json::Value;
+use std::time::Instant;
 
 const CANARY: &str = "\
 [strategy]
@@ -161,7 +162,10 @@ fn gates_are_opened_by_others(fleet: &Fleet) {
 }
 
 fn try_steer(fleet: &Fleet, words: &[&str]) -> Execution {
-    fleet.desk.try_roadstead(&[&["rollout"], words, &["--reason", "a story"]].concat()).unwrap()
+    let asked = Instant::now();
+    let done = fleet.desk.try_roadstead(&[&["rollout"], words, &["--reason", "a story"]].concat()).unwrap();
+    println!("{} took {} ms, the start of the command included", words[0], asked.elapsed().as_millis());
+    done
 }
 
 fn steer(fleet: &Fleet, words: &[&str]) {
