@@ -91,9 +91,9 @@ fn nobody_moves_by_the_word_of_a_bad_balancer() {
     let story = Story { tiny, balancer, new, version: Cell::new(0) };
     story.set_up();
 
-    story.refused_with("lies", COMMAND, "the command for traffic still shows tiny at 100 % instead of 0 %");
+    story.refused_with("lies", COMMAND, "the command for traffic still shows tiny at 100 % instead of drained");
     story.refused_with("nonsense", COMMAND, "502 Bad Gateway");
-    story.refused_with("hangs", COMMAND, "the command for traffic");
+    story.refused_with("hangs", COMMAND, "took too long and was stopped");
     story.refused_with("fails", COMMAND, "the token of the cloud has expired");
     story.refused_with("down", COMMAND, "down");
     story.haproxy();
