@@ -112,7 +112,7 @@ impl Story {
         balancer
             .sh("chmod 755 /usr/local/sbin/balance; mkdir /srv/lb /srv/ip; for host in tiny tiny-2; do echo 100 >/srv/lb/$host; done")
             .unwrap();
-        tiny.fleet.hosts.iter().for_each(|host| balancer.write(&format!("/srv/ip/{}", host.name()), &host.ip().to_string()).unwrap());
+        tiny.fleet.hosts.iter().for_each(|host| balancer.write(&format!("/srv/ip/{}", host.name()), host.ip()).unwrap());
         balancer.write("/srv/lb.mode", "good").unwrap();
         balancer.write("/etc/roadstead/agent.toml", COMMAND).unwrap();
         tiny.fleet.enroll_in("tiny", balancer, &["role=lb"]).unwrap();
@@ -169,7 +169,7 @@ impl Story {
     /// A machine is at the balancer already, as an autoscaler puts it there, and enrolls: it has the release before it has a request.
     fn a_new_host_comes(&self) {
         let current = self.serving().remove(0);
-        self.balancer.write("/srv/ip/tiny-3", &self.new.ip().to_string()).unwrap();
+        self.balancer.write("/srv/ip/tiny-3", self.new.ip()).unwrap();
         self.balancer.sh("echo 0 >/srv/lb/tiny-3").unwrap();
         self.tiny.fleet.add("tiny", &self.new).unwrap();
         self.gets_requests();
