@@ -7,6 +7,8 @@ use roadstead_tests::lab::wait_until;
 use roadstead_tests::load::{Load, Report, RunningLoad};
 use std::time::{Duration, Instant};
 
+/// Between two short requests of a client: other stories run on the same processors.
+const PAUSE: Duration = Duration::from_millis(100);
 /// More than the whole story takes.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// How old a long request is that has reached the application for certain.
@@ -35,9 +37,7 @@ impl ConstantLoad {
         let from = fleet.client();
         let (mut short, mut slow, mut stream) = (Vec::new(), Vec::new(), Vec::new());
         for address in balancers.addresses() {
-            let asks = || {
-                Load::on(&address).path("/healthz").pause(Duration::from_millis(20)).timeout(Duration::from_secs(15)).for_at_most(LONGEST)
-            };
+            let asks = || Load::on(&address).path("/healthz").pause(PAUSE).timeout(Duration::from_secs(15)).for_at_most(LONGEST);
             short.push(asks().clients(2).start(&from));
             short.push(asks().clients(1).without_keep_alive().start(&from));
             let long = |path| Load::on(&address).path(path).clients(1).timeout(Duration::from_secs(40)).for_at_most(LONGEST).start(&from);
