@@ -161,7 +161,7 @@ pub(crate) struct HostDeadline {
 }
 
 pub(crate) fn host_deadline(host: &Host, timeouts: &Timeouts) -> Option<HostDeadline> {
-    if crate::traffic::leaves(host) {
+    if traffic::leaves(host) {
         // It is asked for nothing before its traffic has left it, which has a deadline of its own.
         return None;
     }

@@ -21,22 +21,6 @@ drain = \"2s\"
 away = \"5s\"
 ";
 
-/// With room for a host that is away.
-const PATIENT: &str = "\
-[strategy]
-batch = 1
-max-unavailable = 2
-failure-budget = 1
-bake = \"1s\"
-
-[traffic]
-balancers = \"role=lb\"
-drain = \"2s\"
-
-[timeouts]
-away = \"5s\"
-";
-
 /// A team's script, whose balancer is a folder with a file for each host: it asks each that gets a share, and writes down what that answers. In
 /// a mode it does what a bad one does.
 const SCRIPT: &str = "\
@@ -179,7 +163,8 @@ impl Story {
 
     /// It was off while two releases came, boots into what it served, and gets no request before it serves what the others do.
     fn a_host_comes_back(&self) {
-        self.tiny.fleet.policy("tiny", PATIENT).unwrap();
+        let with_room = POLICY.replace("max-unavailable = 1\n", "max-unavailable = 2\nfailure-budget = 1\n");
+        self.tiny.fleet.policy("tiny", &with_room).unwrap();
         self.new.power_cut().unwrap();
         self.are_connected(3);
         self.succeeds();

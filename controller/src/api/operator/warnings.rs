@@ -2,7 +2,7 @@
 //! has, approvers who are no admins, windows that do not open in time. Hosts may enroll later, people too, so nothing of this is refused.
 
 use roadstead_driver::opens_in;
-use roadstead_model::{AdminName, ApprovalRule, EnvironmentSpec, LabelKey, Selector, Timestamp};
+use roadstead_model::{AdminName, ApprovalRule, EnvironmentSpec, LabelKey, RoleName, Selector, Timestamp};
 use std::collections::BTreeSet;
 
 use crate::settings::Roles;
@@ -95,18 +95,13 @@ fn unmatched(spec: &EnvironmentSpec, enrolled: &[HostRecord], taking_part: &[&Ho
 fn domains(spec: &EnvironmentSpec, taking_part: &[&HostRecord]) -> Option<String> {
     let label = &spec.strategy.domain.as_ref()?.label;
     let lacking = taking_part.iter().filter(|host| value(host, label).is_none()).count();
-    let say = |who: String| {
-        format!(
-            "strategy.domain: {who} no label {}, and count as one domain: {}",
-            label.as_str(),
-            labels_there(taking_part.iter().copied())
-        )
+    let who = match lacking {
+        0 => return None,
+        _ if lacking == taking_part.len() => format!("all {lacking}"),
+        _ => format!("{lacking} of {}", taking_part.len()),
     };
-    match lacking {
-        0 => None,
-        _ if lacking == taking_part.len() => Some(say(format!("all {lacking} hosts of {} have", spec.name))),
-        _ => Some(say(format!("{lacking} of {} hosts of {} have", taking_part.len(), spec.name))),
-    }
+    let (name, label, there) = (&spec.name, label.as_str(), labels_there(taking_part.iter().copied()));
+    Some(format!("strategy.domain: {who} hosts of {name} have no label {label}, and count as one domain: {there}"))
 }
 
 /// Sets that are not two.
@@ -126,19 +121,18 @@ fn sets(spec: &EnvironmentSpec, taking_part: &[&HostRecord]) -> Option<String> {
 }
 
 fn value(host: &HostRecord, label: &LabelKey) -> Option<String> {
-    host.labels.iter().find(|(key, _)| *key == label.as_str()).map(|(_, value)| value.to_string())
+    host.labels.get(label.as_str()).map(ToOwned::to_owned)
 }
 
 /// Approvals that nobody is there to give.
 fn approvers(spec: &EnvironmentSpec, around: &Around<'_>) -> Vec<String> {
     let restores = spec.database.restore_approvals.iter().flatten();
-    let rules: BTreeSet<(&str, u32)> =
-        spec.gates.approvals.iter().chain(restores).map(|ApprovalRule { role, count }| (role.as_str(), *count)).collect();
-    let told = |(role, count): &(&str, u32)| {
-        let members = around.roles.iter().find(|(known, _)| known.as_str() == *role).map(|(_, members)| members)?;
-        let there = members.iter().filter(|member| around.admins.contains(*member)).count();
-        let absent = members.iter().filter(|member| !around.admins.contains(*member));
-        let absent: Vec<&AdminName> = absent.collect();
+    let rules: BTreeSet<(&RoleName, u32)> =
+        spec.gates.approvals.iter().chain(restores).map(|ApprovalRule { role, count }| (role, *count)).collect();
+    let told = |(role, count): &(&RoleName, u32)| {
+        let members = around.roles.get(*role)?;
+        let absent: Vec<&AdminName> = members.difference(around.admins).collect();
+        let there = members.len() - absent.len();
         if u32::try_from(there).unwrap_or(u32::MAX) < *count {
             let who = listed(absent.iter());
             return Some(format!(
@@ -173,7 +167,7 @@ fn calendar(spec: &EnvironmentSpec, now: Timestamp) -> Option<String> {
 mod tests {
     use super::*;
     use roadstead_driver::samples;
-    use roadstead_model::{EnvironmentName, FailureDomain, Gates, Labels, Layer, Millis, RoleName, Traffic, Values};
+    use roadstead_model::{EnvironmentName, FailureDomain, Gates, Labels, Layer, Millis, Traffic, Values};
 
     /// 2026-11-27, noon.
     const NOW: Timestamp = Timestamp(1_795_780_800_000);
